@@ -1,0 +1,30 @@
+"""What every test runs under: strict promotion, shapes checked at call time, several CPU devices."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from jaxtyping import install_import_hook
+
+# Before the packages are imported: every annotated function checks its shapes and dtypes when called.
+install_import_hook(["flaxcnn", "parity"], "beartype.beartype")
+
+import hypothesis
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# One profile: reproducible, and no deadline, since the first call of each shape compiles.
+hypothesis.settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture
+def x64():
+    """Run a test in float64."""
+    with jax.enable_x64(True):
+        yield
