@@ -1,0 +1,27 @@
+"""Data: sources, splits, the Grain pipeline, augmentation on the device."""
+
+from flaxcnn.data.augmentation import augment
+from flaxcnn.data.errors import DataError
+from flaxcnn.data.load import load, names
+from flaxcnn.data.normalise import normalise, to_float
+from flaxcnn.data.pipeline import batches, number_of_batches
+from flaxcnn.data.source import ArraySource, DatasetInfo, Source, Subset
+from flaxcnn.data.splits import Splits
+from flaxcnn.data.statistics import channel_statistics
+
+__all__ = [
+    "ArraySource",
+    "DataError",
+    "DatasetInfo",
+    "Source",
+    "Splits",
+    "Subset",
+    "augment",
+    "batches",
+    "channel_statistics",
+    "load",
+    "names",
+    "normalise",
+    "number_of_batches",
+    "to_float",
+]

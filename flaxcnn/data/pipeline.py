@@ -1,0 +1,117 @@
+"""From a source to batches: shuffling, parallel reading and prefetching by Grain."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, UInt8
+
+from flaxcnn.data.errors import DataError
+from flaxcnn.data.source import Indices, Source
+
+Batch = dict[
+    str,
+    UInt8[np.ndarray, "n h w c"]
+    | Float32[np.ndarray, "n h w c"]
+    | Int32[np.ndarray, " n"]
+    | Bool[np.ndarray, " n"],
+]
+
+
+def number_of_batches(source: Source, batch_size: int, drop_last: bool = False) -> int:
+    """Return how many batches one epoch has: n / batch_size, rounded up, or down with `drop_last`.
+
+    Raises:
+        DataError: the batch size is below 1 or above the number of images.
+    """
+    check_batch_size(source, batch_size)
+    full, rest = divmod(len(source), batch_size)
+    return full if drop_last or not rest else full + 1
+
+
+def check_batch_size(source: Source, batch_size: int) -> None:
+    """Raise a DataError unless 1 <= batch_size <= number of images."""
+    if not 1 <= batch_size <= len(source):
+        role = f"{source.role} split of " if hasattr(source, "role") else "data set "
+        raise DataError(
+            f"The batch size is {batch_size}, but the {role}{source.info.name} holds {len(source)} images; "
+            f"choose a batch size between 1 and {len(source)}."
+        )
+
+
+def batches(
+    source: Source,
+    batch_size: int,
+    *,
+    shuffle: bool,
+    seed: int = 0,
+    epoch: int = 0,
+    start: int = 0,
+    workers: int = 2,
+    drop_last: bool = False,
+) -> Iterator[Batch]:
+    """Iterate over one epoch.
+
+    Every batch has the same shape: `image` [batch_size h w c], `label` int32[batch_size], `mask`
+    bool[batch_size]. A short last batch is filled up with zeros, and its mask is False there. The order is a
+    function of (seed, epoch) alone: neither the number of workers nor where the epoch was entered changes it.
+
+    Grain schedules the reading: each worker thread gathers whole batches ahead of the caller. NumPy draws the
+    permutation at once, since Grain's own shuffle computes it index by index in Python, which costs 5 us an
+    image against 0.02 us (Fashion-MNIST, one core), more than the reading itself.
+
+    Args:
+        source: where the images come from.
+        batch_size: images a batch.
+        shuffle: a new order for every epoch, or the order of the source.
+        seed: of the run.
+        epoch: counted from 0.
+        start: the batch to begin with; goes on exactly as an uninterrupted epoch would.
+        workers: threads that read ahead; 0 reads in the caller's thread.
+        drop_last: leave out a short last batch.
+
+    Raises:
+        DataError: the batch size is above the number of images, or another argument is out of range.
+    """
+    total = number_of_batches(source, batch_size, drop_last)
+    if not 0 <= start <= total:
+        raise DataError(f"start is batch {start}, but the epoch has {total} batches, counted from 0.")
+    if min(seed, epoch, workers) < 0:
+        raise DataError(
+            f"seed, epoch and workers must not be negative, but are {seed}, {epoch} and {workers}."
+        )
+    order = epoch_order(len(source), seed, epoch) if shuffle else np.arange(len(source))
+    steps = [order[first : first + batch_size] for first in range(0, total * batch_size, batch_size)]
+    # A function apart, so that the checks above run now and not when the first batch is asked for.
+    return _iterate(source, steps[start:], batch_size, workers)
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> Indices:
+    """Return a permutation of 0 .. count - 1, uniform over all, a function of (seed, epoch) alone.
+
+    Seed and epoch are mixed, not added: a sum would give seed 1 the second epoch of seed 0.
+    """
+    return np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(count)
+
+
+def _iterate(source: Source, steps: list[np.ndarray], batch_size: int, workers: int) -> Iterator[Batch]:
+    """Run the Grain pipeline and close its threads, however the iteration ends."""
+    import grain
+
+    read = grain.MapDataset.range(len(steps)).map(lambda step: _read_batch(source, steps[step], batch_size))
+    options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * workers)
+    iterator = iter(read.to_iter_dataset(options))
+    try:
+        yield from iterator
+    finally:
+        iterator.close()
+
+
+def _read_batch(source: Source, indices: np.ndarray, batch_size: int) -> Batch:
+    """Gather one batch and fill it up with zeros to the full size."""
+    images, labels = source.gather(indices)
+    count = len(indices)
+    mask = np.arange(batch_size) < count
+    if count < batch_size:
+        images = np.concatenate([images, np.zeros((batch_size - count, *images.shape[1:]), images.dtype)])
+        labels = np.concatenate([labels, np.zeros(batch_size - count, labels.dtype)])
+    return {"image": images, "label": labels, "mask": mask}

@@ -1,0 +1,179 @@
+"""What a data set is to the rest of the library: a description, a length, and access by index."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, Int32, Int64, UInt8
+
+from flaxcnn.data.errors import DataError
+
+Images = UInt8[np.ndarray, "n h w c"] | Float32[np.ndarray, "n h w c"]
+Labels = Int32[np.ndarray, " n"]
+Indices = Int64[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set before any image is read.
+
+    Args:
+        name: the name under which it was loaded.
+        num_classes: labels lie in [0, num_classes).
+        class_names: one name a class, in the order of the labels.
+        image_shape: height, width, channels of every image.
+        description: where the images come from, for people.
+    """
+
+    name: str
+    num_classes: int
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    description: str = ""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Labelled images with random access: all that the pipeline asks of a data set."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What is known of the data set."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        ...
+
+    def gather(self, indices: Indices) -> tuple[Images, Labels]:
+        """Return the images and labels at these positions, in this order."""
+        ...
+
+
+def check_labels(labels: np.ndarray, num_classes: int, where: str) -> Labels:
+    """Return the labels as int32[n], or say which of them is not a class.
+
+    Args:
+        labels: integers of any width, one an image.
+        num_classes: labels must lie in [0, num_classes).
+        where: the file or data set to name in the error.
+
+    Raises:
+        DataError: the labels are not one-dimensional integers, or one is out of range.
+    """
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(
+            f"{where} holds labels of shape {labels.shape} and type {labels.dtype}, "
+            "but labels are whole numbers, one an image."
+        )
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if wrong.size:
+        raise DataError(
+            f"{where} holds the label {labels[wrong[0]]} at position {wrong[0]}, "
+            f"but with {num_classes} classes a label lies between 0 and {num_classes - 1}."
+        )
+    return labels.astype(np.int32)
+
+
+class ArraySource:
+    """Images and labels held in memory as NumPy arrays.
+
+    Args:
+        images: uint8, or float32 in [0, 1]; the shape of one image must be that of `info`.
+        labels: one an image, in [0, num_classes).
+        info: the description; its name stands in the errors.
+
+    Raises:
+        DataError: no image, another number of labels than of images, an image shape other than announced,
+            a float outside [0, 1], or a label out of range.
+    """
+
+    def __init__(self, images: Images, labels: np.ndarray, info: DatasetInfo) -> None:
+        """Check that the three agree, and hold them."""
+        if len(images) == 0:
+            raise DataError(f"{info.name} holds no image, but a data set needs at least one.")
+        if len(images) != len(labels):
+            raise DataError(
+                f"{info.name} holds {len(images)} images but {len(labels)} labels; each image needs one."
+            )
+        if images.shape[1:] != info.image_shape:
+            raise DataError(
+                f"{info.name} holds images of shape {images.shape[1:]}, but {info.image_shape} was announced."
+            )
+        # Written so that NaN fails the test too.
+        if images.dtype == np.float32 and not (images.min() >= 0 and images.max() <= 1):
+            raise DataError(
+                f"{info.name} holds floating-point pixels outside [0, 1]; divide them by their maximum first."
+            )
+        self._images = images
+        self._labels = check_labels(labels, info.num_classes, info.name)
+        self._info = info
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What is known of the data set."""
+        return self._info
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._images)
+
+    def gather(self, indices: Indices) -> tuple[Images, Labels]:
+        """Return the images and labels at these positions, in this order."""
+        return self._images[indices], self._labels[indices]
+
+
+class Subset:
+    """Some images of a source, chosen by index; the images themselves are not copied.
+
+    Args:
+        source: the whole.
+        indices: positions in the whole; this subset keeps their order.
+        role: "train", "validation" or "test"; it stands in the errors.
+
+    Raises:
+        DataError: no index is given.
+    """
+
+    def __init__(self, source: Source, indices: Indices, role: str) -> None:
+        """Hold the whole and the positions."""
+        if len(indices) == 0:
+            raise DataError(
+                f"The {role} split of {source.info.name} is empty, but it needs at least one image; "
+                "choose other fractions."
+            )
+        self._source = source
+        self._indices = indices
+        self.role = role
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What is known of the data set."""
+        return self._source.info
+
+    @property
+    def indices(self) -> Indices:
+        """Positions of this subset's images in the whole."""
+        return self._indices
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._indices)
+
+    def gather(self, indices: Indices) -> tuple[Images, Labels]:
+        """Return the images and labels at these positions of the subset, in this order."""
+        return self._source.gather(self._indices[indices])
+
+
+def all_labels(source: Source, chunk: int = 4096) -> Labels:
+    """Return every label of a source, in order; a source that reads from disk is read once, in chunks."""
+    known = getattr(source, "labels", None)
+    if known is not None:
+        return known()
+    return np.concatenate([source.gather(part)[1] for part in chunks(len(source), chunk)])
+
+
+def chunks(length: int, size: int) -> Sequence[np.ndarray]:
+    """Return the indices 0 .. length - 1 in consecutive pieces of at most `size`."""
+    return [np.arange(start, min(start + size, length)) for start in range(0, length, size)]

@@ -1,0 +1,103 @@
+"""Batches: every image once, one shape, the same order for any workers and wherever the epoch is entered."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from flaxcnn.data import ArraySource, DataError, DatasetInfo, batches, number_of_batches
+
+
+def numbered(count, classes=7):
+    """A source whose image i holds the number i, so that order and identity can be read back."""
+    images = np.zeros((count, 2, 3, 1), np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 1, 0] = np.arange(count) % 256, np.arange(count) // 256
+    info = DatasetInfo("numbered", classes, tuple("abcdefg"[:classes]), (2, 3, 1))
+    return ArraySource(images, np.arange(count) % classes, info)
+
+
+def numbers(batch):
+    pixels = batch["image"][batch["mask"]].astype(np.int64)
+    return (pixels[:, 0, 0, 0] + 256 * pixels[:, 0, 1, 0]).tolist()
+
+
+def order(source, batch_size, **options):
+    return [number for batch in batches(source, batch_size, **options) for number in numbers(batch)]
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(10, 3), (12, 4), (5, 5), (300, 7), (1, 1)])
+@pytest.mark.parametrize("workers", [0, 3])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_an_epoch_holds_every_image_once(count, batch_size, workers, shuffle):
+    source = numbered(count)
+    seen = list(batches(source, batch_size, shuffle=shuffle, seed=1, workers=workers))
+    assert len(seen) == number_of_batches(source, batch_size) == -(-count // batch_size)
+    everything = [number for batch in seen for number in numbers(batch)]
+    assert sorted(everything) == list(range(count))
+    if not shuffle:
+        assert everything == list(range(count))
+    for batch in seen:
+        assert batch["image"].shape == (batch_size, 2, 3, 1)
+        assert batch["image"].dtype == np.uint8
+        assert batch["label"].dtype == np.int32
+        assert batch["mask"].dtype == bool
+        assert batch["label"][batch["mask"]].tolist() == [number % 7 for number in numbers(batch)]
+        assert not batch["image"][~batch["mask"]].any()
+        assert not batch["label"][~batch["mask"]].any()
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    source = numbered(400)
+    reference = order(source, 32, shuffle=True, seed=3, epoch=2)
+    for workers in (0, 1, 5):
+        assert order(source, 32, shuffle=True, seed=3, epoch=2, workers=workers) == reference
+    others = [
+        order(source, 32, shuffle=True, seed=s, epoch=e) for s, e in ((3, 1), (2, 2), (2, 3), (5, 0), (0, 5))
+    ]
+    assert reference not in others
+    assert len({tuple(other) for other in others}) == len(others)
+
+
+@pytest.mark.parametrize("start", [0, 1, 4, 6, 7])
+def test_resuming_gives_exactly_the_batches_of_an_uninterrupted_epoch(start):
+    source = numbered(50)
+    whole = list(batches(source, 8, shuffle=True, seed=1, epoch=4))
+    rest = list(batches(source, 8, shuffle=True, seed=1, epoch=4, start=start))
+    assert len(rest) == 7 - start
+    for expected, actual in zip(whole[start:], rest, strict=True):
+        for name in ("image", "label", "mask"):
+            np.testing.assert_array_equal(expected[name], actual[name])
+
+
+def test_drop_last():
+    source = numbered(10)
+    assert number_of_batches(source, 4, drop_last=True) == 2
+    assert order(source, 4, shuffle=False, drop_last=True) == list(range(8))
+
+
+def test_abandoned_iterator_leaves_no_thread():
+    before = set(threading.enumerate())
+    iterator = batches(numbered(500), 4, shuffle=True, workers=3)
+    next(iterator)
+    iterator.close()
+    deadline = time.monotonic() + 10
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not set(threading.enumerate()) - before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 11}, "The batch size is 11, but the data set numbered holds 10 images"),
+        ({"batch_size": 0}, "The batch size is 0"),
+        ({"batch_size": 4, "start": 4}, "start is batch 4, but the epoch has 3 batches"),
+        ({"batch_size": 4, "start": -1}, "start is batch -1"),
+        ({"batch_size": 4, "workers": -1}, "must not be negative"),
+        ({"batch_size": 4, "seed": -1}, "must not be negative"),
+    ],
+)
+def test_bad_arguments_are_refused_before_the_first_batch(options, message):
+    with pytest.raises(DataError, match=message):
+        batches(numbered(10), shuffle=True, **options)
