@@ -1,0 +1,236 @@
+"""The configuration of a run: frozen dataclasses, every field a flag of the command and a key of a JSON file.
+
+Imports nothing heavy, so that `flaxcnn --help` answers at once. Field names are unique over all sections: the
+field `learning_rate` is the flag `--learning-rate` and the JSON key `learning_rate` of the section `optimiser`.
+"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used: one sentence says what was given and what was expected."""
+
+
+def field(default: Any, description: str) -> Any:
+    """A dataclass field with its description, which becomes the help text of its flag."""
+    if isinstance(default, dict | list):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata={"help": description})
+    return dataclasses.field(default=default, metadata={"help": description})
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Which model, and its options."""
+
+    model: str = field("resnet20", "name of the model, see `flaxcnn models`")
+    model_options: dict[str, Any] = field(
+        {}, "options of the model as KEY=VALUE, for example width=32 or stem=plain (repeatable)"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are divided."""
+
+    data: str = field("digits", "digits, mnist, fashion_mnist, tfds:NAME, or the path of an .npz file")
+    data_dir: str | None = field(None, "folder of the data set, where it is not in its usual place")
+    split_seed: int = field(0, "seed of the division into training, validation and test images")
+    validation_fraction: float = field(0.1, "share of the training images kept for validation")
+    test_fraction: float = field(0.2, "share kept for the test, where the data set has no test split")
+    workers: int = field(2, "threads that read and decode images")
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of the training images, made on the device."""
+
+    crop_padding: int = field(1, "pixels of zero padding before a random crop back to size")
+    flip: bool = field(False, "mirror left and right with probability one half")
+    rotate: float = field(10.0, "rotate by a random angle of at most this many degrees")
+    cutout: int = field(0, "side in pixels of a square set to zero at a random place")
+    mixup: float = field(0.0, "alpha of mixup's Beta distribution; 0 is off")
+    cutmix: float = field(0.0, "alpha of cutmix's Beta distribution; 0 is off")
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """The objective: cross-entropy and what is added to it."""
+
+    label_smoothing: float = field(0.1, "share of every label spread evenly over the classes")
+    l1: float = field(0.0, "weight of the sum of absolute parameters")
+    l2: float = field(0.0, "weight of the sum of squared parameters (weight_decay is the optimiser's own)")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimiserConfig:
+    """The optimiser and its schedule, with PyTorch's update rules."""
+
+    optimiser: str = field("sgd", "sgd, adam, adamw or rmsprop")
+    learning_rate: float = field(0.2, "peak learning rate")
+    momentum: float = field(0.9, "momentum (sgd, rmsprop)")
+    nesterov: bool = field(True, "Nesterov momentum (sgd)")
+    dampening: float = field(0.0, "dampening of the momentum (sgd)")
+    beta1: float = field(0.9, "decay of the mean gradient (adam, adamw)")
+    beta2: float = field(0.999, "decay of the mean squared gradient (adam, adamw)")
+    epsilon: float = field(1e-8, "added to the root of the mean squared gradient (adam, adamw, rmsprop)")
+    alpha: float = field(0.99, "decay of the mean squared gradient (rmsprop)")
+    weight_decay: float = field(5e-4, "weight decay: coupled in sgd, adam and rmsprop, decoupled in adamw")
+    decay_norm_and_bias: bool = field(False, "decay batch-norm parameters and biases too, as PyTorch does")
+    schedule: str = field("one_cycle", "constant, step, multistep, exponential, linear, cosine or one_cycle")
+    warmup_epochs: float = field(0.0, "epochs of linear warm-up before the schedule")
+    step_epochs: float = field(30.0, "epochs between two decays (step)")
+    milestone_epochs: list[float] = field([15.0, 25.0], "epochs of the decays (multistep)")
+    gamma: float = field(0.1, "factor of a decay (step, multistep; exponential: per epoch)")
+    one_cycle_warmup: float = field(0.3, "share of the run in which the rate rises (one_cycle)")
+    clip_norm: float | None = field(None, "clip the norm of the whole gradient to this")
+    clip_value: float | None = field(None, "clip every element of the gradient to this")
+    ema_decay: float = field(0.0, "decay of an exponential moving average of the weights, used to evaluate; 0 is off")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """How long, how, and where to."""
+
+    epochs: int = field(40, "passes over the training images")
+    batch_size: int = field(64, "images a step")
+    seed: int = field(0, "seed of weights, order, augmentation and dropout")
+    precision: str = field("float32", "float32, bfloat16 (compute), or tensorfloat32 (matrix units)")
+    out: str | None = field(None, "run folder, new or empty; runs/DATA-MODEL-TIME if not given")
+    tensorboard: bool = field(True, "write TensorBoard events")
+    pictures: bool = field(True, "draw curves, confusion matrix, wrong images, filters and feature maps")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All of a run. `Config()` trains a CIFAR-style ResNet on scikit-learn's digits for about a minute."""
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = dataclasses.field(default_factory=OptimiserConfig)
+    run: RunConfig = dataclasses.field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        """Reject what no run could use; names are checked where they are looked up."""
+        for name, low, high in _RANGES:
+            value = self.get(name)
+            if value is not None and not (math.isfinite(value) and low <= value <= high):
+                raise ConfigError(f"{name} is {value}; expected a number from {low:g} to {high:g}.")
+        if self.augment.mixup and self.augment.cutmix:
+            raise ConfigError("mixup and cutmix were both given; choose one of them.")
+        if self.run.precision not in ("float32", "bfloat16", "tensorfloat32"):
+            raise ConfigError(
+                f"precision is {self.run.precision!r}; expected float32, bfloat16 or tensorfloat32."
+            )
+
+    def get(self, name: str) -> Any:
+        """The value of the field called `name`, whichever its section."""
+        return getattr(getattr(self, section_of(name)), name)
+
+    def replace(self, **fields: Any) -> "Config":
+        """A copy with some fields changed, named without their sections: `config.replace(epochs=3)`."""
+        sections: dict[str, Any] = {}
+        for name, value in fields.items():
+            sections.setdefault(section_of(name), {})[name] = _converted(name, value)
+        return dataclasses.replace(
+            self,
+            **{section: dataclasses.replace(getattr(self, section), **new) for section, new in sections.items()},
+        )
+
+    def to_json(self) -> str:
+        """The configuration as JSON, by section."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("validation_fraction", 0.0, 0.9),
+    ("test_fraction", 0.0, 0.9),
+    ("workers", 0, 256),
+    ("crop_padding", 0, 10_000),
+    ("rotate", 0.0, 180.0),
+    ("cutout", 0, 10_000),
+    ("mixup", 0.0, 1e3),
+    ("cutmix", 0.0, 1e3),
+    ("label_smoothing", 0.0, 1.0),
+    ("l1", 0.0, 1e6),
+    ("l2", 0.0, 1e6),
+    ("learning_rate", 0.0, 1e6),
+    ("weight_decay", 0.0, 1e6),
+    ("warmup_epochs", 0.0, 1e6),
+    ("one_cycle_warmup", 0.0, 1.0),
+    ("ema_decay", 0.0, 1.0),
+    ("epochs", 1, 1e6),
+    ("batch_size", 1, 1e7),
+    ("seed", 0, 2**32 - 1),
+    ("split_seed", 0, 2**32 - 1),
+)
+
+
+def fields() -> dict[str, tuple[str, dataclasses.Field[Any]]]:
+    """Every field by name, with its section."""
+    return {
+        item.name: (section.name, item)
+        for section in dataclasses.fields(Config)
+        for item in dataclasses.fields(section.default_factory)
+    }
+
+
+def section_of(name: str) -> str:
+    """The section that the field called `name` belongs to."""
+    known = fields()
+    if name not in known:
+        raise ConfigError(f"There is no setting {name!r}; the settings are {', '.join(known)}.")
+    return known[name][0]
+
+
+def read(path: str | Path) -> Config:
+    """Read a JSON file: sections as `config.json` of a run folder has them, or fields at the top level.
+
+    Raises:
+        ConfigError: the file is missing, not JSON, or has a key or value that no setting takes.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise ConfigError(f"The configuration {path} is not JSON: {error}.") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"The configuration {path} holds {type(content).__name__}; expected an object.")
+    sections = {section.name for section in dataclasses.fields(Config)}
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if key in sections and isinstance(value, dict):
+            flat.update(value)
+        else:
+            flat[key] = value
+    return Config().replace(**flat)
+
+
+_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    float | None: ((int, float, type(None)), "a number or null"),
+    str: ((str,), "a text"),
+    str | None: ((str, type(None)), "a text or null"),
+    bool: ((bool,), "true or false"),
+    list[float]: ((list, tuple), "a list of numbers"),
+    dict[str, Any]: ((dict,), "an object"),
+}
+
+
+def _converted(name: str, value: Any) -> Any:
+    """Check a value against its field's type, so that a wrong JSON file fails in one sentence."""
+    kind = fields()[name][1].type
+    accepted, expected = _TYPES[kind]
+    wrong_bool = isinstance(value, bool) and kind is not bool
+    if not isinstance(value, accepted) or wrong_bool:
+        raise ConfigError(f"{name} is {value!r}; expected {expected}.")
+    if kind == list[float]:
+        return [float(item) for item in value]
+    return float(value) if kind in (float, float | None) and value is not None else value
