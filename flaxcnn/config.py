@@ -18,7 +18,9 @@ class ConfigError(ValueError):
 def field(default: Any, description: str) -> Any:
     """A dataclass field with its description, which becomes the help text of its flag."""
     if isinstance(default, dict | list):
-        return dataclasses.field(default_factory=lambda: type(default)(default), metadata={"help": description})
+        return dataclasses.field(
+            default_factory=lambda: type(default)(default), metadata={"help": description}
+        )
     return dataclasses.field(default=default, metadata={"help": description})
 
 
@@ -88,7 +90,9 @@ class OptimiserConfig:
     one_cycle_warmup: float = field(0.3, "share of the run in which the rate rises (one_cycle)")
     clip_norm: float | None = field(None, "clip the norm of the whole gradient to this")
     clip_value: float | None = field(None, "clip every element of the gradient to this")
-    ema_decay: float = field(0.0, "decay of an exponential moving average of the weights, used to evaluate; 0 is off")
+    ema_decay: float = field(
+        0.0, "decay of an exponential moving average of the weights, used to evaluate; 0 is off"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +143,10 @@ class Config:
             sections.setdefault(section_of(name), {})[name] = _converted(name, value)
         return dataclasses.replace(
             self,
-            **{section: dataclasses.replace(getattr(self, section), **new) for section, new in sections.items()},
+            **{
+                section: dataclasses.replace(getattr(self, section), **new)
+                for section, new in sections.items()
+            },
         )
 
     def to_json(self) -> str:

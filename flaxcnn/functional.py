@@ -59,13 +59,7 @@ def functional(model: nnx.Module, *, compute_dtype: jnp.dtype | type | None = No
     Raises:
         ValueError: the model holds variables that are neither `nnx.Param` nor `nnx.BatchStat`.
     """
-    graph, params, state, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
-    if leftover := [_dotted(path) for path, _ in nnx.to_flat_state(rest)]:
-        raise ValueError(
-            f"The model holds variables that are neither nnx.Param nor nnx.BatchStat: {', '.join(leftover)}; "
-            "pass randomness as a key, and keep statistics in nnx.BatchStat."
-        )
-    paths = {_dotted(path): path for path, _ in nnx.to_flat_state(nnx.merge_state(params, state))}
+    graph, params, state = _split(model)
 
     def apply(
         params: Parameters,
@@ -80,21 +74,44 @@ def functional(model: nnx.Module, *, compute_dtype: jnp.dtype | type | None = No
         if compute_dtype is not None:
             params = {name: value.astype(compute_dtype) for name, value in params.items()}
             x = x.astype(compute_dtype)
-        module = nnx.merge(
-            graph,
-            nnx.from_flat_state([(paths[name], nnx.Param(value)) for name, value in params.items()]),
-            nnx.from_flat_state([(paths[name], nnx.BatchStat(value)) for name, value in state.items()]),
-            copy=True,
-        )
+        module = _merge(graph, params, state)
         logits = module(x, train=train, key=key, mask=mask)
         return logits.astype(logits_dtype), _flat(nnx.state(module, nnx.BatchStat))
 
-    return Functional(apply, _flat(params), _flat(state))
+    return Functional(apply, params, state)
+
+
+def bind(model: nnx.Module, params: Parameters, state: State) -> nnx.Module:
+    """A copy of `model` that holds these arrays instead of its own; `model` itself is not changed."""
+    return _merge(_split(model)[0], params, state)
+
+
+def _split(model: nnx.Module) -> tuple[nnx.GraphDef, Parameters, State]:
+    graph, params, state, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
+    if leftover := [_dotted(path) for path, _ in nnx.to_flat_state(rest)]:
+        raise ValueError(
+            f"The model holds variables that are neither nnx.Param nor nnx.BatchStat: {', '.join(leftover)}; "
+            "pass randomness as a key, and keep statistics in nnx.BatchStat."
+        )
+    return graph, _flat(params), _flat(state)
+
+
+def _merge(graph: nnx.GraphDef, params: Parameters, state: State) -> nnx.Module:
+    return nnx.merge(graph, _nested(params, nnx.Param), _nested(state, nnx.BatchStat), copy=True)
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:
     return ".".join(str(part) for part in path)
 
 
+def _path(name: str) -> tuple[str | int, ...]:
+    """`layer1.0.conv1` as NNX has it: positions in a list are numbers."""
+    return tuple(int(part) if part.isdecimal() else part for part in name.split("."))
+
+
 def _flat(state: nnx.State) -> dict[str, Num[Array, "..."]]:
     return {_dotted(path): jnp.array(variable[...]) for path, variable in nnx.to_flat_state(state)}
+
+
+def _nested(arrays: dict[str, Num[Array, "..."]], kind: type[nnx.Variable]) -> nnx.State:
+    return nnx.from_flat_state([(_path(name), kind(value)) for name, value in arrays.items()])

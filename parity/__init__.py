@@ -1,1 +1,21 @@
-"""placeholder"""
+"""parity: prove a Flax model equal to its PyTorch twin, layer by layer, or say where it is not.
+
+`parity.check(torch_model, flax_model, inputs) -> Report`; `parity.assert_equivalent(...)` in a test. Nothing
+imported here loads jax or torch, so that `parity --help` answers at once.
+"""
+
+from parity.check import assert_equivalent, check
+from parity.errors import CannotCompare, TraceError, WeightsError
+from parity.judge import Policy
+from parity.record import Measurements, Report
+
+__all__ = [
+    "CannotCompare",
+    "Measurements",
+    "Policy",
+    "Report",
+    "TraceError",
+    "WeightsError",
+    "assert_equivalent",
+    "check",
+]

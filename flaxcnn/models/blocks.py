@@ -60,7 +60,14 @@ class Residual(nnx.Module):
     expansion = 1
 
     def __init__(
-        self, inputs: int, outputs: int, *, stride: int, options: BlockOptions, normalised: bool, rngs: nnx.Rngs
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        stride: int,
+        options: BlockOptions,
+        normalised: bool,
+        rngs: nnx.Rngs,
     ) -> None:
         self.stride, self.outputs = stride, outputs
         self.changes_shape = stride != 1 or inputs != outputs

@@ -75,11 +75,20 @@ class CNN(nnx.Module):
                 f"CNN got images of {x.shape[1]}x{x.shape[2]} pixels but was built for "
                 f"{self.image_size[0]}x{self.image_size[1]}; resize them or pass image_size to the model."
             )
-        for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2)):
+        x = self.features(x, train=train, mask=mask)[-1][1]
+        x = jnp.transpose(x, (0, 3, 1, 2)).reshape(x.shape[0], -1)
+        x = self.dropout(ops.relu(self.fc1(x)), train=train, key=key)
+        return self.fc2(x)
+
+    def features(
+        self, x: Float[Array, "n h w c"], *, train: bool = False, mask: Bool[Array, " n"] | None = None
+    ) -> list[tuple[str, Float[Array, "n _ _ _"]]]:
+        """The activations after each of the two stages, with their names, in order."""
+        found = []
+        for name, conv, norm in (("stage1", self.conv1, self.bn1), ("stage2", self.conv2, self.bn2)):
             x = conv(x)
             if norm is not None:
                 x = norm(x, train=train, mask=mask)
             x = ops.max_pool2d(ops.relu(x), self.pool)
-        x = jnp.transpose(x, (0, 3, 1, 2)).reshape(x.shape[0], -1)
-        x = self.dropout(ops.relu(self.fc1(x)), train=train, key=key)
-        return self.fc2(x)
+            found.append((name, x))
+        return found

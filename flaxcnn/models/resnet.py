@@ -109,22 +109,29 @@ class ResNet(nnx.Module):
         `train` normalises by batch statistics (of the rows that `mask` keeps), updates the running ones and
         drops features; `key` is needed only with dropout.
         """
+        x = self.features(x, train=train, mask=mask)[-1][1]
+        x = ops.adaptive_avg_pool2d(x, 1).reshape(x.shape[0], x.shape[-1])
+        return self.fc(self.dropout(x, train=train, key=key))
+
+    def features(
+        self, x: Float[Array, "n h w c"], *, train: bool = False, mask: Bool[Array, " n"] | None = None
+    ) -> list[tuple[str, Float[Array, "n _ _ _"]]]:
+        """The activations after the stem and after every stage, with their names, in order."""
         x = self.conv1(x)
         if not self.pre_activation:
             x = ops.relu(self.bn1(x, train=train, mask=mask))
         if self.stem_pool:
             x = ops.max_pool2d(x, 3, stride=2, padding=1)
+        found = [("stem", x)]
         for index in range(self.stages):
             for block in getattr(self, f"layer{index + 1}"):
                 x = block(x, train=train, mask=mask)
+            found.append((f"layer{index + 1}", x))
         if self.pre_activation:
-            x = ops.relu(self.bn(x, train=train, mask=mask))
-        x = ops.adaptive_avg_pool2d(x, 1).reshape(x.shape[0], x.shape[-1])
-        return self.fc(self.dropout(x, train=train, key=key))
+            found.append(("bn", ops.relu(self.bn(x, train=train, mask=mask))))
+        return found
 
 
 def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"ResNet got {option}={value!r}; expected one of {', '.join(choices)}.")
-
-

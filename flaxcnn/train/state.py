@@ -18,7 +18,8 @@ class TrainState(NamedTuple):
         params: the trained parameters, flat by name.
         state: batch-norm statistics, flat by name.
         opt_state: the optimiser's own state.
-        ema: moving average of `params`, or `None` where it is off.
+        ema: moving average of `params` and of the floating-point `state` (weights and the statistics that
+            belong to them), flat by name in one dictionary; `None` where it is off.
         key: the run's random key; a step uses `fold_in(key, step)`, so it never changes.
         step: number of updates made so far.
     """
@@ -31,9 +32,19 @@ class TrainState(NamedTuple):
     step: Int[Array, ""]
 
     @property
-    def evaluated_params(self) -> Parameters:
-        """The weights to evaluate and to keep: the moving average where there is one."""
-        return self.params if self.ema is None else self.ema
+    def evaluated(self) -> tuple[Parameters, State]:
+        """The parameters and state to evaluate and to keep: their moving average where there is one."""
+        if self.ema is None:
+            return self.params, self.state
+        average = self.state | self.ema
+        return {name: average[name] for name in self.params}, {name: average[name] for name in self.state}
+
+
+def averaged(params: Parameters, state: State) -> Parameters:
+    """What a moving average is taken of: all but the integer counters."""
+    return params | {
+        name: value for name, value in state.items() if jnp.issubdtype(value.dtype, jnp.floating)
+    }
 
 
 def create(
@@ -45,7 +56,7 @@ def create(
         params=params,
         state=jax.tree.map(jnp.array, state),
         opt_state=optimiser.init(params),
-        ema=ema.init(params) if use_ema else None,
+        ema=ema.init(averaged(params, state)) if use_ema else None,
         key=jax.random.key(seed),
         step=jnp.zeros((), jnp.int32),
     )

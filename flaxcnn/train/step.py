@@ -18,7 +18,7 @@ from flaxcnn.config import AugmentConfig, LossConfig
 from flaxcnn.functional import Apply, Parameters
 from flaxcnn.train import ema
 from flaxcnn.train.mix import cutmix, mixup
-from flaxcnn.train.state import TrainState
+from flaxcnn.train.state import TrainState, averaged
 
 Batch = dict[str, Array]
 Metrics = dict[str, Float[Array, ""] | Int[Array, ""]]
@@ -117,7 +117,7 @@ def make_train_step(recipe: Recipe) -> TrainStep:
         count = jnp.sum(mask, dtype=jnp.int32)
         average = train_state.ema
         if average is not None:
-            average = ema.update(average, params, recipe.ema_decay, train_state.step)
+            average = ema.update(average, averaged(params, state), recipe.ema_decay, train_state.step)
         metrics = {
             "loss": data_loss + penalty(train_state.params, recipe.loss),
             "loss_sum": data_loss * count.astype(data_loss.dtype),

@@ -1,0 +1,60 @@
+"""Reads the command line, runs a subcommand, and turns every expected error into one sentence.
+
+Nothing heavy is imported before the arguments are known to be good, so that `--help` answers at once.
+
+Exit codes: 0 done; 1 the work failed or stopped (an error in one sentence); 2 the command line is wrong;
+130 Ctrl-C and 143 SIGTERM, with everything saved to go on from.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import flaxcnn
+from flaxcnn.cli import arguments
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    root = argparse.ArgumentParser(
+        prog="flaxcnn",
+        description="Train and use CNNs and ResNets in Flax. `flaxcnn train` alone trains on digits for a minute.",
+    )
+    root.add_argument("--version", action="version", version=f"flaxcnn {flaxcnn.__version__}")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    arguments.add_train(commands)
+    arguments.add_eval(commands)
+    arguments.add_predict(commands)
+    arguments.add_models(commands)
+    arguments.add_data(commands)
+    return root
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (by default the process's); return its exit code."""
+    options = parser().parse_args(argv)
+    # XLA's and absl's chatter is not for the user of a command; errors still come.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        return _run(options)
+    except BrokenPipeError:
+        # The reader (head, less) has gone; let the interpreter close the pipe quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("flaxcnn: interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    from flaxcnn.cli import commands
+
+    try:
+        return commands.COMMANDS[options.command](options)
+    except commands.expected_errors() as error:
+        print(f"flaxcnn: {error}", file=sys.stderr)
+        return 1
+    except commands.stopped_runs() as stopped:
+        print(f"flaxcnn: {stopped}", file=sys.stderr)
+        return 128 + stopped.signal

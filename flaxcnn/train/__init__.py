@@ -1,0 +1,1 @@
+"""Training: state, step (pure), loop (the host side), evaluation, checkpoints, run folder."""

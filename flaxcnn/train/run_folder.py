@@ -1,0 +1,163 @@
+"""The run folder: everything a run leaves behind, each file complete or absent.
+
+config.json  data.json  metrics.jsonl  summary.json  checkpoints/  events/  *.png
+"""
+
+import dataclasses
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flaxcnn import config as configuration
+from flaxcnn.config import Config
+from flaxcnn.data import DatasetInfo
+
+
+class RunFolderError(ValueError):
+    """A folder that cannot be written, is in use by another run, or is no run; one sentence says which."""
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file under a temporary name, then rename it, so that no reader sees half of it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+    return path
+
+
+def to_json(value: Any) -> str:
+    """JSON with NaN and infinity as null, which every JSON reader accepts."""
+    return json.dumps(_finite(value), indent=2) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class RunFolder:
+    """A run folder, new (`create`) or written before (`open`)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: str | Path | None, config: Config) -> "RunFolder":
+        """Make a new run folder and write `config.json` into it.
+
+        Args:
+            path: a folder that is new or empty; by default `runs/DATA-MODEL-TIME`.
+            config: of the run.
+
+        Raises:
+            RunFolderError: the folder holds something already, or cannot be written.
+        """
+        if path is None:
+            stamp = time.strftime("%Y%m%d-%H%M%S")
+            data = Path(config.data.data).stem.replace(":", "-")
+            path = _unused(Path("runs") / f"{data}-{config.model.model}-{stamp}")
+        path = Path(path)
+        try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise RunFolderError(
+                    f"The run folder {path} is used already; give another with --out, or go on with --resume {path}."
+                )
+            path.mkdir(parents=True, exist_ok=True)
+            write_text(path / "config.json", config.to_json() + "\n")
+        except OSError as error:
+            raise RunFolderError(
+                f"The run folder {path} cannot be written ({error.strerror}); give another with --out."
+            ) from None
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """A folder that a run has written.
+
+        Raises:
+            RunFolderError: it does not exist or holds no `config.json`.
+        """
+        path = Path(path)
+        if not (path / "config.json").is_file():
+            raise RunFolderError(
+                f"{path} is not a run folder: it holds no config.json; expected a folder made by train."
+            )
+        return cls(path)
+
+    def config(self) -> Config:
+        """The configuration that the run was started with."""
+        return configuration.read(self.path / "config.json")
+
+    def write_data(self, info: DatasetInfo, mean: np.ndarray, deviation: np.ndarray) -> None:
+        """Write `data.json`: what predicting needs to know of the training data."""
+        facts = dataclasses.asdict(info) | {
+            "mean": np.asarray(mean).tolist(),
+            "deviation": np.asarray(deviation).tolist(),
+        }
+        write_text(self.path / "data.json", to_json(facts))
+
+    def read_data(self) -> tuple[DatasetInfo, np.ndarray, np.ndarray]:
+        """Classes and image shape of the training data, and its mean and deviation per channel.
+
+        Raises:
+            RunFolderError: `data.json` is missing or damaged.
+        """
+        try:
+            facts = json.loads((self.path / "data.json").read_text())
+            mean, deviation = (np.asarray(facts.pop(name), np.float32) for name in ("mean", "deviation"))
+            facts["class_names"], facts["image_shape"] = (
+                tuple(facts["class_names"]),
+                tuple(facts["image_shape"]),
+            )
+            return DatasetInfo(**facts), mean, deviation
+        except (OSError, ValueError, KeyError, TypeError):
+            raise RunFolderError(
+                f"{self.path / 'data.json'} is missing or damaged; expected the file that train wrote: train again."
+            ) from None
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add one epoch to `metrics.jsonl`."""
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(_finite(record)) + "\n")
+
+    def history(self) -> list[dict[str, Any]]:
+        """The epochs in `metrics.jsonl`; a line cut short by a crash is left out."""
+        path = self.path / "metrics.jsonl"
+        records = []
+        for line in path.read_text().splitlines() if path.exists() else []:
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                continue
+        return records
+
+    def keep_epochs(self, epochs: int) -> list[dict[str, Any]]:
+        """Forget the epochs after the first `epochs`, which a resumed run makes again; the rest is returned."""
+        kept = [record for record in self.history() if record["epoch"] <= epochs]
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
+        return kept
+
+    def write_summary(self, summary: dict[str, Any]) -> Path:
+        """Write `summary.json`, which marks the run as complete."""
+        return write_text(self.path / "summary.json", to_json(summary))
+
+    def summary(self) -> dict[str, Any] | None:
+        """What `summary.json` says, or `None` while the run is not complete."""
+        path = self.path / "summary.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+
+def _unused(path: Path) -> Path:
+    """`path`, or the first of `path-2`, `path-3`, ... that does not exist."""
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return candidate

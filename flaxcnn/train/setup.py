@@ -1,0 +1,190 @@
+"""From a configuration to everything a run needs: data, model, optimiser, first train state."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from flaxcnn import data, models, optim
+from flaxcnn.config import Config, ConfigError, OptimiserConfig
+from flaxcnn.functional import Functional, functional
+from flaxcnn.train import state as train_states
+from flaxcnn.train.compiling import Compiled
+from flaxcnn.train.evaluate import make_predict
+from flaxcnn.train.state import TrainState
+from flaxcnn.train.step import Recipe, make_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run, ready to go.
+
+    Attributes:
+        config: what it was made from.
+        splits: training, validation (or `None`) and test images.
+        model: the NNX module as it was initialised.
+        recipe: what the training step needs.
+        train_state: before the first step.
+        train_step, predict: compiled on their first call, each once.
+        steps_per_epoch: batches of the training split, the short last one included.
+    """
+
+    config: Config
+    splits: data.Splits
+    model: nnx.Module
+    recipe: Recipe
+    train_state: TrainState
+    train_step: Compiled
+    predict: Compiled
+    steps_per_epoch: int
+
+
+def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
+    """The model of a run, freshly initialised, for images and classes as `info` describes them."""
+    options = dict(config.model.model_options)
+    if config.model.model == "cnn":
+        options.setdefault("image_size", info.image_shape[:2])
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    return models.create(
+        config.model.model,
+        seed=config.run.seed,
+        num_classes=info.num_classes,
+        in_channels=info.image_shape[2],
+        **options,
+    )
+
+
+def pure(config: Config, model: nnx.Module) -> Functional:
+    """The model of a run as a pure function, in the run's precision."""
+    return functional(model, compute_dtype=jnp.bfloat16 if config.run.precision == "bfloat16" else None)
+
+
+def load_splits(config: Config) -> data.Splits:
+    """The images of a run, divided as its configuration says."""
+    return data.load(
+        config.data.data,
+        data_dir=config.data.data_dir,
+        seed=config.data.split_seed,
+        validation_fraction=config.data.validation_fraction,
+        test_fraction=config.data.test_fraction,
+    )
+
+
+def set_up(config: Config) -> Job:
+    """Build a run from its configuration.
+
+    Raises:
+        ConfigError, DataError, ValueError: a setting, name or file that cannot be used, in one sentence.
+    """
+    splits = load_splits(config)
+    steps_per_epoch = data.number_of_batches(splits.train, config.run.batch_size)
+    if config.run.precision == "tensorfloat32":
+        jax.config.update("jax_default_matmul_precision", "tensorfloat32")
+    model = model_of(config, splits.info)
+    parts = pure(config, model)
+    mean, deviation = data.channel_statistics(splits.train)
+    schedule = schedule_of(config, steps_per_epoch)
+    recipe = Recipe(
+        apply=parts.apply,
+        optimiser=optimiser_of(config.optimiser, schedule),
+        schedule=schedule,
+        num_classes=splits.info.num_classes,
+        mean=jnp.asarray(mean),
+        deviation=jnp.asarray(np.maximum(deviation, 1e-6)),
+        augment=config.augment,
+        loss=config.loss,
+        ema_decay=config.optimiser.ema_decay,
+    )
+    return Job(
+        config=config,
+        splits=splits,
+        model=model,
+        recipe=recipe,
+        train_state=initial_state(config, parts, recipe.optimiser),
+        train_step=Compiled(make_train_step(recipe), donate=(0,)),
+        predict=make_predict(parts.apply, recipe.mean, recipe.deviation),
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def initial_state(config: Config, parts: Functional, optimiser: optax.GradientTransformation) -> TrainState:
+    """The train state before the first step."""
+    return train_states.create(
+        parts.params,
+        parts.state,
+        optimiser,
+        seed=config.run.seed,
+        use_ema=config.optimiser.ema_decay > 0,
+    )
+
+
+def schedule_of(config: Config, steps_per_epoch: int) -> optim.Schedule:
+    """The learning rate of every step of a run; epochs in the configuration become steps."""
+    settings = config.optimiser
+    warmup = round(settings.warmup_epochs * steps_per_epoch)
+    total = config.run.epochs * steps_per_epoch
+    if warmup >= total:
+        raise ConfigError(
+            f"warmup_epochs is {settings.warmup_epochs:g} but the run has only {config.run.epochs} epochs; "
+            "choose fewer."
+        )
+    options: dict[str, dict[str, Any]] = {
+        "step": {"step_size": max(1, round(settings.step_epochs * steps_per_epoch)), "gamma": settings.gamma},
+        "multistep": {
+            # Epochs count from the start of the run, the schedule's milestones from the end of the warm-up.
+            "milestones": [max(0, round(e * steps_per_epoch) - warmup) for e in settings.milestone_epochs],
+            "gamma": settings.gamma,
+        },
+        "exponential": {"gamma": settings.gamma ** (1.0 / steps_per_epoch)},
+        "one_cycle": {"pct_start": settings.one_cycle_warmup},
+    }
+    return optim.schedule(
+        settings.schedule,
+        settings.learning_rate,
+        total,
+        warmup_steps=warmup,
+        **options.get(settings.schedule, {}),
+    )
+
+
+# Settings that only some optimisers use: our name, and the name of the option of `optim.optimiser`.
+_OPTIONS = {
+    "momentum": "momentum",
+    "nesterov": "nesterov",
+    "dampening": "dampening",
+    "epsilon": "eps",
+    "alpha": "alpha",
+}
+
+
+def optimiser_of(settings: OptimiserConfig, schedule: Callable[..., Any]) -> optax.GradientTransformation:
+    """The optimiser of a run, which follows `schedule`."""
+    used = optim.optimiser_options(settings.optimiser)
+    defaults = OptimiserConfig()
+    options: dict[str, Any] = {}
+    for setting, option in _OPTIONS.items():
+        if option in used:
+            options[option] = getattr(settings, setting)
+        elif getattr(settings, setting) != getattr(defaults, setting):
+            raise ConfigError(
+                f"{setting} was set to {getattr(settings, setting)}, which {settings.optimiser} does not use; "
+                "leave it out or choose another optimiser."
+            )
+    if "betas" in used:
+        options["betas"] = (settings.beta1, settings.beta2)
+    if not options.get("momentum", 1.0):
+        options.pop("nesterov", None)
+    return optim.optimiser(
+        settings.optimiser,
+        schedule,
+        weight_decay=settings.weight_decay,
+        decay_mask=None if settings.decay_norm_and_bias else optim.no_decay_on_norm_and_bias,
+        clip_norm=settings.clip_norm,
+        clip_value=settings.clip_value,
+        **options,
+    )
