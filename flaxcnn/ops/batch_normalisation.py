@@ -1,31 +1,13 @@
-"""Batch normalisation."""
+"""Batch normalisation: the forward rule, and the derivative through the batch's own statistics."""
+
+import functools
+import math
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from flaxcnn.ops.precision import accumulation_dtype
-
-
-def batch_moments(
-    x: Float[Array, "n *spatial c"], mask: Bool[Array, "n"] | None = None
-) -> tuple[Float[Array, "c"], Float[Array, "c"], Float[Array, ""]]:
-    """Measure the mean and the biased variance of every channel, in two passes; and count values."""
-    wide = x.astype(accumulation_dtype(x.dtype))
-    reduced = tuple(range(x.ndim - 1))
-    values_per_row = x.size // max(1, x.shape[0] * x.shape[-1])
-    if mask is None:
-        count = jnp.asarray(x.shape[0] * values_per_row, wide.dtype)
-        mean = jnp.sum(wide, reduced) / count
-        deviations = wide - _per_channel(mean, x.ndim)
-        return mean, jnp.sum(deviations * deviations, reduced) / count, count
-    counted = jnp.reshape(mask, (-1,) + (1,) * (x.ndim - 1))
-    count = jnp.sum(mask, dtype=wide.dtype) * jnp.asarray(values_per_row, wide.dtype)
-    divisor = jnp.maximum(count, jnp.ones_like(count))  # no row counts: the moments are zero, not 0 / 0
-    zero = jnp.zeros((), wide.dtype)
-    mean = jnp.sum(jnp.where(counted, wide, zero), reduced) / divisor
-    deviations = jnp.where(counted, wide - _per_channel(mean, x.ndim), zero)
-    return mean, jnp.sum(deviations * deviations, reduced) / divisor, count
 
 
 def batch_norm(
@@ -36,57 +18,185 @@ def batch_norm(
     running_var: Float[Array, "c"],
     *,
     train: bool,
-    momentum: float = 0.1,
+    momentum: float | Float[Array, ""] = 0.1,
     epsilon: float = 1e-5,
     biased_running_variance: bool = False,
     mask: Bool[Array, "n"] | None = None,
 ) -> tuple[Float[Array, "n *spatial c"], Float[Array, "c"], Float[Array, "c"]]:
-    """Normalise every channel by the batch's statistics (train) or by the running ones (eval)."""
+    """Normalise every channel, then scale and shift it; in training, also move the running statistics.
+
+    Per channel, over the N counted values (batch and positions) of x [n, h, w, c] or [n, c],
+
+        mean = 1/N sum x,      var = 1/N sum (x - mean)^2,
+        y    = scale (x - mean) / sqrt(var + epsilon) + bias,
+
+    evaluated as y = x a + b with a = scale / sqrt(var + epsilon) and b = bias - mean a. With momentum m,
+
+        running_mean <- (1 - m) running_mean + m mean,
+        running_var  <- (1 - m) running_var  + m var N / (N - 1).
+
+    Outside training the running statistics take the place of the batch's and are returned unchanged.
+
+    Arguments:
+        x: [n, h, w, c], [n, c], or any array with the batch first and the channels last.
+        scale: [c], or None for 1.
+        bias: [c], or None for 0.
+        running_mean: [c].
+        running_var: [c].
+        train: whether to use, and to record, the statistics of this batch.
+        momentum: m, the weight of this batch (PyTorch's sense; Flax's is 1 - m).
+        epsilon: added to the variance.
+        biased_running_variance: record var itself, without N / (N - 1), as Flax does.
+        mask: [n], which rows count in the statistics; every row is normalised. A masked batch has the
+            statistics of the short batch of its counted rows. If no row counts, the running statistics
+            stay.
+
+    Returns:
+        (y of x's shape and dtype, running_mean [c], running_var [c]).
+
+    Raises:
+        ValueError: if a channel would have fewer than two values in training, or a parameter has another
+            number of channels than x.
+
+    Reference: Ioffe and Szegedy 2015; torch.nn.functional.batch_norm.
+    """
+    dtype = accumulation_dtype(x.dtype)
+    scale = jnp.ones(x.shape[-1:], dtype) if scale is None else scale.astype(dtype)
+    bias = jnp.zeros(x.shape[-1:], dtype) if bias is None else bias.astype(dtype)
+    _check(x.shape, scale.shape, bias.shape, running_mean.shape, running_var.shape, train=train)
     if not train:
-        wide = accumulation_dtype(x.dtype)
-        y = _normalise(x, scale, bias, running_mean.astype(wide), running_var.astype(wide), epsilon=epsilon)
+        multiplier = scale * jax.lax.rsqrt(running_var.astype(dtype) + epsilon)
+        y = _affine(x, multiplier, bias - running_mean.astype(dtype) * multiplier)
         return y, running_mean, running_var
-    if x.size // x.shape[-1] <= 1:
-        raise ValueError(
-            f"batch_norm in training got an input of shape {x.shape}, but a variance needs more than one "
-            "value for each channel: give a larger batch, or use train=False."
-        )
-    mean, variance, count = batch_moments(x, mask)
-    y = _normalise(x, scale, bias, mean, variance, epsilon=epsilon)
+    y, mean, variance = _normalise_by_batch(x, scale, bias, mask, epsilon)
+    count = _count(x.shape, mask, dtype)
     if not biased_running_variance:
-        one = jnp.ones_like(count)
-        variance = variance * (count / jnp.maximum(count - one, one))
-    # A batch in which no row counts says nothing about the statistics.
-    rate = jnp.where(count > 0, jnp.asarray(momentum, count.dtype), jnp.zeros_like(count))
+        # At N = 1 (every row but one masked, one position) the variance is 0, and so is its estimate.
+        variance = variance * (count / jnp.maximum(count - 1, 1))
+    rate = jnp.where(count > 0, jnp.asarray(momentum, dtype), 0)
     return y, _blend(running_mean, mean, rate), _blend(running_var, variance, rate)
 
 
-def _normalise(
+def batch_moments(
+    x: Float[Array, "n *spatial c"], mask: Bool[Array, "n"] | None = None
+) -> tuple[Float[Array, "c"], Float[Array, "c"], Float[Array, ""]]:
+    """Measure every channel's mean and biased variance, in two passes, and the number of values behind them.
+
+    mean = 1/N sum x and variance = 1/N sum (x - mean)^2 over batch and positions. The second pass keeps what
+    E[x^2] - mean^2 would cancel away. Both are zero if no row counts.
+
+    Arguments:
+        x: [n, h, w, c], [n, c], or any array with the batch first and the channels last.
+        mask: [n], which rows count; all when None.
+
+    Returns:
+        (mean [c], variance [c], N), summed and returned in float32 at least.
+    """
+    wide = x.astype(accumulation_dtype(x.dtype))
+    count = _count(x.shape, mask, wide.dtype)
+    mean = _mean(wide, mask, count)
+    deviations = wide - per_channel(mean, x.ndim)
+    return mean, _mean(deviations * deviations, mask, count), count
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4,))
+def _normalise_by_batch(
     x: Float[Array, "n *spatial c"],
-    scale: Float[Array, "c"] | None,
-    bias: Float[Array, "c"] | None,
-    mean: Float[Array, "c"],
-    variance: Float[Array, "c"],
-    *,
+    scale: Float[Array, "c"],
+    bias: Float[Array, "c"],
+    mask: Bool[Array, "n"] | None,
     epsilon: float,
+) -> tuple[Float[Array, "n *spatial c"], Float[Array, "c"], Float[Array, "c"]]:
+    """Normalise by the batch's own statistics, and return them."""
+    mean, variance, _ = batch_moments(x, mask)
+    multiplier = scale * jax.lax.rsqrt(variance + epsilon)
+    return _affine(x, multiplier, bias - mean * multiplier), mean, variance
+
+
+@_normalise_by_batch.defjvp
+def _normalise_by_batch_jvp(
+    epsilon: float, primals: tuple[Array | None, ...], tangents: tuple[Array | None, ...]
+) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
+    """Push tangents forward, grouped so that JAX's transpose is the rule of batch_norm_backward.
+
+    With r = (var + epsilon)^(-1/2), a = scale r, and averages over the counted values,
+
+        mean' = <x'>,      var' = 2 C with C = <(x - mean) x'>,      r' = -r^3 C,
+        y' = a x' + (x - mean) (r scale' - a r^2 C) + (bias' - a mean').
+
+    Its transpose reads x and the cotangent g twice: once for sum g and sum g (x - mean), once to write dL/dx.
+    The derivative JAX finds by itself needs a third pass, for the mean inside the variance, which is zero.
+    """
+    x, scale, bias, mask = primals
+    x_tangent, scale_tangent, bias_tangent, _ = tangents
+    mean, variance, count = batch_moments(x, mask)
+    inverse = jax.lax.rsqrt(variance + epsilon)
+    multiplier = scale * inverse
+    deviations = x.astype(mean.dtype) - per_channel(mean, x.ndim)
+    wide_tangent = x_tangent.astype(mean.dtype)
+    mean_tangent = _mean(wide_tangent, mask, count)
+    covariance = _mean(deviations * wide_tangent, mask, count)
+    y_tangent = (
+        per_channel(multiplier, x.ndim) * wide_tangent
+        + deviations * per_channel(inverse * scale_tangent - multiplier * inverse**2 * covariance, x.ndim)
+        + per_channel(bias_tangent - multiplier * mean_tangent, x.ndim)
+    )
+    y = _affine(x, multiplier, bias - mean * multiplier)
+    return (y, mean, variance), (y_tangent.astype(x.dtype), mean_tangent, 2 * covariance)
+
+
+def per_channel(values: Float[Array, "c"], dimensions: int) -> Float[Array, "*ones c"]:
+    """Shape one value for each channel so that it broadcasts against a channels-last array."""
+    return jnp.reshape(values, (1,) * (dimensions - 1) + (-1,))
+
+
+def row_mask(mask: Bool[Array, "n"], dimensions: int) -> Bool[Array, "n *ones"]:
+    """Shape one value for each row so that it broadcasts against an array with the batch first."""
+    return jnp.reshape(mask, (-1,) + (1,) * (dimensions - 1))
+
+
+def _count(shape: tuple[int, ...], mask: Bool[Array, "n"] | None, dtype: jnp.dtype) -> Float[Array, ""]:
+    """Count the values of one channel."""
+    positions = math.prod(shape[1:-1])
+    if mask is None:
+        return jnp.asarray(shape[0] * positions, dtype)
+    return jnp.sum(mask, dtype=dtype) * positions
+
+
+def _mean(
+    x: Float[Array, "n *spatial c"], mask: Bool[Array, "n"] | None, count: Float[Array, ""]
+) -> Float[Array, "c"]:
+    """Average every channel over the counted rows; zero if there is none."""
+    if mask is not None:
+        x = jnp.where(row_mask(mask, x.ndim), x, 0)
+        count = jnp.maximum(count, 1)
+    return jnp.sum(x, axis=tuple(range(x.ndim - 1))) / count
+
+
+def _affine(
+    x: Float[Array, "n *spatial c"], multiplier: Float[Array, "c"], offset: Float[Array, "c"]
 ) -> Float[Array, "n *spatial c"]:
-    """Apply y = x a + b with a = scale / sqrt(variance + epsilon) and b = bias - mean a."""
-    multiplier = jax.lax.rsqrt(variance + epsilon)
-    if scale is not None:
-        multiplier = multiplier * scale.astype(multiplier.dtype)
-    offset = -mean * multiplier
-    if bias is not None:
-        offset = offset + bias.astype(offset.dtype)
-    y = x.astype(multiplier.dtype) * _per_channel(multiplier, x.ndim) + _per_channel(offset, x.ndim)
-    return y.astype(x.dtype)
-
-
-def _per_channel(values: Float[Array, "c"], ndim: int) -> Float[Array, "*ones c"]:
-    """Shape one value for each channel so that it broadcasts against channels-last arrays."""
-    return jnp.reshape(values, (1,) * (ndim - 1) + (-1,))
+    """Multiply and shift every channel in the parameters' dtype, and return in x's."""
+    wide = x.astype(multiplier.dtype)
+    return (wide * per_channel(multiplier, x.ndim) + per_channel(offset, x.ndim)).astype(x.dtype)
 
 
 def _blend(old: Float[Array, "c"], new: Float[Array, "c"], rate: Float[Array, ""]) -> Float[Array, "c"]:
     """Move a running statistic towards the batch's: (1 - rate) old + rate new."""
     rate = rate.astype(old.dtype)
     return (1 - rate) * old + rate * new.astype(old.dtype)
+
+
+def _check(shape: tuple[int, ...], *parameters: tuple[int, ...], train: bool) -> None:
+    """Refuse parameters for other channels, and a training batch that has no variance."""
+    for parameter in parameters:
+        if parameter != shape[-1:]:
+            raise ValueError(
+                f"A batch_norm parameter has shape {parameter}, but the input of shape {shape} has "
+                f"{shape[-1]} channels: every parameter has one value for each channel."
+            )
+    if train and math.prod(shape[:-1]) < 2:
+        raise ValueError(
+            f"batch_norm in training got an input of shape {shape}, but a variance needs more than one value "
+            "for each channel: give a larger batch, or use train=False."
+        )

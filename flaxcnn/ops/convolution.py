@@ -4,9 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from flaxcnn.ops.geometry import Padding, Pair, axes, pair
-
-DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+from flaxcnn.ops.geometry import Axis, Padding, Pair, axes, check_images, pair
 
 
 def conv2d(
@@ -19,33 +17,156 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Float[Array, "n ho wo co"]:
-    """Convolve (correlate) images with a kernel."""
-    strides, dilations = pair(stride, "stride", minimum=1), pair(dilation, "dilation", minimum=1)
-    _check_channels(x.shape[3], kernel.shape, groups)
-    height, width = axes(
-        (x.shape[1], x.shape[2]), kernel.shape[:2], stride=strides, padding=padding, dilation=dilations
-    )
+    """Convolve images with a kernel (in the field's sense: a correlation, the kernel is not flipped).
+
+    With stride (s, t), dilation (d, e), and p, q the padding above and to the left,
+
+        y[n, i, j, o] = bias[o] + sum_{a, b, m} x[n, i s + a d - p, j t + b e - q, m] kernel[a, b, m, o],
+
+    where positions outside the image hold zero. With G groups the channels fall into G equal, consecutive
+    parts, and the outputs of a part see the inputs of the same part only, so the kernel's third dimension
+    is ci / G.
+
+    Arguments:
+        x: images [n, h, w, ci].
+        kernel: [kh, kw, ci / groups, co].
+        bias: [co], or None.
+        stride: an int or (height, width).
+        padding: an int, (height, width), or ((top, bottom), (left, right)).
+        dilation: the distance between two taps of the kernel, an int or (height, width).
+        groups: into how many parts the channels fall; ci for a depthwise convolution.
+
+    Raises:
+        ValueError: if an option is out of its range, the channels do not fit the kernel and the groups, or
+            the kernel is larger than the padded image.
+
+    Reference: torch.nn.functional.conv2d; Dumoulin and Visin 2016, A guide to convolution arithmetic.
+    """
+    height, width = _axes(x, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
     y = jax.lax.conv_general_dilated(
         x,
         kernel,
-        window_strides=strides,
+        window_strides=(height.stride, width.stride),
         padding=(height.padding, width.padding),
-        rhs_dilation=dilations,
-        dimension_numbers=DIMENSIONS,
+        rhs_dilation=(height.dilation, width.dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
     return y if bias is None else y + jnp.reshape(bias, (1, 1, 1, -1))
 
 
-def _check_channels(channels: int, kernel_shape: tuple[int, ...], groups: int) -> None:
-    """Refuse groups that do not divide the channels, and a kernel made for other channels."""
-    if groups < 1 or channels % groups or kernel_shape[3] % groups:
+def conv2d_backward(
+    cotangent: Float[Array, "n ho wo co"],
+    x: Float[Array, "n h w ci"],
+    kernel: Float[Array, "kh kw cig co"],
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> tuple[Float[Array, "n h w ci"], Float[Array, "kh kw cig co"], Float[Array, "co"]]:
+    """Pull a cotangent back through conv2d, to its input, its kernel and its bias.
+
+    y is linear in each of x, kernel and bias. With g = dL/dy, reading off the coefficients (one axis; the
+    other is alike, and batch and channels are summed where they are contracted):
+
+        dL/dx[r]      = sum_{i, a : i s + a d - p = r}  kernel[a] g[i]
+        dL/dkernel[a] = sum_i  x[i s + a d - p] g[i]
+        dL/dbias      = sum_i  g[i]
+
+    Both sums over i are convolutions again:
+
+    - *Input.* Put s - 1 zeros between the cotangents, g^[i s] = g[i], of length s (ho - 1) + 1. Then
+      dL/dx[r] = sum_a kernel[a] g^[r + p - a d]: g^ correlated with the flipped kernel at dilation d,
+      inputs and outputs exchanged within each group. The kernel spans d (k - 1) + 1, so d (k - 1) - p zeros
+      go before g^, and after it as many as make the result h long: positions that no window reached get 0.
+    - *Kernel.* dL/dkernel[a] is x at the positions a d - p + i s: x correlated with g as a kernel whose
+      taps lie s apart, moved in strides of d, k times. The batch is contracted, so it takes the channels'
+      place; the trailing positions of x that no window reached are cropped, else the kernel could come out
+      too long.
+
+    Arguments:
+        cotangent: dL/dy, [n, ho, wo, co].
+        x, kernel: as given to conv2d.
+        stride, padding, dilation, groups: as given to conv2d.
+
+    Returns:
+        (dL/dx [n, h, w, ci], dL/dkernel [kh, kw, ci / groups, co], dL/dbias [co]).
+
+    Raises:
+        ValueError: as conv2d.
+
+    Reference: Dumoulin and Visin 2016, A guide to convolution arithmetic, section 4.
+    """
+    spatial = _axes(x, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return (
+        _input_gradient(cotangent, kernel, spatial, groups),
+        _kernel_gradient(cotangent, x, spatial, groups),
+        jnp.sum(cotangent, axis=(0, 1, 2)),
+    )
+
+
+def _input_gradient(
+    cotangent: Float[Array, "n ho wo co"],
+    kernel: Float[Array, "kh kw cig co"],
+    spatial: tuple[Axis, Axis],
+    groups: int,
+) -> Float[Array, "n h w ci"]:
+    """Correlate the zero-interleaved cotangent with the flipped kernel, channels exchanged in each group."""
+    kh, kw, inputs, outputs = kernel.shape
+    grouped = jnp.reshape(kernel[::-1, ::-1], (kh, kw, inputs, groups, outputs // groups))
+    exchanged = jnp.transpose(grouped, (0, 1, 4, 3, 2)).reshape(kh, kw, outputs // groups, groups * inputs)
+    return jax.lax.conv_general_dilated(
+        cotangent,
+        exchanged,
+        window_strides=(1, 1),
+        padding=[(one.span - 1 - one.before, one.span - 1 - one.after + one.remainder) for one in spatial],
+        lhs_dilation=[one.stride for one in spatial],
+        rhs_dilation=[one.dilation for one in spatial],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def _kernel_gradient(
+    cotangent: Float[Array, "n ho wo co"],
+    x: Float[Array, "n h w ci"],
+    spatial: tuple[Axis, Axis],
+    groups: int,
+) -> Float[Array, "kh kw cig co"]:
+    """Correlate the input with the cotangent, the batch in the place of the channels."""
+    return jax.lax.conv_general_dilated(
+        x,
+        cotangent,
+        window_strides=[one.dilation for one in spatial],
+        padding=[(one.before, one.after - one.remainder) for one in spatial],
+        rhs_dilation=[one.stride for one in spatial],
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+        batch_group_count=groups,
+    )
+
+
+def _axes(
+    x: Float[Array, "n h w ci"],
+    kernel: Float[Array, "kh kw cig co"],
+    *,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> tuple[Axis, Axis]:
+    """Solve the geometry of a convolution; refuse channels that do not fit the kernel and the groups."""
+    check_images(x.shape)
+    channels, (kh, kw, inputs, outputs) = x.shape[3], kernel.shape
+    if groups < 1 or channels % groups or outputs % groups:
         raise ValueError(
             f"groups is {groups}, but it must be at least 1 and divide the {channels} input channels and "
-            f"the {kernel_shape[3]} output channels."
+            f"the {outputs} output channels."
         )
-    if kernel_shape[2] * groups != channels:
+    if inputs * groups != channels:
         raise ValueError(
-            f"The kernel of shape {kernel_shape} takes {kernel_shape[2]} x {groups} groups channels, but "
+            f"The kernel of shape {kernel.shape} takes {inputs} x {groups} groups channels, but "
             f"the input has {channels}: its third dimension must be {channels // groups}."
         )
+    strides, dilations = pair(stride, "stride", minimum=1), pair(dilation, "dilation", minimum=1)
+    return axes(x.shape, (kh, kw), stride=strides, padding=padding, dilation=dilations)

@@ -2,16 +2,17 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from flaxcnn.ops.precision import accumulation_dtype
 
 REDUCTIONS = ("mean", "sum", "none")
+Labels = Integer[Array, "n"] | Float[Array, "n k"]
 
 
 def cross_entropy(
     logits: Float[Array, "n k"],
-    labels: Int[Array, "n"] | Float[Array, "n k"],
+    labels: Labels,
     *,
     label_smoothing: float = 0.0,
     class_weights: Float[Array, "k"] | None = None,
@@ -19,68 +20,133 @@ def cross_entropy(
     ignore_index: int = -100,
     mask: Bool[Array, "n"] | None = None,
 ) -> Float[Array, ""] | Float[Array, "n"]:
-    """Compare logits with integer labels or with label distributions, as torch's cross_entropy does."""
-    _check_options(label_smoothing, reduction)
-    targets, row_weights = _targets(
-        logits,
-        labels,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        ignore_index=ignore_index,
-        mask=mask,
-    )
-    # Rows that do not count are blanked first: whatever they hold must not reach the sum or its gradient.
-    counted = _counted(labels, ignore_index, mask)[:, None]
-    log_probabilities = jax.nn.log_softmax(jnp.where(counted, logits, 0).astype(targets.dtype), axis=1)
+    """Measure how surprised softmax(logits) is by the labels.
+
+    Let P_ik be the label distribution of row i (one-hot for an integer label), s the label smoothing, w the
+    class weights (1 when None). The target of row i and its loss are
+
+        q_ik = w_k [ (1 - s) P_ik + s / k ],        loss_i = - sum_k q_ik log softmax(logits_i)_k,
+
+    and q_i = 0 for a row that does not count: one whose mask is False or whose label is ``ignore_index``.
+    With ``sum`` the losses are added; with ``mean`` their sum is divided by
+
+        D = sum of w_(label i) over the counted rows   for integer labels,
+        D = the number of counted rows                 for distributions.
+
+    Arguments:
+        logits: [n, k].
+        labels: integers [n], 0 to k - 1, or distributions [n, k]. An integer outside that range makes the
+            loss NaN, since compiled code cannot raise.
+        label_smoothing: s, 0 to 1.
+        class_weights: w, [k], or None.
+        reduction: "mean", "sum" or "none".
+        ignore_index: an integer label whose rows do not count.
+        mask: [n], which rows count; whatever stands in the others reaches neither the loss nor the gradient.
+
+    Returns:
+        The loss, a scalar, or [n] without reduction; in float32 at least. The mean over no row is NaN.
+
+    Raises:
+        ValueError: if an option is out of its range, or logits and labels do not fit each other.
+
+    Reference: torch.nn.functional.cross_entropy; Szegedy et al. 2016, section 7, for label smoothing.
+    """
+    options = (label_smoothing, class_weights, ignore_index)
+    clean, targets, denominator = _prepare(logits, labels, *options, mask=mask, reduction=reduction)
     # A zero target drops its class even where the log-probability is minus infinity.
-    losses = -jnp.sum(jnp.where(targets == 0, 0, targets * log_probabilities), axis=1)
-    if reduction == "none":
-        return losses
-    if reduction == "sum":
-        return jnp.sum(losses)
-    return jnp.sum(losses) / jnp.sum(row_weights)
+    surprise = jnp.where(targets == 0, 0, targets * jax.nn.log_softmax(clean, axis=1))
+    losses = -jnp.sum(surprise, axis=1)
+    return losses if reduction == "none" else jnp.sum(losses) / denominator
 
 
-def _counted(
-    labels: Int[Array, "n"] | Float[Array, "n k"], ignore_index: int, mask: Bool[Array, "n"] | None
-) -> Bool[Array, "n"]:
-    """Say which rows count: those the mask keeps and whose label is not the ignored one."""
-    counted = jnp.ones(labels.shape[0], bool) if mask is None else mask
-    if labels.ndim == 1:
-        counted = counted & (labels != ignore_index)
-    return counted
-
-
-def _targets(
+def cross_entropy_backward(
+    cotangent: Float[Array, ""] | Float[Array, "n"],
     logits: Float[Array, "n k"],
-    labels: Int[Array, "n"] | Float[Array, "n k"],
+    labels: Labels,
     *,
+    label_smoothing: float = 0.0,
+    class_weights: Float[Array, "k"] | None = None,
+    reduction: str = "mean",
+    ignore_index: int = -100,
+    mask: Bool[Array, "n"] | None = None,
+) -> Float[Array, "n k"]:
+    """Pull a cotangent back through cross_entropy, to the logits.
+
+    One row, with p = softmax(z): log p_k = z_k - log sum_l exp(z_l), so d(log p_k)/dz_j = [j = k] - p_j, and
+
+        d(loss)/dz_j = - sum_k q_k ([j = k] - p_j) = p_j (sum_k q_k) - q_j.
+
+    For an unweighted distribution sum_k q_k = 1, and the rule is the familiar p - q. The reduction is
+    linear in the rows' losses, so with g = dL/dy the cotangent of row i is g_i ("none"), g ("sum") or g / D
+    ("mean").
+
+    Arguments:
+        cotangent: dL/dy, a scalar, or [n] without reduction. logits, labels, label_smoothing,
+        class_weights, reduction, ignore_index, mask: as given to cross_entropy.
+
+    Returns:
+        dL/dlogits, [n, k].
+
+    Raises:
+        ValueError: as cross_entropy.
+
+    Reference: Goodfellow, Bengio and Courville 2016, Deep Learning, section 6.2.2.3.
+    """
+    options = (label_smoothing, class_weights, ignore_index)
+    clean, targets, denominator = _prepare(logits, labels, *options, mask=mask, reduction=reduction)
+    row_cotangents = jnp.reshape(cotangent.astype(clean.dtype) / denominator, (-1, 1))
+    totals = jnp.sum(targets, axis=1, keepdims=True)
+    return (row_cotangents * (jax.nn.softmax(clean, axis=1) * totals - targets)).astype(logits.dtype)
+
+
+def _prepare(
+    logits: Float[Array, "n k"],
+    labels: Labels,
     label_smoothing: float,
     class_weights: Float[Array, "k"] | None,
     ignore_index: int,
+    *,
     mask: Bool[Array, "n"] | None,
-) -> tuple[Float[Array, "n k"], Float[Array, "n"]]:
-    """Give each row's weighted label distribution, and its share of the mean's denominator."""
-    classes = logits.shape[1]
-    wide = accumulation_dtype(logits.dtype)
-    counted = _counted(labels, ignore_index, mask)
-    weights = jnp.ones(classes, wide) if class_weights is None else class_weights.astype(wide)
+    reduction: str,
+) -> tuple[Float[Array, "n k"], Float[Array, "n k"], Float[Array, ""]]:
+    """Give the logits with uncounted rows blanked, the targets q, and D (1 unless the mean is asked for)."""
+    _check(logits.shape, labels.shape, label_smoothing, reduction)
+    dtype, classes = accumulation_dtype(logits.dtype), logits.shape[1]
+    weights = jnp.ones((1, classes), dtype)
+    if class_weights is not None:
+        weights = class_weights.astype(dtype)[None, :]
+    counted = jnp.ones(labels.shape[:1], bool) if mask is None else mask
     if labels.ndim == 1:
-        chosen = labels[:, None] == jnp.arange(classes, dtype=labels.dtype)[None, :]
-        # A label outside 0 .. k-1 cannot raise inside jit; NaN stops the run instead of training on it.
-        in_range = jnp.any(chosen, axis=1, keepdims=True) | ~counted[:, None]
-        distributions = jnp.where(in_range, chosen.astype(wide), jnp.asarray(jnp.nan, wide))
-        row_weights = jnp.sum(jnp.where(chosen, weights[None, :], 0), axis=1)
+        labels = labels.astype(jnp.int32)
+        counted = counted & (labels != ignore_index)
+        distributions = _one_hot(jnp.where(counted, labels, 0), classes, dtype)
+        row_weights = jnp.sum(distributions * weights, axis=1)
     else:
-        distributions = labels.astype(wide)
-        row_weights = jnp.ones(labels.shape[0], wide)
-    smoothed = (1 - label_smoothing) * distributions + label_smoothing / classes
-    targets = jnp.where(counted[:, None], smoothed * weights[None, :], 0)
-    return targets, jnp.where(counted, row_weights, 0)
+        distributions = labels.astype(dtype)
+        row_weights = jnp.ones(labels.shape[:1], dtype)
+    smoothed = weights * ((1 - label_smoothing) * distributions + label_smoothing / classes)
+    rows = counted[:, None]
+    denominator = jnp.sum(jnp.where(counted, row_weights, 0)) if reduction == "mean" else jnp.ones((), dtype)
+    # Blanked before the logarithm: a NaN in a row that does not count must not reach the gradient either.
+    return jnp.where(rows, logits.astype(dtype), 0), jnp.where(rows, smoothed, 0), denominator
 
 
-def _check_options(label_smoothing: float, reduction: str) -> None:
-    """Refuse options that PyTorch refuses."""
+def _one_hot(labels: Integer[Array, "n"], classes: int, dtype: jnp.dtype) -> Float[Array, "n k"]:
+    """Spread integer labels to distributions; a label outside 0 .. classes - 1 gives a row of NaN."""
+    chosen = labels[:, None] == jnp.arange(classes, dtype=labels.dtype)[None, :]
+    known = (labels >= 0) & (labels < classes)
+    return jnp.where(known[:, None], chosen.astype(dtype), jnp.nan)
+
+
+def _check(
+    logits_shape: tuple[int, ...], labels_shape: tuple[int, ...], label_smoothing: float, reduction: str
+) -> None:
+    """Refuse options that PyTorch refuses, and labels that do not fit the logits."""
+    if labels_shape not in (logits_shape[:1], logits_shape) or len(logits_shape) != 2:
+        raise ValueError(
+            f"The logits have shape {logits_shape} and the labels {labels_shape}, but logits are [n, k] and "
+            "labels are integers [n] or distributions [n, k]."
+        )
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing is {label_smoothing}, but it must lie between 0 and 1.")
     if reduction not in REDUCTIONS:

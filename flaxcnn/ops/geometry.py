@@ -73,6 +73,15 @@ def padding_pairs(padding: Padding) -> tuple[tuple[int, int], tuple[int, int]]:
     return (height, height), (width, width)
 
 
+def check_images(shape: tuple[int, ...]) -> None:
+    """Refuse what is no batch of images [n, h, w, c]."""
+    if len(shape) != 4:
+        raise ValueError(
+            f"The input has shape {tuple(shape)}, but images are [batch, height, width, channels]: "
+            "reshape it, adding a batch dimension of 1 to a single image."
+        )
+
+
 def axis(
     length: int, window: int, stride: int, dilation: int, padding: tuple[int, int], *, ceil_mode: bool = False
 ) -> Axis:
@@ -92,7 +101,7 @@ def axis(
 
 
 def axes(
-    image_size: tuple[int, int],
+    image_shape: tuple[int, ...],
     window: Pair,
     *,
     stride: Pair,
@@ -101,18 +110,19 @@ def axes(
     ceil_mode: bool = False,
 ) -> tuple[Axis, Axis]:
     """Solve the geometry of height and width from the options as the caller gave them."""
+    check_images(image_shape)
     windows = pair(window, "window", minimum=1)
     strides = pair(stride, "stride", minimum=1)
     dilations = pair(dilation, "dilation", minimum=1)
     height, width = (
         axis(*spatial, ceil_mode=ceil_mode)
-        for spatial in zip(image_size, windows, strides, dilations, padding_pairs(padding), strict=True)
+        for spatial in zip(image_shape[1:3], windows, strides, dilations, padding_pairs(padding), strict=True)
     )
     return height, width
 
 
 def pooling_axes(
-    image_size: tuple[int, int],
+    image_shape: tuple[int, ...],
     window: Pair,
     *,
     stride: Pair | None,
@@ -125,7 +135,7 @@ def pooling_axes(
     Padding is at most half the window's span, as PyTorch demands: then every window covers an input position.
     """
     solved = axes(
-        image_size,
+        image_shape,
         window,
         stride=window if stride is None else stride,
         padding=padding,

@@ -1,10 +1,14 @@
 """Maximum pooling."""
 
-import jax
-import numpy as np
-from jaxtyping import Array, Float
+import functools
 
-from flaxcnn.ops.geometry import Padding, Pair, pooling_axes
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from flaxcnn.ops.geometry import Axis, Padding, Pair, pooling_axes
+from flaxcnn.ops.taps import scatter_taps, taps
 
 
 def max_pool2d(
@@ -16,21 +20,118 @@ def max_pool2d(
     dilation: Pair = 1,
     ceil_mode: bool = False,
 ) -> Float[Array, "n ho wo c"]:
-    """Take the maximum of every window."""
+    """Take the maximum of every window of an image.
+
+    With window (k, l), stride (s, t), dilation (d, e), and p, q the padding above and to the left,
+
+        y[n, i, j, c] = max over a < k, b < l of x[n, i s + a d - p, j t + b e - q, c],
+
+    where positions outside the image hold minus infinity. The maximum over a rectangle is the maximum over
+    its rows' maxima, so the pooling runs along the width and then along the height.
+
+    Arguments:
+        x: images [n, h, w, c].
+        window: its size, an int or (height, width).
+        stride: an int or a pair; the window's size when None.
+        padding: an int, (height, width), or ((top, bottom), (left, right)); at most half the window's span.
+        dilation: the distance between two taps of a window, an int or a pair.
+        ceil_mode: also take the last, partial windows (see flaxcnn.ops.geometry).
+
+    Raises:
+        ValueError: if an option is out of its range, or no window fits the padded image.
+
+    Reference: torch.nn.functional.max_pool2d. Every derivative (forward, reverse, higher) follows the first
+    maximum of a window in row-major order, as there; if the window holds NaN, the last NaN.
+    """
     height, width = pooling_axes(
-        (x.shape[1], x.shape[2]),
-        window,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
+        x.shape, window, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
     )
-    return jax.lax.reduce_window(
-        x,
-        np.array(-np.inf, x.dtype),
-        jax.lax.max,
-        window_dimensions=(1, height.window, width.window, 1),
-        window_strides=(1, height.stride, width.stride, 1),
-        window_dilation=(1, height.dilation, width.dilation, 1),
-        padding=((0, 0), height.padding, width.padding, (0, 0)),
+    return _max_along(_max_along(x, 2, width), 1, height)
+
+
+def max_pool2d_backward(
+    cotangent: Float[Array, "n ho wo c"],
+    x: Float[Array, "n h w c"],
+    window: Pair,
+    *,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+) -> Float[Array, "n h w c"]:
+    """Pull a cotangent back through max_pool2d.
+
+    Let (a*, b*)[n, i, j, c] be the first tap that attains the window's maximum. Around x, where the maximum
+    is unique, y[n, i, j, c] = x[n, i s + a* d - p, j t + b* e - q, c], so with g = dL/dy
+
+        dL/dx[n, r, u, c] = sum over the windows (i, j) whose first maximum lies at (r, u) of g[n, i, j, c].
+
+    The pooling is m = max along the width, then y = max along the height. Each step is pulled back alike:
+    every window hands its cotangent to its first greatest tap, and the taps scatter what they got (T_a' of
+    flaxcnn.ops.taps). The first row that attains the maximum, and in it the first column, is the first
+    maximum in row-major order, so two steps of one dimension are the rule of two dimensions.
+
+    Arguments:
+        cotangent: dL/dy, [n, ho, wo, c].
+        x: the images that were pooled, [n, h, w, c].
+        window, stride, padding, dilation, ceil_mode: as given to max_pool2d.
+
+    Returns:
+        dL/dx, [n, h, w, c].
+
+    Reference: torch.nn.functional.max_pool2d.
+    """
+    height, width = pooling_axes(
+        x.shape, window, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
     )
+    row_maxima = _max_along(x, 2, width)
+    return _max_along_backward(_max_along_backward(cotangent, row_maxima, 1, height), x, 2, width)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _max_along(x: Float[Array, "n h w c"], dimension: int, axis: Axis) -> Float[Array, "n ho wo c"]:
+    """Take the maximum of every window along one dimension."""
+    return functools.reduce(jnp.maximum, taps(x, dimension, axis, fill=-np.inf))
+
+
+@_max_along.defjvp
+def _max_along_jvp(
+    dimension: int, axis: Axis, primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+    """Follow the tangent of the tap that wins; JAX's transpose of this selection is the backward rule."""
+    values = taps(primals[0], dimension, axis, fill=-np.inf)
+    movements = taps(tangents[0], dimension, axis)
+    movement = movements[0]
+    for wins, candidate in zip(_takeovers(values, dimension, axis), movements[1:], strict=True):
+        movement = jnp.where(wins, candidate, movement)
+    return functools.reduce(jnp.maximum, values), movement
+
+
+def _max_along_backward(
+    cotangent: Float[Array, "n ho wo c"], x: Float[Array, "n h w c"], dimension: int, axis: Axis
+) -> Float[Array, "n h w c"]:
+    """Give every window's cotangent to its first greatest tap along one dimension."""
+    takeovers = _takeovers(taps(x, dimension, axis, fill=-np.inf), dimension, axis)
+    zero = jnp.zeros((), cotangent.dtype)
+    shares, rest = [], cotangent
+    for wins in reversed(takeovers):  # the last tap to take the lead is the one that keeps it
+        shares.insert(0, jnp.where(wins, rest, zero))
+        rest = jnp.where(wins, zero, rest)
+    return scatter_taps([rest, *shares], dimension, axis)
+
+
+def _takeovers(
+    values: list[Float[Array, "n ho wo c"]], dimension: int, axis: Axis
+) -> list[Bool[Array, "n ho wo c"]]:
+    """Say for each tap but the first where it exceeds all taps before it: of equals, the first leads."""
+    # Taps that fall before the input never lead, not even over an input of minus infinity.
+    skipped = -((np.arange(axis.output) * axis.stride - axis.before) // axis.dilation)
+    skipped = np.reshape(skipped, [-1 if index == dimension else 1 for index in range(4)])
+    takeovers, best = [], values[0]
+    for tap, value in enumerate(values[1:], start=1):
+        wins = (value > best) | jnp.isnan(value)
+        if axis.before:
+            wins = wins | (skipped == tap)
+        takeovers.append(wins)
+        best = jnp.maximum(best, value)
+    return takeovers

@@ -1,22 +1,73 @@
 """Penalties on the size of the parameters."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from flaxcnn.ops.precision import accumulation_dtype
 
-def l2_penalty(params: PyTree[Float[Array, "..."]]) -> Float[Array, ""]:
-    """Sum the squares of all parameters."""
-    return _total([jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params)])
-
-
-def l1_penalty(params: PyTree[Float[Array, "..."]]) -> Float[Array, ""]:
-    """Sum the magnitudes of all parameters."""
-    return _total([jnp.sum(jnp.abs(leaf)) for leaf in jax.tree.leaves(params)])
+Parameters = PyTree[Float[Array, "..."]]
 
 
-def _total(terms: list[Float[Array, ""]]) -> Float[Array, ""]:
-    """Add the terms; no term at all adds up to zero."""
+def l2_penalty(params: Parameters) -> Float[Array, ""]:
+    """Sum the squares of all parameters: sum_i p_i^2.
+
+    Arguments:
+        params: any tree of arrays; the caller chooses which parameters are in it, and the factor. With a
+            factor of lambda / 2 the gradient is PyTorch's ``weight_decay`` of lambda.
+
+    Reference: Goodfellow, Bengio and Courville 2016, Deep Learning, section 7.1.1.
+    """
+    return _total(params, jnp.square)
+
+
+def l2_penalty_backward(cotangent: Float[Array, ""], params: Parameters) -> Parameters:
+    """Pull a cotangent back through l2_penalty.
+
+    d(sum_i p_i^2)/dp_i = 2 p_i, so with g = dL/dy, a scalar, dL/dp = 2 g p for every array p.
+
+    Arguments:
+        cotangent: dL/dy, a scalar.
+        params: as given to l2_penalty.
+
+    Returns:
+        dL/dparams, a tree like params.
+    """
+    return jax.tree.map(lambda p: 2 * cotangent.astype(p.dtype) * p, params)
+
+
+def l1_penalty(params: Parameters) -> Float[Array, ""]:
+    """Sum the magnitudes of all parameters: sum_i |p_i|.
+
+    Arguments:
+        params: any tree of arrays; the caller chooses which parameters are in it, and the factor.
+
+    Reference: Goodfellow, Bengio and Courville 2016, Deep Learning, section 7.1.2.
+    """
+    return _total(params, jnp.abs)
+
+
+def l1_penalty_backward(cotangent: Float[Array, ""], params: Parameters) -> Parameters:
+    """Pull a cotangent back through l1_penalty.
+
+    d|p|/dp is the sign of p; at 0, where any value from -1 to 1 is a subgradient, 0 is taken, as in
+    PyTorch. With g = dL/dy, a scalar, dL/dp = g sign(p) for every array p.
+
+    Arguments:
+        cotangent: dL/dy, a scalar.
+        params: as given to l1_penalty.
+
+    Returns:
+        dL/dparams, a tree like params.
+    """
+    return jax.tree.map(lambda p: cotangent.astype(p.dtype) * jnp.sign(p), params)
+
+
+def _total(params: Parameters, function: Callable[[Array], Array]) -> Float[Array, ""]:
+    """Apply a function to every element and add up; no parameter at all adds up to zero."""
+    leaves = [leaf.astype(accumulation_dtype(leaf.dtype)) for leaf in jax.tree.leaves(params)]
+    terms = [jnp.sum(function(leaf)) for leaf in leaves]
     return functools.reduce(jnp.add, terms) if terms else jnp.zeros(())
