@@ -2,9 +2,11 @@
 
 from flaxcnn.data.augmentation import augment
 from flaxcnn.data.errors import DataError
-from flaxcnn.data.load import load, names
-from flaxcnn.data.normalise import normalise, to_float
+from flaxcnn.data.image import decode_image, read_image
 from flaxcnn.data.pipeline import batches, number_of_batches
+from flaxcnn.data.preparation import prepare
+from flaxcnn.data.registry import load, names
+from flaxcnn.data.scaling import normalise, to_float
 from flaxcnn.data.source import ArraySource, DatasetInfo, Source, Subset
 from flaxcnn.data.splits import Splits
 from flaxcnn.data.statistics import channel_statistics
@@ -19,9 +21,12 @@ __all__ = [
     "augment",
     "batches",
     "channel_statistics",
+    "decode_image",
     "load",
     "names",
     "normalise",
     "number_of_batches",
+    "prepare",
+    "read_image",
     "to_float",
 ]

@@ -1,14 +1,15 @@
 """MNIST-like data sets: four IDX files, plain or gzipped."""
 
 import gzip
-import os
 import zlib
 from pathlib import Path
 
 import numpy as np
 
 from flaxcnn.data.errors import DataError
+from flaxcnn.data.search import find_folder, search_roots
 from flaxcnn.data.source import ArraySource, DatasetInfo, check_labels
+from flaxcnn.data.splits import Parts
 
 CLASS_NAMES = {
     "mnist": tuple("0123456789"),
@@ -27,12 +28,10 @@ CLASS_NAMES = {
 }
 # Where Debian's dataset-fashion-mnist package puts its files.
 DEBIAN_FOLDER = Path("/usr/share/datasets")
-# The variable that names a folder of data sets, searched when no folder is given.
-DATA_VARIABLE = "FLAXCNN_DATA"
 UNSIGNED_BYTE = 0x08
 
 
-def load_idx(name: str, data_dir: Path | None = None) -> tuple[ArraySource, ArraySource]:
+def load_idx(name: str, data_dir: Path | None = None) -> Parts:
     """Return the training and the test part of an MNIST-like data set.
 
     Args:
@@ -43,8 +42,15 @@ def load_idx(name: str, data_dir: Path | None = None) -> tuple[ArraySource, Arra
     Raises:
         DataError: a folder or a file is missing, damaged, or contradicts the others.
     """
-    folder = find_folder(name, data_dir)
-    return load_part(name, folder, "train"), load_part(name, folder, "t10k")
+    hint = "install Debian's dataset-fashion-mnist, or" if name == "fashion_mnist" else ""
+    folder = find_folder(
+        name,
+        search_roots(data_dir, [DEBIAN_FOLDER]),
+        (name.replace("_", "-"), name),
+        "*-idx[13]-ubyte*",
+        f"{hint} fetch its four IDX files".strip(),
+    )
+    return Parts(train=load_part(name, folder, "train"), test=load_part(name, folder, "t10k"))
 
 
 def load_part(name: str, folder: Path, prefix: str) -> ArraySource:
@@ -64,32 +70,6 @@ def load_part(name: str, folder: Path, prefix: str) -> ArraySource:
     check_labels(labels, len(class_names), str(labels_path))
     info = DatasetInfo(name, len(class_names), class_names, images.shape[1:], f"IDX files in {folder}")
     return ArraySource(images, labels, info)
-
-
-def find_folder(name: str, data_dir: Path | None) -> Path:
-    """Return the first folder that holds at least one of the data set's files.
-
-    A folder named by the user is the only one searched: another copy of the data must never stand in for it.
-    """
-    if data_dir is not None and not data_dir.is_dir():
-        raise DataError(
-            f"The data folder {data_dir} does not exist; name the folder with the files of {name}."
-        )
-    if data_dir is not None:
-        roots = [data_dir]
-    else:
-        variable = os.environ.get(DATA_VARIABLE)
-        roots = [*([Path(variable)] if variable else []), DEBIAN_FOLDER]
-    dashed = name.replace("_", "-")
-    for root in roots:
-        for folder in (root / dashed, root / name, root):
-            if any(folder.glob("*-idx[13]-ubyte*")):
-                return folder
-    hint = " or install Debian's dataset-fashion-mnist" if name == "fashion_mnist" else ""
-    raise DataError(
-        f"No IDX file of {name} lies in {' or '.join(str(root) for root in roots)}; "
-        f"put the four files there, set {DATA_VARIABLE} to their folder{hint}."
-    )
 
 
 def find_file(folder: Path, stem: str) -> Path:

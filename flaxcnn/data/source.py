@@ -119,6 +119,10 @@ class ArraySource:
         """Return the number of images."""
         return len(self._images)
 
+    def labels(self) -> np.ndarray:
+        """Return all labels."""
+        return self._labels
+
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Return the images and labels at these positions, in this order."""
         return self._images[indices], self._labels[indices]
@@ -161,16 +165,23 @@ class Subset:
         """Return the number of images."""
         return len(self._indices)
 
+    def labels(self) -> np.ndarray:
+        """Return all labels of the subset."""
+        return all_labels(self._source)[self._indices]
+
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Return the images and labels at these positions of the subset, in this order."""
         return self._source.gather(self._indices[indices])
 
 
 def all_labels(source: Source, chunk: int = 4096) -> Labels:
-    """Return every label of a source, in order; a source that reads from disk is read once, in chunks."""
-    known = getattr(source, "labels", None)
-    if known is not None:
-        return known()
+    """Return every label of a source, in order.
+
+    A source that has a method `labels` is asked; from any other the images are read too, in chunks.
+    """
+    labels = getattr(source, "labels", None)
+    if labels is not None:
+        return labels()
     return np.concatenate([source.gather(part)[1] for part in chunks(len(source), chunk)])
 
 

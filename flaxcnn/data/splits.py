@@ -12,6 +12,15 @@ Holdout = tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " held_out"]]
 
 
 @dataclass(frozen=True)
+class Parts:
+    """A data set as it lies on disk; the parts that it lacks are still to be split off `train`."""
+
+    train: Source
+    validation: Source | None = None
+    test: Source | None = None
+
+
+@dataclass(frozen=True)
 class Splits:
     """The three parts of a data set; `validation` is None where its fraction is 0."""
 
@@ -25,7 +34,8 @@ def stratified_holdout(labels: Labels, count: int, seed: int) -> Holdout:
     """Choose `count` of n positions at random, each class in proportion to its size.
 
     Of class k with n_k of n members, count * n_k / n are chosen, rounded down; what is still missing goes to
-    the classes with the largest remainders (equal ones in the order of the classes): the sum is exact.
+    the classes with the largest remainders, equal ones in random order: the sum is exact, and every position
+    has the same chance within its class.
 
     Args:
         labels: the class of each position.
@@ -39,7 +49,8 @@ def stratified_holdout(labels: Labels, count: int, seed: int) -> Holdout:
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     sizes = np.array([len(positions) for positions in members], dtype=np.int64)
     quota, remainder = np.divmod(count * sizes, len(labels))
-    largest = np.argsort(-remainder, kind="stable")[: count - quota.sum()]
+    ties_at_random = generator.permutation(len(sizes))
+    largest = np.lexsort((ties_at_random, -remainder))[: count - quota.sum()]
     quota[largest] += 1
     chosen = np.zeros(len(labels), dtype=bool)
     for positions, number in zip(members, quota, strict=True):
@@ -54,45 +65,34 @@ def check_fraction(name: str, fraction: float | int, *, zero_allowed: bool) -> N
         raise DataError(f"{name} is {fraction}, but {low}{name} < 1 is needed.")
 
 
-def holdout_count(total: int, fraction: float | int) -> int:
-    """Return how many of `total` images a fraction is: rounded, but at least one for a fraction above 0."""
-    return max(1, round(total * fraction)) if fraction > 0 else 0
-
-
-def split(
-    train: Source,
-    test: Source | None,
-    *,
-    seed: int,
-    validation_fraction: float | int,
-    test_fraction: float | int,
-) -> Splits:
+def split(parts: Parts, *, seed: int, validation_fraction: float | int, test_fraction: float | int) -> Splits:
     """Split a data set.
 
-    With n images and no test part, round(n * test_fraction) are held out for the test; of the m training
-    images that remain, round(m * validation_fraction) are held out for validation.
+    With n training images and no test part, round(n * test_fraction) are held out for the test; of the m that
+    remain, round(m * validation_fraction) are held out for validation, unless there is a validation part.
 
     Args:
-        train: all images, or the training images where the data set has a test part of its own.
-        test: the test part, or None.
+        parts: the data set's own parts.
         seed: the same seed gives the same split.
-        validation_fraction: of the training images; 0 for no validation split.
-        test_fraction: of all images; used only when `test` is None.
+        validation_fraction: of the training images; 0 for no validation split, not even the data set's own.
+        test_fraction: of all images; used only where the data set has no test part.
 
     Raises:
         DataError: a fraction is out of range, or a split would be empty.
     """
     check_fraction("validation_fraction", validation_fraction, zero_allowed=True)
-    labels = all_labels(train) if test is None or validation_fraction > 0 else None
-    indices = np.arange(len(train))
+    check_fraction("test_fraction", test_fraction, zero_allowed=False)
+    train, test = parts.train, parts.test
+    validation = parts.validation if validation_fraction > 0 else None
     if test is None:
-        check_fraction("test_fraction", test_fraction, zero_allowed=False)
-        indices, held_out = stratified_holdout(labels, holdout_count(len(train), test_fraction), seed)
-        test = Subset(train, held_out, "test")
-    validation = None
-    if validation_fraction > 0 and len(indices):
-        count = holdout_count(len(indices), validation_fraction)
-        kept, held_out = stratified_holdout(labels[indices], count, seed)
-        validation = Subset(train, indices[held_out], "validation")
-        indices = indices[kept]
-    return Splits(Subset(train, indices, "train"), validation, test, train.info)
+        train, test = hold_out(train, test_fraction, seed, "test")
+    if validation is None and validation_fraction > 0:
+        train, validation = hold_out(train, validation_fraction, seed, "validation")
+    return Splits(train, validation, test, train.info)
+
+
+def hold_out(source: Source, fraction: float | int, seed: int, role: str) -> tuple[Subset, Subset]:
+    """Return what stays in the training split and what is held out, at least one image."""
+    count = max(1, round(len(source) * fraction))
+    kept, held_out = stratified_holdout(all_labels(source), count, seed)
+    return Subset(source, kept, "train"), Subset(source, held_out, role)

@@ -51,10 +51,12 @@ def test_fashion_mnist_from_debian():
     ("name", "near"), [("digit", "digits"), ("Fashion-MNIST", "fashion_mnist"), ("mnsit", "mnist")]
 )
 def test_unknown_name_is_answered_with_the_nearest(name, near):
-    with pytest.raises(DataError, match=f"no data set named '{name}'; did you mean {near}"):
+    with pytest.raises(DataError, match=rf"no data set named '{name}'; did you mean {near}"):
         load(name)
 
 
 def test_unknown_name_with_nothing_near_lists_the_known_ones():
-    with pytest.raises(DataError, match="known are digits, fashion_mnist, mnist"):
+    with pytest.raises(
+        DataError, match=r"known are cifar10, cifar100, digits, fashion_mnist, mnist, tfds:NAME"
+    ):
         load("zzz")

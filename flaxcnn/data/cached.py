@@ -1,0 +1,53 @@
+"""A source that keeps in memory what it has once read."""
+
+import numpy as np
+
+from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, all_labels
+
+# Up to this size, decoding once and remembering is worth the memory: CIFAR needs 150 MB, MNIST 47 MB.
+CACHE_LIMIT = 2**29
+
+
+class CachedSource:
+    """Another source's images, each decoded once; from the second epoch on they are only copied.
+
+    Several threads may call `gather` at once: an image is marked as present only after it has been stored,
+    and two threads that read the same one store the same bytes.
+
+    Args:
+        source: reads from disk and gives uint8 images.
+    """
+
+    def __init__(self, source: Source) -> None:
+        """Reserve the memory; the system hands it out as images arrive."""
+        self._source = source
+        self._images = np.empty((len(source), *source.info.image_shape), np.uint8)
+        self._labels = np.empty(len(source), np.int32)
+        self._present = np.zeros(len(source), bool)
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What is known of the data set."""
+        return self._source.info
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._source)
+
+    def labels(self) -> np.ndarray:
+        """Return all labels."""
+        return all_labels(self._source)
+
+    def gather(self, indices: Indices) -> tuple[Images, Labels]:
+        """Return the images at these positions, reading those not seen before."""
+        missing = indices[~self._present[indices]]
+        if missing.size:
+            self._images[missing], self._labels[missing] = self._source.gather(missing)
+            self._present[missing] = True
+        return self._images[indices], self._labels[indices]
+
+
+def cached_if_small(source: Source) -> Source:
+    """Return the source, behind a cache if all its images fit into `CACHE_LIMIT` bytes."""
+    size = len(source) * int(np.prod(source.info.image_shape))
+    return CachedSource(source) if size <= CACHE_LIMIT else source

@@ -1,0 +1,52 @@
+"""A source whose images are brought to another size as they are read."""
+
+import numpy as np
+
+from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, all_labels
+
+
+class ResizedSource:
+    """Another source's images, resized bilinearly with antialiasing (Pillow).
+
+    Args:
+        source: images of one fixed size.
+        image_size: the new height and width.
+    """
+
+    def __init__(self, source: Source, image_size: tuple[int, int]) -> None:
+        """Hold the source and the size."""
+        old = source.info
+        shape = (*image_size, old.image_shape[2])
+        self._source = source
+        self._info = DatasetInfo(old.name, old.num_classes, old.class_names, shape, old.description)
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What is known of the data set, with the new size."""
+        return self._info
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._source)
+
+    def labels(self) -> np.ndarray:
+        """Return all labels."""
+        return all_labels(self._source)
+
+    def gather(self, indices: Indices) -> tuple[Images, Labels]:
+        """Return the images at these positions, resized."""
+        images, labels = self._source.gather(indices)
+        height, width, channels = self._info.image_shape
+        resized = np.empty((len(images), height, width, channels), images.dtype)
+        for image, target in zip(images, resized, strict=True):
+            # Channel by channel, so that any number of channels and floats work too.
+            for channel in range(channels):
+                target[..., channel] = resize_plane(image[..., channel], height, width)
+        return resized, labels
+
+
+def resize_plane(plane: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize one channel, uint8 or float32."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))

@@ -1,0 +1,103 @@
+"""NumPy archives: both sets of keys, every shape of labels, and what is refused."""
+
+import numpy as np
+import pytest
+
+from flaxcnn.data import DataError, load
+
+IMAGES = np.arange(40 * 2 * 3, dtype=np.uint8).reshape(40, 2, 3)
+LABELS = np.arange(40) % 4
+
+
+def save(path, **arrays):
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+def test_keras_keys(tmp_path):
+    path = save(
+        tmp_path / "a.npz", x_train=IMAGES, y_train=LABELS[:, None], x_test=IMAGES[:5], y_test=LABELS[:5]
+    )
+    for name, options in ((str(path), {}), (f"npz:{path}", {}), ("npz:a.npz", {"data_dir": tmp_path})):
+        splits = load(name, validation_fraction=0, **options)
+        images, labels = splits.train.gather(np.arange(40))
+        np.testing.assert_array_equal(images[..., 0], IMAGES)
+        np.testing.assert_array_equal(labels, LABELS)
+        assert len(splits.test) == 5
+        assert splits.info.num_classes == 4
+        assert splits.info.image_shape == (2, 3, 1)
+
+
+def test_whole_with_class_names_and_own_floats(tmp_path):
+    images = np.random.default_rng(0).random((40, 2, 3, 2))
+    path = save(tmp_path / "b.npz", images=images, labels=LABELS, class_names=np.array(list("abcdef")))
+    splits = load(str(path))
+    assert splits.info.class_names == tuple("abcdef")
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (29, 3, 8)
+    assert splits.train.gather(np.arange(3))[0].dtype == np.float32
+
+
+def test_own_validation_part(tmp_path):
+    arrays = {
+        f"{axis}_{part}": array[:9]
+        for part in ("train", "val", "test")
+        for axis, array in (("x", IMAGES), ("y", LABELS))
+    }
+    splits = load(str(save(tmp_path / "c.npz", **arrays)))
+    assert len(splits.train) == len(splits.validation) == len(splits.test) == 9
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": IMAGES}, r"lacks the key 'labels' \(it holds images\)"),
+        ({"x": IMAGES, "y": LABELS}, r"lacks the key 'images' \(it holds x, y\)"),
+        ({"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES}, "lacks the key 'y_test'"),
+        ({"images": IMAGES[0], "labels": LABELS}, r"'images' in .* has the shape \(2, 3\)"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"has the shape \(0, 2, 3\)"),
+        ({"images": IMAGES.astype(np.int64), "labels": LABELS}, "has the type int64"),
+        ({"images": IMAGES / 1.0, "labels": LABELS}, r"pixels outside \[0, 1\]"),
+        ({"images": IMAGES, "labels": LABELS[:7]}, "holds 40 images but 7 labels"),
+        ({"images": IMAGES, "labels": LABELS - 1}, "holds the label -1"),
+        ({"images": IMAGES, "labels": np.eye(4)[LABELS]}, r"labels of shape \(40, 4\) and type float64"),
+        (
+            {"images": IMAGES, "labels": LABELS, "class_names": np.array(["a"])},
+            "holds the label 1 at position 1",
+        ),
+        ({"images": np.array([{}], object), "labels": LABELS}, "not a sound .npz archive of plain arrays"),
+    ],
+)
+def test_wrong_content(tmp_path, arrays, message):
+    path = save(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(DataError, match=message) as caught:
+        load(str(path))
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 300])
+def test_truncated_archive(tmp_path, keep):
+    path = save(tmp_path / "bad.npz", images=IMAGES, labels=LABELS)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"not a sound .npz archive"):
+        load(str(path))
+
+
+def test_damaged_archive(tmp_path):
+    path = save(tmp_path / "bad.npz", images=IMAGES, labels=LABELS)
+    content = bytearray(path.read_bytes())
+    content[80:90] = bytes(10)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"not a sound .npz archive"):
+        load(str(path))
+
+
+def test_missing_archive(tmp_path):
+    with pytest.raises(DataError, match=r"gone.npz does not exist"):
+        load(str(tmp_path / "gone.npz"))
+
+
+def test_lone_array_is_no_archive(tmp_path):
+    np.save(tmp_path / "plain.npy", IMAGES)
+    path = (tmp_path / "plain.npy").rename(tmp_path / "plain.npz")
+    with pytest.raises(DataError, match=r"not a sound .npz archive"):
+        load(str(path))
