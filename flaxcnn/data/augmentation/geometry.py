@@ -1,8 +1,10 @@
-"""What moves or hides pixels: crop, flip, rotate, cutout. Nothing here is random: draws are arguments."""
+"""What moves or hides whole pixels: crop, flip, cutout. Nothing here is random: draws are arguments."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from flaxcnn.data.errors import DataError
 
 
 def crop_at(
@@ -23,9 +25,36 @@ def crop_at(
     padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
 
     def crop_one(image: Array, offset: Array) -> Array:
-        return jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), (height, width, channels))
+        zero = jnp.zeros_like(offset[0])
+        return jax.lax.dynamic_slice(image, (offset[0], offset[1], zero), (height, width, channels))
 
     return jax.vmap(crop_one)(padded, offsets)
+
+
+def centre_crop(images: Float[Array, "n h w c"], size: tuple[int, int]) -> Float[Array, "n p q c"]:
+    """Cut out the middle; where the image is smaller than the crop, pad it with zeros.
+
+    When an odd number of rows is to go, the half is rounded to the even number, as Python rounds; when an odd
+    number is to be added, the extra one goes below. Columns likewise.
+
+    Args:
+        images: n images.
+        size: height p and width q of the result; static.
+
+    Raises:
+        DataError: the size is not positive.
+
+    Reference: torchvision.transforms.v2.functional.center_crop.
+    """
+    if min(size) < 1:
+        raise DataError(f"The crop size is {size}, but both sides must be at least 1.")
+    for axis, target in zip((1, 2), size, strict=True):
+        missing = max(target - images.shape[axis], 0)
+        pads = [(0, 0)] * 4
+        pads[axis] = (missing // 2, (missing + 1) // 2)
+        first = round((images.shape[axis] + missing - target) / 2)
+        images = jax.lax.slice_in_dim(jnp.pad(images, pads), first, first + target, axis=axis)
+    return images
 
 
 def flip_where(images: Float[Array, "n h w c"], flags: Bool[Array, " n"]) -> Float[Array, "n h w c"]:
@@ -34,57 +63,6 @@ def flip_where(images: Float[Array, "n h w c"], flags: Bool[Array, " n"]) -> Flo
     Reference: torchvision.transforms.v2.functional.horizontal_flip.
     """
     return jnp.where(flags[:, None, None, None], images[:, :, ::-1, :], images)
-
-
-def rotate_images(images: Float[Array, "n h w c"], angles: Float[Array, " n"]) -> Float[Array, "n h w c"]:
-    """Rotate each image about its centre by an angle of its own; what comes from outside is 0.
-
-    The pixel at (u, v), measured from the centre with v downwards, is read, bilinearly, at
-
-        (u', v') = (cos a * u - sin a * v,  sin a * u + cos a * v)
-
-    which turns the picture counter-clockwise by a. A neighbour outside counts as 0 in the interpolation.
-
-    Args:
-        images: n images.
-        angles: in degrees, counter-clockwise.
-
-    Reference: torchvision.transforms.v2.functional.rotate, with BILINEAR interpolation and fill 0.
-    """
-    height, width = images.shape[1:3]
-    dtype = images.dtype
-    down = (jnp.arange(height, dtype=dtype) - (height - 1) / 2)[None, :, None]
-    right = (jnp.arange(width, dtype=dtype) - (width - 1) / 2)[None, None, :]
-    radians = jnp.deg2rad(angles.astype(dtype))[:, None, None]
-    cosine, sine = jnp.cos(radians), jnp.sin(radians)
-    column = cosine * right - sine * down + (width - 1) / 2
-    row = sine * right + cosine * down + (height - 1) / 2
-    return jax.vmap(sample_bilinear)(images, row, column)
-
-
-def sample_bilinear(
-    image: Float[Array, "h w c"], row: Float[Array, "p q"], column: Float[Array, "p q"]
-) -> Float[Array, "p q c"]:
-    """Read an image at fractional positions; outside it is 0.
-
-    With r = floor(row), s = row - r, and likewise l, t for the columns, the value is
-
-        (1-s)(1-t) x[r, l] + (1-s) t x[r, l+1] + s (1-t) x[r+1, l] + s t x[r+1, l+1]
-    """
-    height, width, channels = image.shape
-    flat = image.reshape(height * width, channels)
-    top, left = jnp.floor(row), jnp.floor(column)
-    below, beside = row - top, column - left
-    top, left = top.astype(jnp.int32), left.astype(jnp.int32)
-    one = jnp.ones((), image.dtype)
-    total = jnp.zeros((*row.shape, channels), image.dtype)
-    for r, row_weight in ((top, one - below), (top + 1, below)):
-        for c, column_weight in ((left, one - beside), (left + 1, beside)):
-            inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
-            weight = jnp.where(inside, row_weight * column_weight, jnp.zeros_like(row))
-            position = jnp.clip(r, 0, height - 1) * width + jnp.clip(c, 0, width - 1)
-            total = total + weight[..., None] * flat[position]
-    return total
 
 
 def cutout_at(
