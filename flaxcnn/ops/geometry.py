@@ -11,6 +11,7 @@ a window that would start beyond the input and its leading padding is dropped.
 
 import operator
 from dataclasses import dataclass
+from typing import Any
 
 Pair = int | tuple[int, int]
 Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
@@ -45,7 +46,7 @@ class Axis:
         return self.length + sum(self.padding) - (self.stride * (self.output - 1) + self.span)
 
 
-def pair(value: Pair, name: str, *, minimum: int) -> tuple[int, int]:
+def pair(value: Any, name: str, *, minimum: int) -> tuple[int, int]:
     """Read an int, or one int for each of height and width, none below ``minimum``."""
     values = value if isinstance(value, tuple | list) else (value, value)
     try:
@@ -60,7 +61,7 @@ def pair(value: Pair, name: str, *, minimum: int) -> tuple[int, int]:
     return first, second
 
 
-def padding_pairs(padding: Padding) -> tuple[tuple[int, int], tuple[int, int]]:
+def padding_pairs(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
     """Read p, (p_height, p_width) or ((top, bottom), (left, right)) as the last of these."""
     if isinstance(padding, tuple | list) and any(isinstance(item, tuple | list) for item in padding):
         if len(padding) == 2 and all(isinstance(item, tuple | list) for item in padding):
@@ -132,7 +133,7 @@ def pooling_axes(
 ) -> tuple[Axis, Axis]:
     """Solve the geometry of a pooling, whose stride defaults to its window.
 
-    Padding is at most half the window's span, as PyTorch demands: then every window covers an input position.
+    Padding is at most half the window, as PyTorch demands: then every undilated window covers an input position.
     """
     solved = axes(
         image_shape,
@@ -143,9 +144,9 @@ def pooling_axes(
         ceil_mode=ceil_mode,
     )
     for one in solved:
-        if max(one.before, one.after) > one.span // 2:
+        if max(one.before, one.after) > one.window // 2:
             raise ValueError(
-                f"padding is {padding!r}, but a pooling pads by at most half its span of {one.span}: "
+                f"padding is {padding!r}, but a pooling pads by at most half its window of {one.window}: "
                 "give less padding or a larger window."
             )
     return solved

@@ -33,7 +33,7 @@ def max_pool2d(
         x: images [n, h, w, c].
         window: its size, an int or (height, width).
         stride: an int or a pair; the window's size when None.
-        padding: an int, (height, width), or ((top, bottom), (left, right)); at most half the window's span.
+        padding: an int, (height, width), or ((top, bottom), (left, right)); at most half the window.
         dilation: the distance between two taps of a window, an int or a pair.
         ceil_mode: also take the last, partial windows (see flaxcnn.ops.geometry).
 

@@ -40,14 +40,15 @@ def l2_penalty_backward(cotangent: Float[Array, ""], params: Parameters) -> Para
 
 
 def l1_penalty(params: Parameters) -> Float[Array, ""]:
-    """Sum the magnitudes of all parameters: sum_i |p_i|.
+    """Sum the magnitudes of all parameters: sum_i |p_i|, with derivative 0 at 0.
 
     Arguments:
         params: any tree of arrays; the caller chooses which parameters are in it, and the factor.
 
     Reference: Goodfellow, Bengio and Courville 2016, Deep Learning, section 7.1.2.
     """
-    return _total(params, jnp.abs)
+    # p sign(p), not abs(p), whose derivative at 0 JAX takes as 1: a pruned weight would feel a pull.
+    return _total(params, lambda p: p * jnp.sign(p))
 
 
 def l1_penalty_backward(cotangent: Float[Array, ""], params: Parameters) -> Parameters:
