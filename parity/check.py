@@ -1,9 +1,95 @@
-"""placeholder, replaced within the hour by the pipeline."""
+"""The pipeline, top to bottom: capture, carry the weights, align, run free and forced, measure, judge, save."""
+
+from pathlib import Path
+from typing import Any
+
+from parity.judge import Policy, judge
+from parity.record import Report
 
 
-def check() -> None:
-    """Placeholder."""
+def check(
+    torch_model: Any,
+    flax_model: Any,
+    inputs: Any = None,
+    *,
+    mode: str = "both",
+    seed: int = 0,
+    map: dict[str, str] | str | Path | None = None,
+    accept: tuple[str, ...] = (),
+    out: str | Path | None = None,
+    policy: Policy | None = None,
+    objective: str = "projection",
+    perturb: bool = True,
+) -> Report:
+    """Prove a Flax model equal to a PyTorch model, layer by layer, or find where it is not.
+
+    Both run in float32 and in float64, forward and backward, from PyTorch's weights; see `parity.judge` for
+    the verdict. Neither model is changed.
+
+    Args:
+        torch_model: an `nn.Module`, or the folder that `capture` wrote in another process.
+        flax_model: an `nnx.Module`, a Linen module, or `(linen_module, variables)`.
+        inputs: a shape "4x3x64x64" (PyTorch's), a .npy or .npz file, an array, or a list of arrays; not
+            needed with a captured folder. Images reach Flax as NHWC.
+        mode: "train", "eval" or "both".
+        seed: of inputs, objective and perturbation.
+        map: PyTorch path -> Flax path, or a JSON file of that, where names and order do not tell.
+        accept: ids of the defect catalogue that are intended.
+        out: a folder for `report.json`, `measurements.json` and the worst tensors.
+        policy: thresholds of the judge.
+        objective: "projection" or "cross-entropy".
+        perturb: give random values to constant parameters first, so that zero scales hide nothing.
+
+    Raises:
+        CannotCompare: the models cannot be compared; the message is one sentence.
+    """
+    from parity.engine import Engine
+
+    engine = Engine.start(
+        torch_model, flax_model, inputs, seed=seed, mapping=map, objective=objective, perturbed=perturb
+    )
+    measurements, tensors = engine.measure(mode)
+    report = judge(measurements, policy, tuple(accept))
+    if out is not None:
+        directory = Path(out)
+        measurements.save(directory)
+        tensors.save(directory, report)
+        report.save(directory)
+    return report
 
 
-def assert_equivalent() -> None:
-    """Placeholder."""
+def assert_equivalent(torch_model: Any, flax_model: Any, inputs: Any = None, **options: Any) -> Report:
+    """`check`, for a test: the report if the verdict is *equivalent*.
+
+    Raises:
+        AssertionError: the models diverge, or too little was exercised; the message says where and what.
+        CannotCompare: as `check`.
+    """
+    report = check(torch_model, flax_model, inputs, **options)
+    if report.verdict != "equivalent":
+        raise AssertionError(report.summary())
+    return report
+
+
+def capture(
+    torch_model: Any,
+    inputs: Any,
+    directory: str | Path,
+    *,
+    mode: str = "both",
+    seed: int = 0,
+    objective: str = "projection",
+    perturb: bool = True,
+) -> None:
+    """Capture the PyTorch side into a folder, for `check` in a process that need not hold the model.
+
+    Raises:
+        CannotCompare: the model cannot be run on these inputs.
+    """
+    from parity.engine import modes_of
+    from parity.inputs import read_inputs
+    from parity.reference import reference_of
+
+    arrays = read_inputs(inputs, seed)
+    reference = reference_of(torch_model, arrays, seed=seed, objective=objective, perturbed=perturb)
+    reference.save(Path(directory), modes_of(mode))

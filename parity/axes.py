@@ -1,0 +1,38 @@
+"""Activations: PyTorch puts channels second, Flax last. Which of the two a tensor follows, by its shape."""
+
+import numpy as np
+
+from parity.capture.kinds import EMBEDDING, LINEAR
+
+
+def fits(torch_shape: tuple[int, ...], flax_shape: tuple[int, ...]) -> bool:
+    """Whether the two shapes may be one tensor, as it is or with the channels moved."""
+    return torch_shape == flax_shape or _channels_last(torch_shape) == flax_shape
+
+
+def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[0], *shape[2:], shape[1]) if len(shape) > 2 else shape
+
+
+def _moves(torch_shape: tuple[int, ...], flax_shape: tuple[int, ...], kind: str) -> bool:
+    """Whether channels move. Where both readings fit, images move, and sequences and matrices do not."""
+    if len(torch_shape) <= 2 or _channels_last(torch_shape) != flax_shape:
+        return False
+    if torch_shape != flax_shape:
+        return True
+    return len(torch_shape) > 3 and kind not in (LINEAR, EMBEDDING)
+
+
+def to_torch(array: np.ndarray, torch_shape: tuple[int, ...], kind: str) -> np.ndarray:
+    """A Flax tensor in the layout of its PyTorch partner."""
+    return np.moveaxis(array, -1, 1) if _moves(torch_shape, array.shape, kind) else array
+
+
+def to_flax(array: np.ndarray, flax_shape: tuple[int, ...], kind: str) -> np.ndarray:
+    """A PyTorch tensor in the layout of its Flax partner."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if _moves(array.shape, flax_shape, kind) else array
+
+
+def image_to_flax(array: np.ndarray) -> np.ndarray:
+    """A model input: images and volumes (4 or 5 axes) go from channels-second to channels-last."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if array.ndim in (4, 5) else array

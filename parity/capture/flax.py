@@ -1,0 +1,189 @@
+"""Run a Flax model, op by op, and record it: look only, or differentiate, as it runs or forced.
+
+Nothing is compiled as a whole: XLA's compile time would dwarf the run. Op by op, equal shapes share one
+compiled kernel across layers, modes and runs.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from parity.capture.intercept import Forced, Interceptor, is_floating
+from parity.errors import CannotCompare
+from parity.trace import Call, Trace
+from parity.weights import Owner
+
+
+class FlaxModel(Protocol):
+    """What the engine asks of a Flax model: flat arrays by name, and one pure call."""
+
+    framework: str
+    params: dict[str, np.ndarray]
+    state: dict[str, np.ndarray]
+
+    def owners(self) -> list[Owner]:
+        """The modules that hold arrays of their own."""
+        ...
+
+    def run(
+        self,
+        params: dict[str, Any],
+        state: dict[str, Any],
+        inputs: list[Any],
+        *,
+        mode: str,
+        seed: int,
+        interceptor: Interceptor,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Call the model; return its output and the state after it."""
+        ...
+
+
+@contextlib.contextmanager
+def precision(dtype: str) -> Iterator[None]:
+    """JAX as the user runs it: x64 on for float64 and off for float32, default promotion rules."""
+    with (
+        jax.enable_x64(dtype == "float64"),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    ):
+        yield
+
+
+def _as_dtype(arrays: dict[str, np.ndarray], dtype: str) -> dict[str, Any]:
+    return {name: jnp.asarray(a.astype(dtype) if is_floating(a) else a) for name, a in arrays.items()}
+
+
+def _inputs(inputs: list[np.ndarray], dtype: str) -> list[Any]:
+    return [jnp.asarray(x.astype(dtype) if is_floating(x) else x) for x in inputs]
+
+
+def capture_flax(
+    model: FlaxModel,
+    params: dict[str, np.ndarray],
+    state: dict[str, np.ndarray],
+    inputs: list[np.ndarray],
+    *,
+    mode: str,
+    dtype: str,
+    seed: int,
+    output_cotangents: list[np.ndarray | None] | None = None,
+    observed: Trace | None = None,
+    forced: dict[str, Forced] | None = None,
+    dropout_masks: dict[str, np.ndarray] | None = None,
+) -> Trace:
+    """Record one run.
+
+    Args:
+        model: the adapter.
+        params: parameters by Flax name.
+        state: other arrays by Flax name.
+        inputs: in Flax's layout.
+        mode: "train" or "eval".
+        dtype: "float32" or "float64".
+        seed: of the model's own randomness.
+        output_cotangents: the cotangent of each output, in Flax's layout.
+        observed: an earlier forward run, which tells where probes go; None records forward only.
+        forced: PyTorch's tensors by call; None lets the model run as it is.
+        dropout_masks: PyTorch's dropout factors by call.
+
+    Raises:
+        CannotCompare: the model raises, or compiles a part of itself so that its tensors cannot be seen.
+    """
+    with precision(dtype):
+        before, x = _as_dtype(state, dtype), _inputs(inputs, dtype)
+        trained = _as_dtype(params, dtype)
+        fixed = {name: trained.pop(name) for name in params if not is_floating(trained[name])}
+        recorder: list[Interceptor] = []
+
+        def objective(trained: dict[str, Any], probes: dict[str, Any]) -> Any:
+            interceptor = Interceptor(probes, forced, dropout_masks)
+            recorder[:] = [interceptor]
+            _, after = model.run(
+                {**trained, **fixed}, before, x, mode=mode, seed=seed, interceptor=interceptor
+            )
+            terms = interceptor.objective
+            if not forced:
+                terms = _projection(interceptor.arrays, output_cotangents or [])
+            total = sum(terms, jnp.zeros((), dtype))
+            return total.astype(dtype), (interceptor.arrays, after)
+
+        try:
+            if observed is None:
+                gradients, cotangents = {}, {}
+                arrays, after = objective(trained, {})[1]
+            else:
+                probes = {
+                    name: jnp.asarray(np.zeros(s.shape, s.dtype)) for name, s in _probed(observed, dtype)
+                }
+                (gradients, cotangents), (arrays, after) = jax.grad(objective, (0, 1), has_aux=True)(
+                    trained, probes
+                )
+            return _trace(
+                model.framework,
+                mode,
+                dtype,
+                recorder[0].calls,
+                (arrays, gradients, cotangents, before, after),
+            )
+        except jax.errors.UnexpectedTracerError as error:
+            raise CannotCompare(
+                "The Flax model compiles or transforms a part of itself (jit, scan, vmap or remat inside its call), "
+                "so the tensors inside cannot be recorded: build it without, for the comparison."
+            ) from error
+        except (TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError) as error:
+            raise CannotCompare(_failure(recorder, error)) from error
+
+
+def _projection(arrays: dict[str, Any], cotangents: list[np.ndarray | None]) -> list[Any]:
+    terms = []
+    for index, cotangent in enumerate(cotangents):
+        output = arrays.get(f"#0/output/{index}")
+        if output is not None and cotangent is not None and is_floating(output):
+            terms.append(jnp.vdot(jnp.asarray(cotangent, output.dtype), output))
+    return terms
+
+
+def _probed(observed: Trace, dtype: str) -> Iterator[tuple[str, Any]]:
+    """The tensors that get a probe: floating outputs of all calls, inputs of leaf calls and of the model."""
+    for call in observed.calls:
+        counts = {"output": call.outputs, "input": call.inputs if not call.inner or not call.path else 0}
+        for what, count in counts.items():
+            for index in range(count):
+                array = observed.get(call, what, index)
+                if array is not None and is_floating(array):
+                    wide = jnp.dtype(dtype) if array.dtype == np.float32 else array.dtype
+                    yield f"{call.key}/{what}/{index}", jax.ShapeDtypeStruct(array.shape, wide)
+
+
+def _trace(
+    framework: str, mode: str, dtype: str, calls: list[Call], parts: tuple[dict[str, Any], ...]
+) -> Trace:
+    arrays, gradients, cotangents, before, after = parts
+    inside = {f"{call.key}/input/" for call in calls if call.inner and call.path}
+    found = {name: _numpy(a) for name, a in arrays.items() if f"{name.rpartition('/')[0]}/" not in inside}
+    for name, cotangent in cotangents.items():
+        key, what, index = name.rsplit("/", 2)
+        found[f"{key}/{what}_cotangent/{index}"] = _numpy(cotangent)
+    found.update({f"gradient/{name}": _numpy(g) for name, g in gradients.items()})
+    found.update({f"state_before/{name}": _numpy(a) for name, a in before.items()})
+    found.update({f"state_after/{name}": _numpy(a) for name, a in after.items()})
+    return Trace(framework, mode, dtype, tuple(calls), found)
+
+
+def _numpy(array: Any) -> np.ndarray:
+    result = np.asarray(array)
+    # numpy and npz know no bfloat16; the dtype is kept in the values, which float32 holds exactly.
+    return result.astype(np.float32) if result.dtype.name in ("bfloat16", "float16") else result
+
+
+def _failure(recorder: list[Interceptor], error: Exception) -> str:
+    active = recorder[0].active if recorder else []
+    where = next((path for path in reversed(active) if path), "")
+    place = f"in the module {where!r}" if where else "outside its submodules"
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return f"The Flax model raised {type(error).__name__} {place}: {reason}; check the input's shape (NHWC)."

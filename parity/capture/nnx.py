@@ -1,0 +1,162 @@
+"""An NNX model as pure functions of flat arrays, every module call of which can be intercepted."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from parity.capture.calling import mode_arguments, takes
+from parity.capture.intercept import Interceptor, Module
+from parity.capture.kinds import flax_kind
+from parity.capture.source import source_of
+from parity.weights import Owner
+
+
+def _dotted(path: tuple[Any, ...]) -> str:
+    return ".".join(str(part) for part in path)
+
+
+class NnxModel:
+    """The adapter of `nnx.Module`. The user's model is read once and never written."""
+
+    framework = "nnx"
+
+    def __init__(self, model: nnx.Module) -> None:
+        """Take the model apart into its structure, its parameters and its other arrays."""
+        self.graph, params, rest = nnx.split(model, nnx.Param, ...)
+        self._params, self._rest = params, rest
+        self.params = {_dotted(path): np.asarray(v[...]) for path, v in nnx.to_flat_state(params)}
+        self.state = {
+            _dotted(path): np.asarray(v[...]) for path, v in nnx.to_flat_state(rest) if _is_state(v)
+        }
+        self.modules = {_dotted(path): _describe(path, m, self._leaves(path)) for path, m in _walk(model)}
+
+    def _leaves(self, path: tuple[Any, ...]) -> dict[str, tuple[int, ...]]:
+        prefix = f"{_dotted(path)}." if path else ""
+        both = {**self.params, **self.state}
+        return {
+            k[len(prefix) :]: v.shape
+            for k, v in both.items()
+            if k.startswith(prefix) and "." not in k[len(prefix) :]
+        }
+
+    def owners(self) -> list[Owner]:
+        """The modules that hold arrays of their own, in the order of their definition."""
+        model = nnx.merge(self.graph, self._params, self._rest)
+        found = []
+        for path, module in _walk(model):
+            leaves = self._leaves(path)
+            if leaves:
+                prefix = f"{_dotted(path)}." if path else ""
+                trainable = tuple(name for name in leaves if prefix + name in self.params)
+                described = self.modules[_dotted(path)]
+                options = {"transpose_kernel": int(bool(getattr(module, "transpose_kernel", False)))}
+                found.append(
+                    Owner(_dotted(path), described.kind, described.class_name, leaves, trainable, options)
+                )
+        return found
+
+    def run(
+        self,
+        params: dict[str, Any],
+        state: dict[str, Any],
+        inputs: list[Any],
+        *,
+        mode: str,
+        seed: int,
+        interceptor: Interceptor,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Call the model on arrays; return its output and the state after it."""
+        model = nnx.merge(
+            self.graph, _replaced(self._params, params), _replaced(self._rest, state), copy=True
+        )
+        if mode == "train":
+            model.train()
+        else:
+            model.eval()
+        keywords: dict[str, Any] = mode_arguments(type(model).__call__, mode)
+        if takes(type(model).__call__, "key"):
+            keywords["key"] = jax.random.key(seed)
+        if takes(type(model).__call__, "rngs"):
+            keywords["rngs"] = nnx.Rngs(seed)
+        with _intercepted(model, self.modules, interceptor):
+            output = model(*inputs, **keywords)
+        rest = nnx.to_flat_state(nnx.state(model, nnx.Not(nnx.Param)))
+        return output, {_dotted(path): v[...] for path, v in rest if _is_state(v)}
+
+
+def _is_state(variable: Any) -> bool:
+    """A numeric variable that is neither a parameter nor the state of a random stream."""
+    return not isinstance(variable, nnx.RngState) and not jnp.issubdtype(
+        variable[...].dtype, jax.dtypes.prng_key
+    )
+
+
+def _replaced(state: nnx.State, values: dict[str, Any]) -> nnx.State:
+    flat = [
+        (path, _with_value(leaf, values.get(_dotted(path), leaf[...])))
+        for path, leaf in nnx.to_flat_state(state)
+    ]
+    return nnx.from_flat_state(flat)
+
+
+def _with_value(leaf: Any, value: Any) -> Any:
+    # A leaf is an nnx.Variable, or a bare array that the user assigned to an attribute.
+    return leaf.replace(value) if isinstance(leaf, nnx.Variable) else value
+
+
+def _walk(model: nnx.Module) -> list[tuple[tuple[Any, ...], nnx.Module]]:
+    """Every module with its path, outer before inner; a shared module keeps the first path that reaches it."""
+    return [(path, m) for path, m in sorted(nnx.iter_modules(model), key=lambda item: len(item[0]))]
+
+
+def _describe(path: tuple[Any, ...], module: nnx.Module, leaves: dict[str, tuple[int, ...]]) -> Module:
+    name = type(module).__name__
+    rate = getattr(module, "rate", None)
+    return Module(
+        path=_dotted(path),
+        kind=flax_kind(name, leaves),
+        class_name=name,
+        source=source_of(type(module)),
+        rate=float(rate) if isinstance(rate, (int, float)) else None,
+    )
+
+
+@contextlib.contextmanager
+def _intercepted(model: nnx.Module, described: dict[str, Module], interceptor: Interceptor) -> Iterator[None]:
+    """Route `__call__` of every class in the model through the interceptor; restore the classes after."""
+    modules = {id(module): described[_dotted(path)] for path, module in _walk(model)}
+    classes = {type(module) for _, module in _walk(model)}
+    # Only the class that defines `__call__` is changed, so that inheritance keeps working.
+    definers = {next((c for c in kind.__mro__ if "__call__" in vars(c)), None) for kind in classes}
+    owners = [definer for definer in definers if definer is not None]
+    originals: dict[type, Callable[..., Any]] = {owner: vars(owner)["__call__"] for owner in owners}
+    running: list[int] = []
+
+    def routed(original: Callable[..., Any]) -> Callable[..., Any]:
+        def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+            # The second condition: `super().__call__` inside a call is part of that call.
+            if id(self) not in modules or (running and running[-1] == id(self)):
+                return original(self, *args, **kwargs)
+            running.append(id(self))
+            try:
+                return interceptor.call(
+                    modules[id(self)], lambda *a, **k: original(self, *a, **k), args, kwargs
+                )
+            finally:
+                running.pop()
+
+        return functools.wraps(original)(__call__)
+
+    for owner, original in originals.items():
+        owner.__call__ = routed(original)
+    try:
+        yield
+    finally:
+        for owner, original in originals.items():
+            owner.__call__ = original

@@ -1,0 +1,219 @@
+"""Run a PyTorch model once, forward and backward, and record every call of every module.
+
+Inputs are handed to each module as clones, so that the gradient of a clone is the cotangent of *this*
+module's input (not the sum over all consumers of the tensor). A module that works in place writes into the
+clone; the change is copied back, so the model computes what it always computes.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from parity.capture.kinds import torch_kind
+from parity.capture.source import source_of
+from parity.errors import CannotCompare
+from parity.trace import Call, Trace
+from parity.trees import list_tensors, map_tensors
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+Objective = Callable[[list[torch.Tensor]], torch.Tensor]
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, torch.Tensor)
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    detached = tensor.detach()
+    if detached.dtype in (torch.bfloat16, torch.float16):
+        detached = detached.float()
+    return detached.cpu().numpy().copy()
+
+
+@dataclasses.dataclass
+class _Frame:
+    """A call under way: the tensors as the caller gave them, the clones, and the calls finished before it."""
+
+    path: str
+    nth: int
+    originals: list[torch.Tensor]
+    clones: list[torch.Tensor]
+    versions: list[int]
+    finished_before: int
+
+
+class _Recorder:
+    """Collects calls and arrays through hooks on every module of one model."""
+
+    def __init__(self, model: torch.nn.Module, only_outputs: bool) -> None:
+        self.model = model
+        self.only_outputs = only_outputs
+        self.calls: list[Call] = []
+        self.arrays: dict[str, np.ndarray] = {}
+        self.stack: list[_Frame] = []
+        self.counts: dict[str, int] = {}
+        self.previous_output: list[torch.Tensor] = []
+
+    @contextlib.contextmanager
+    def hooked(self) -> Iterator[None]:
+        """Hooks are in place inside the `with` block and gone after it."""
+        handles = []
+        for path, module in self.model.named_modules():
+            before, after = self._hooks(path)
+            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(module.register_forward_hook(after, with_kwargs=True))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hooks(self, path: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        def before(module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
+            return self._enter(path, args, kwargs)
+
+        def after(module: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            self._leave(module, output)
+
+        return before, after
+
+    def _enter(self, path: str, args: Any, kwargs: Any) -> Any:
+        nth = self.counts.get(path, 0)
+        self.counts[path] = nth + 1
+        frame = _Frame(path, nth, [], [], [], len(self.calls))
+        self.stack.append(frame)
+
+        def take(_: str, tensor: torch.Tensor) -> torch.Tensor:
+            clone = tensor.clone() if tensor.is_floating_point() else tensor
+            self._record(f"{path}#{nth}", "input", len(frame.clones), clone)
+            frame.originals.append(tensor)
+            frame.clones.append(clone)
+            frame.versions.append(clone._version)
+            return clone
+
+        return map_tensors((args, kwargs), _is_tensor, take)
+
+    def _leave(self, module: torch.nn.Module, output: Any) -> None:
+        frame = self.stack.pop()
+        for original, clone, version in zip(frame.originals, frame.clones, frame.versions, strict=True):
+            if clone is not original and clone._version != version:
+                original.copy_(clone)
+        outputs = [tensor for _, tensor in list_tensors(output, _is_tensor)]
+        for index, tensor in enumerate(outputs):
+            self._record(f"{frame.path}#{frame.nth}", "output", index, tensor)
+        same = len(outputs) == len(self.previous_output) and all(
+            a is b for a, b in zip(outputs, self.previous_output, strict=True)
+        )
+        inner = len(self.calls) - frame.finished_before
+        self.calls.append(
+            Call(
+                path=frame.path,
+                nth=frame.nth,
+                kind=torch_kind(module),
+                class_name=type(module).__name__,
+                source=source_of(type(module)),
+                inputs=len(frame.clones),
+                outputs=len(outputs),
+                inner=inner,
+                same_as_previous=bool(inner and same),
+            )
+        )
+        self.previous_output = outputs
+
+    def _record(self, key: str, what: str, index: int, tensor: torch.Tensor) -> None:
+        if self.only_outputs and what != "output":
+            return
+        name = f"{key}/{what}/{index}"
+        self.arrays[name] = _numpy(tensor)
+        if tensor.requires_grad and not self.only_outputs:
+            cotangent = f"{key}/{what}_cotangent/{index}"
+            # A tensor that the objective does not reach has the cotangent zero, and no hook call says so.
+            self.arrays[cotangent] = np.zeros(tensor.shape, self.arrays[name].dtype)
+
+            def keep(gradient: torch.Tensor) -> None:
+                self.arrays[cotangent] = _numpy(gradient)
+
+            tensor.register_hook(keep)
+
+
+def prepare(model: torch.nn.Module, mode: str, dtype: str) -> torch.nn.Module:
+    """Put a model that the engine owns into a mode and a dtype."""
+    return model.to(DTYPES[dtype]).train(mode == "train")
+
+
+def tensors_from(inputs: list[np.ndarray], dtype: str) -> list[torch.Tensor]:
+    """PyTorch tensors of the inputs: floating ones in `dtype`, whole numbers as they are."""
+    return [
+        torch.from_numpy(np.array(x)).to(DTYPES[dtype])
+        if np.issubdtype(x.dtype, np.floating)
+        else torch.from_numpy(np.array(x))
+        for x in inputs
+    ]
+
+
+def capture_torch(
+    model: torch.nn.Module,
+    inputs: list[np.ndarray],
+    *,
+    mode: str,
+    dtype: str,
+    seed: int,
+    objective: Objective | None,
+) -> Trace:
+    """Record one run of a model that the engine owns (buffers change in train mode).
+
+    Args:
+        model: the model; it is put into `mode` and `dtype`.
+        inputs: one array an argument, in PyTorch's layout.
+        mode: "train" or "eval".
+        dtype: "float32" or "float64".
+        seed: seeds the model's own randomness.
+        objective: the scalar that is differentiated; None records the outputs only, without gradients.
+
+    Raises:
+        CannotCompare: the model raises, naming the module in which it did.
+    """
+    prepare(model, mode, dtype)
+    model.zero_grad(set_to_none=True)
+    recorder = _Recorder(model, only_outputs=objective is None)
+    recorder.arrays.update({f"state_before/{k}": _numpy(b) for k, b in model.named_buffers()})
+    torch.manual_seed(seed)
+    tensors = tensors_from(inputs, dtype)
+    if objective is not None:
+        # Times one: an in-place module refuses a leaf that requires a gradient.
+        tensors = [t.requires_grad_() * 1 if t.is_floating_point() else t for t in tensors]
+    try:
+        with recorder.hooked(), torch.set_grad_enabled(objective is not None):
+            output = model(*tensors)
+        if objective is not None:
+            _backward(objective([t for _, t in list_tensors(output, _is_tensor)]))
+    except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
+        raise CannotCompare(_failure(recorder, dtype, error)) from error
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            recorder.arrays[f"gradient/{name}"] = _numpy(parameter.grad)
+        elif parameter.requires_grad and objective is not None:
+            recorder.arrays[f"gradient/{name}"] = np.zeros(parameter.shape, dtype)
+    recorder.arrays.update({f"state_after/{k}": _numpy(b) for k, b in model.named_buffers()})
+    return Trace("torch", mode, dtype, tuple(recorder.calls), recorder.arrays)
+
+
+def _backward(value: torch.Tensor) -> None:
+    if value.requires_grad:
+        value.backward()
+
+
+def _failure(recorder: _Recorder, dtype: str, error: Exception) -> str:
+    where = recorder.stack[-1].path if recorder.stack else ""
+    place = f"in the module {where!r}" if where else "outside its submodules"
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if (dtype == "float64" and "dtype" in reason.lower()) or "expected scalar type" in reason.lower():
+        return (
+            f"The PyTorch model cannot be run in float64: {place} a dtype is pinned ({reason}); "
+            "remove the conversion, or make it follow the dtype of its input."
+        )
+    return f"The PyTorch model raised {type(error).__name__} {place}: {reason}; check the input's shape."

@@ -1,0 +1,264 @@
+"""One comparison under way: both sides, the weights carried over, and the measurements of each mode."""
+
+import dataclasses
+import itertools
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity.align import Alignment, align, unpaired_leaves, without_moved_boundaries
+from parity.axes import image_to_flax
+from parity.capture.flax import FlaxModel, capture_flax, precision
+from parity.compare import Comparison, Runs, all_metrics, dropout_masks, entries, forced_sites
+from parity.coverage import Exercise
+from parity.errors import CannotCompare
+from parity.findings import structural_findings
+from parity.inputs import read_inputs
+from parity.judge import Policy, allowed_gap
+from parity.record import FORMAT_VERSION, Entry, Measurements, Mode, Note, Quantity
+from parity.reference import Reference, check_finite, load_reference, reference_of, repeatability
+from parity.serial import read_json
+from parity.tensors import Tensors
+from parity.trace import Trace
+from parity.weights import Owner, WeightPlan, plan_weights
+
+
+def modes_of(mode: str) -> tuple[Mode, ...]:
+    """The modes that a word stands for.
+
+    Raises:
+        CannotCompare: for any word but "train", "eval" and "both".
+    """
+    table: dict[str, tuple[Mode, ...]] = {"train": ("train",), "eval": ("eval",), "both": ("eval", "train")}
+    if mode not in table:
+        raise CannotCompare(f"The mode {mode!r} is unknown; choose train, eval or both.")
+    return table[mode]
+
+
+@dataclasses.dataclass
+class Engine:
+    """Both sides with PyTorch's weights on each."""
+
+    reference: Reference
+    flax: FlaxModel
+    inputs: list[np.ndarray]
+    mapping: dict[str, str]
+    seed: int
+    plan: WeightPlan
+    params: dict[str, np.ndarray]
+    state: dict[str, np.ndarray]
+    notes: list[Note]
+
+    @staticmethod
+    def start(
+        torch_model: Any,
+        flax_model: Any,
+        inputs: Any,
+        *,
+        seed: int,
+        mapping: Any,
+        objective: str,
+        perturbed: bool,
+    ) -> "Engine":
+        """Prepare both sides and carry the weights from PyTorch to Flax.
+
+        Raises:
+            CannotCompare: see `parity.check`.
+        """
+        if isinstance(torch_model, (str, Path)):
+            reference = load_reference(Path(torch_model))
+        else:
+            arrays = read_inputs(inputs, seed)
+            reference = reference_of(torch_model, arrays, seed=seed, objective=objective, perturbed=perturbed)
+        flax_inputs = [image_to_flax(x) for x in reference.inputs]
+        flax = adapt(flax_model, flax_inputs)
+        names = read_map(mapping)
+        first = capture_flax(
+            flax, flax.params, flax.state, flax_inputs, mode="eval", dtype="float32", seed=seed
+        )
+        plan = plan_weights(reference.owners, _in_order(flax.owners(), first), names)
+        carried = plan.to_flax(reference.weights)
+        generator = np.random.default_rng((seed, 4))
+        invented = {
+            name: generator.uniform(0.5, 1.5, flax.params[name].shape).astype(np.float32)
+            for name in plan.invented
+        }
+        params = {**flax.params, **invented, **{k: v for k, v in carried.items() if k in flax.params}}
+        state = {**flax.state, **{k: v for k, v in carried.items() if k in flax.state}}
+        notes = [*reference.notes, *(Note("weights", "", doubt) for doubt in plan.doubts)]
+        return Engine(reference, flax, flax_inputs, names, seed, plan, params, state, notes)
+
+    def measure(self, mode: str) -> tuple[Measurements, Tensors]:
+        """Measure every mode that `mode` stands for."""
+        modes, exercise, tensors = modes_of(mode), Exercise(), Tensors()
+        found: list[Entry] = []
+        for one in modes:
+            found += self._mode(one, exercise, tensors)
+        measurements = Measurements(
+            version=FORMAT_VERSION,
+            modes=modes,
+            entries=tuple(found),
+            findings=structural_findings(self.plan),
+            coverage=exercise.coverage(self.plan),
+            notes=tuple(dict.fromkeys(self.notes)),
+            environment=environment(self.flax.framework, self.seed),
+        )
+        return measurements, tensors
+
+    def _mode(self, mode: Mode, exercise: Exercise, tensors: Tensors) -> list[Entry]:
+        torch32, torch64 = self.reference.traces(mode)
+        observed = self._run(mode, "float32", seed=self.seed + 1)
+        alignment = align(torch64, observed, self.plan.modules, self.mapping)
+        masks = dropout_masks(alignment, torch64, observed)
+        cotangents = _output_cotangents(alignment, torch64, observed)
+        free = {"observed": observed, "output_cotangents": cotangents, "dropout_masks": masks}
+        runs = Runs(
+            torch32,
+            torch64,
+            self._run(mode, "float32", **free),
+            self._run(mode, "float64", **free),
+        )
+        self.notes += repeatability(observed, runs.flax32, "Flax")
+        for trace in (runs.flax32, runs.flax64):
+            check_finite(trace, "Flax")
+        alignment = without_moved_boundaries(alignment, torch64, runs.flax64)
+        self.notes += alignment.notes
+        exercise.add(alignment, self.plan, torch64, runs.flax64, self.reference.frozen)
+        inherited = all_metrics(alignment, self.plan, runs)
+        tensors.add(mode, alignment, runs)
+        del runs
+        forced = Runs(
+            torch32,
+            torch64,
+            self._forced(mode, "float32", alignment, torch32, observed, masks),
+            self._forced(mode, "float64", alignment, torch64, observed, masks),
+        )
+        introduced = all_metrics(alignment, self.plan, forced)
+        comparison = Comparison(mode, alignment, self.plan, torch64, introduced, inherited)
+        return self._with_reference_errors(entries(comparison), alignment, torch64)
+
+    def _run(self, mode: str, dtype: str, seed: int | None = None, **options: Any) -> Trace:
+        return capture_flax(
+            self.flax,
+            self.params,
+            self.state,
+            self.inputs,
+            mode=mode,
+            dtype=dtype,
+            seed=self.seed if seed is None else seed,
+            **options,
+        )
+
+    def _forced(
+        self,
+        mode: str,
+        dtype: str,
+        alignment: Alignment,
+        torch: Trace,
+        observed: Trace,
+        masks: dict[str, np.ndarray],
+    ) -> Trace:
+        forced = forced_sites(alignment, torch, observed)
+        return self._run(mode, dtype, observed=observed, forced=forced, dropout_masks=masks)
+
+    def _with_reference_errors(self, found: list[Entry], alignment: Alignment, torch: Trace) -> list[Entry]:
+        """Where a gradient differs though the forward pass does not, test PyTorch's own derivative."""
+        glue = {call.key: call for call in unpaired_leaves(alignment, torch)}
+        positions = {call.key: position for position, call in enumerate(torch.calls)}
+        result, before = [], -1
+        for entry in found:
+            here = positions.get(f"{entry.torch}#{entry.call}", before)
+            inside = [call for key, call in glue.items() if before < positions[key] < here]
+            suspects = [torch.calls[here]] if entry.role == "layer" else inside
+            result.append(self._with_reference_error(entry, suspects, torch))
+            before = max(before, here) if entry.role == "layer" else before
+        return result
+
+    def _with_reference_error(self, entry: Entry, suspects: list[Any], torch: Trace) -> Entry:
+        policy = Policy()
+
+        def differs(q: Quantity) -> bool:
+            return q.introduced is not None and q.introduced.gap_max > allowed_gap(q.introduced, policy)
+
+        if not any(differs(q) for q in entry.quantities if q.phase == "backward"):
+            return entry
+        if any(differs(q) for q in entry.quantities if q.phase == "forward"):
+            return entry
+        errors = [e for call in suspects if (e := self.reference.derivative_error(call, torch)) is not None]
+        if not errors:
+            return entry
+        changed = tuple(
+            dataclasses.replace(q, reference_error=max(errors)) if q.phase == "backward" and differs(q) else q
+            for q in entry.quantities
+        )
+        return dataclasses.replace(entry, quantities=changed)
+
+
+def _output_cotangents(alignment: Alignment, torch: Trace, observed: Trace) -> list[np.ndarray | None]:
+    last = alignment.sites[-1]
+    return list(forced_sites(Alignment((last,), ()), torch, observed)[last.flax.key].output_cotangents)
+
+
+def _in_order(owners: list[Owner], trace: Trace) -> list[Owner]:
+    """Owners by their first call; those never called come last."""
+    rank: dict[str, int] = {}
+    for position, call in enumerate(trace.calls):
+        rank.setdefault(call.path, position)
+    return sorted(owners, key=lambda owner: rank.get(owner.path, len(trace.calls)))
+
+
+def adapt(model: Any, inputs: list[np.ndarray]) -> FlaxModel:
+    """The adapter for whatever Flax model the user has.
+
+    Raises:
+        CannotCompare: it is neither an NNX nor a Linen module.
+    """
+    from flax import linen, nnx
+
+    from parity.capture.linen import LinenModel
+    from parity.capture.nnx import NnxModel
+
+    if isinstance(model, nnx.Module):
+        return NnxModel(model)
+    module, variables = model if isinstance(model, tuple) and len(model) == 2 else (model, None)
+    if isinstance(module, linen.Module):
+        with precision("float32"):
+            return LinenModel(module, variables, inputs)
+    raise CannotCompare(
+        f"The Flax side is a {type(model).__name__}; give an nnx.Module, a Linen module, or (linen_module, variables)."
+    )
+
+
+def read_map(mapping: Any) -> dict[str, str]:
+    """The user's map, from a dictionary or a JSON file.
+
+    Raises:
+        CannotCompare: it is not a JSON object of strings.
+    """
+    if mapping is None:
+        return {}
+    value = read_json(Path(mapping)) if isinstance(mapping, (str, Path)) else mapping
+    if not isinstance(value, dict) or not all(
+        isinstance(s, str) for s in itertools.chain(value, value.values())
+    ):
+        raise CannotCompare('The map must be a JSON object of strings: {"torch path": "flax path"}.')
+    return dict(value)
+
+
+def environment(framework: str, seed: int) -> dict[str, str]:
+    """Versions and device of a comparison."""
+    import flax
+    import jax
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "jax": jax.__version__,
+        "flax": flax.__version__,
+        "framework": framework,
+        "device": jax.devices()[0].device_kind,
+        "seed": str(seed),
+    }

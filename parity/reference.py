@@ -1,0 +1,226 @@
+"""The PyTorch side of a comparison: captured here and now, or read from a folder another process wrote."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from parity.capture.kinds import DROPOUT
+from parity.capture.torch import capture_torch
+from parity.derivative import derivative_error
+from parity.errors import CannotCompare, TraceError
+from parity.objective import objective_named
+from parity.perturb import perturb
+from parity.record import Note
+from parity.serial import from_plain, read_json, to_plain, write_json
+from parity.trace import TRACE_VERSION, Call, Trace, load_arrays, save_arrays
+from parity.weights import Owner, torch_owners
+
+_HEAD_FILE = "reference.json"
+DTYPES = ("float32", "float64")
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """What the rest of the engine needs of the PyTorch model.
+
+    `owners` are in execution order; `traces(mode)` gives the float32 and the float64 run;
+    `derivative_error(call, mode)` compares one module's own derivative with a central difference, or gives
+    None where the model is not at hand.
+    """
+
+    inputs: list[np.ndarray]
+    weights: dict[str, np.ndarray]
+    owners: list[Owner]
+    frozen: tuple[str, ...]
+    notes: tuple[Note, ...]
+    traces: Callable[[str], tuple[Trace, Trace]]
+    derivative_error: Callable[[Call, Trace], float | None]
+
+    def save(self, directory: Path, modes: tuple[str, ...]) -> None:
+        """Write the capture of these modes into `directory`, for a comparison in another process."""
+        for mode in modes:
+            for dtype, trace in zip(DTYPES, self.traces(mode), strict=True):
+                trace.save(directory / f"{mode}-{dtype}")
+        save_arrays(directory / "inputs.npz", {f"input{i:03d}": x for i, x in enumerate(self.inputs)})
+        names = sorted(self.weights)
+        save_arrays(directory / "weights.npz", {f"w{i}": self.weights[name] for i, name in enumerate(names)})
+        head = {
+            "version": TRACE_VERSION,
+            "modes": modes,
+            "weights": names,
+            "owners": to_plain(self.owners),
+            "frozen": self.frozen,
+            "notes": to_plain(self.notes),
+        }
+        # Last, so that a folder with a head is a complete one.
+        write_json(directory / _HEAD_FILE, head)
+
+
+def load_reference(directory: Path) -> Reference:
+    """Read what `Reference.save` wrote.
+
+    Raises:
+        TraceError: the folder is missing, damaged, or of another format version.
+    """
+    head = read_json(directory / _HEAD_FILE)
+    version = head.get("version") if isinstance(head, dict) else None
+    if version != TRACE_VERSION:
+        raise TraceError(
+            f"{directory} holds a capture of format version {version}, this parity reads version "
+            f"{TRACE_VERSION}: capture it again."
+        )
+
+    def traces(mode: str) -> tuple[Trace, Trace]:
+        if mode not in head["modes"]:
+            raise CannotCompare(
+                f"{directory} was captured in {head['modes']} mode only; {mode} mode is missing."
+            )
+        return Trace.load(directory / f"{mode}-float32"), Trace.load(directory / f"{mode}-float64")
+
+    try:
+        stored = load_arrays(directory / "weights.npz")
+        inputs = load_arrays(directory / "inputs.npz")
+        return Reference(
+            inputs=[inputs[name] for name in sorted(inputs)],
+            weights={name: stored[f"w{i}"] for i, name in enumerate(head["weights"])},
+            owners=from_plain(list[Owner], head["owners"]),
+            frozen=tuple(head["frozen"]),
+            notes=from_plain(tuple[Note, ...], head["notes"]),
+            traces=traces,
+            derivative_error=lambda call, trace: None,
+        )
+    except (KeyError, TypeError) as error:
+        raise TraceError(f"The capture in {directory} is damaged ({error}): capture it again.") from None
+
+
+def reference_of(
+    model: torch.nn.Module, inputs: list[np.ndarray], *, seed: int, objective: str, perturbed: bool
+) -> Reference:
+    """Prepare a copy of the user's model and find out in which order it calls its modules.
+
+    Raises:
+        CannotCompare: the model raises on these inputs, needs more memory than there is, or does not do the
+            same twice.
+    """
+    model = copy.deepcopy(model).cpu().float()
+    notes = perturb(model, seed) if perturbed else []
+    weights = {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
+    loss = objective_named(objective, seed)
+
+    def look(mode: str, seed: int) -> Trace:
+        return capture_torch(
+            copy.deepcopy(model), inputs, mode=mode, dtype="float32", seed=seed, objective=None
+        )
+
+    first = look("eval", seed)
+    check_memory(first, weights)
+    notes += repeatability(first, look("eval", seed + 1), "PyTorch")
+
+    def traces(mode: str) -> tuple[Trace, Trace]:
+        runs = []
+        for dtype in DTYPES:
+            trace = capture_torch(
+                copy.deepcopy(model), inputs, mode=mode, dtype=dtype, seed=seed, objective=loss
+            )
+            check_finite(trace, "PyTorch")
+            runs.append(trace)
+        return runs[0], runs[1]
+
+    def error(call: Call, trace: Trace) -> float | None:
+        fresh = copy.deepcopy(model).double().train(trace.mode == "train")
+        return derivative_error(fresh.get_submodule(call.path), call, trace)
+
+    return Reference(
+        inputs=inputs,
+        weights=weights,
+        owners=torch_owners(model, [call.path for call in first.calls]),
+        frozen=tuple(name for name, p in model.named_parameters() if not p.requires_grad),
+        notes=tuple(notes),
+        traces=traces,
+        derivative_error=error,
+    )
+
+
+def check_finite(trace: Trace, side: str) -> None:
+    """Refuse a run that produced NaN or infinity, naming the first layer that did.
+
+    Raises:
+        CannotCompare: naming the layer.
+    """
+    for call in trace.calls:
+        for what in ("input", "output"):
+            for index in range(call.inputs if what == "input" else call.outputs):
+                array = trace.get(call, what, index)
+                if array is not None and not np.all(np.isfinite(array)):
+                    raise CannotCompare(
+                        f"The {side} model produces NaN or infinity in {trace.mode} mode ({trace.dtype}), first "
+                        f"in the {what} of the layer {call.path or 'output'!r}; "
+                        "give inputs or weights on which it is finite."
+                    )
+    for name, array in reversed(trace.arrays.items()):
+        if not np.all(np.isfinite(array)):
+            raise CannotCompare(
+                f"The {side} model has a gradient of NaN or infinity in {trace.mode} mode ({trace.dtype}): {name}; "
+                "give inputs or weights on which it is finite."
+            )
+
+
+def repeatability(first: Trace, second: Trace, side: str) -> list[Note]:
+    """Compare two identical runs (but for the seed of random numbers).
+
+    Raises:
+        CannotCompare: they call different modules.
+    """
+    for a, b in zip(first.calls, second.calls, strict=False):
+        if a.path != b.path:
+            raise CannotCompare(
+                f"The {side} model does not run the same layers twice: {a.path!r} in one run is {b.path!r} in an "
+                "identical one; make its control flow deterministic."
+            )
+    if len(first.calls) != len(second.calls):
+        raise CannotCompare(
+            f"The {side} model called {len(first.calls)} layers in one run and {len(second.calls)} in an identical "
+            "one; make its control flow deterministic."
+        )
+    for call in first.calls:
+        for index in range(call.outputs):
+            a, b = first.get(call, "output", index), second.get(call, "output", index)
+            if a is not None and b is not None and not np.array_equal(a, b):
+                known = call.kind == DROPOUT and first.mode == "train"
+                message = f"the {side} layer gives different outputs in two identical {first.mode} runs"
+                return [] if known else [Note("non-deterministic", call.path, message)]
+    return []
+
+
+def check_memory(outputs: Trace, weights: dict[str, np.ndarray]) -> None:
+    """Refuse a comparison that would not fit into memory.
+
+    In one mode both sides hold inputs, outputs and their cotangents, in float32 and in float64, and Flax its
+    forced copies: about 40 times the float32 outputs, and 20 times the weights.
+
+    Raises:
+        CannotCompare: with the estimate.
+    """
+    activations = sum(a.nbytes for key, a in outputs.arrays.items() if "/output/" in key)
+    needed = 40 * activations + 20 * sum(w.nbytes for w in weights.values())
+    free = available_memory()
+    if free is not None and needed > free:
+        raise CannotCompare(
+            f"The comparison needs about {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free; "
+            "use a smaller batch or smaller images."
+        )
+
+
+def available_memory() -> int | None:
+    """Bytes that can be allocated without swapping, or None where the system does not tell."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None

@@ -1,0 +1,109 @@
+"""The sentences and numbers that the terminal, the page and JUnit share."""
+
+import math
+
+from parity.record import Cause, Coverage, JudgedEntry, Metrics, Report
+from parity.report.evidence import decisive, first_divergent
+
+VERDICTS = {
+    "equivalent": "the two models compute the same thing",
+    "divergent": "the two models do not compute the same thing",
+    "inconclusive": "no difference was found, but too little was put to the test to prove anything",
+}
+STATUSES = {
+    "equivalent": "equivalent",
+    "divergent": "divergent",
+    "inherited": "inherits the error of an earlier layer",
+    "accepted": "accepted difference",
+    "reference-inexact": "PyTorch itself is inexact here",
+    "no-signal": "no signal: nothing to compare",
+}
+
+
+def number(value: float | None) -> str:
+    """A measured number in at most eight characters; a dot where nothing was measured."""
+    if value is None:
+        return "·"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    return f"{value:.3g}" if 1e-2 <= abs(value) < 1e4 else f"{value:.1e}"
+
+
+def margin(value: float) -> str:
+    """A safety margin: how many times the gap would fit into what rounding explains."""
+    if math.isinf(value):
+        return "exact"
+    return f"{number(value)}x"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 layer`, `3 layers`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def headline(report: Report) -> str:
+    """What the verdict says, in one sentence."""
+    where = report.first_divergence
+    if report.verdict == "divergent" and where is not None:
+        return f"the port first goes wrong at {where.layer} ({where.phase}, {where.mode} mode)"
+    return VERDICTS[report.verdict]
+
+
+def compared(report: Report) -> str:
+    """How much was compared."""
+    roles = [judged.entry.role for judged in report.layers if judged.entry.mode == report.modes[0]]
+    layers, segments = plural(roles.count("layer"), "layer"), plural(roles.count("segment"), "segment")
+    return f"{layers} and {segments} between layers compared in {' and '.join(report.modes)} mode"
+
+
+def coverage(found: Coverage) -> str:
+    """How much was put to the test."""
+    return (
+        f"{found.parameters_exercised} of {plural(found.parameters, 'parameter')} and "
+        f"{found.layers_exercised} of {plural(found.layers, 'layer')} exercised"
+    )
+
+
+def divergence(report: Report) -> list[str]:
+    """The first divergence in at most three sentences: by how much, what is allowed, the worst element."""
+    found = first_divergent(report)
+    if found is None:
+        return []
+    quantity = found.quantity.quantity
+    metrics = decisive(quantity)
+    if metrics is None:
+        return []
+    sentences = [_by_how_much(quantity.name, quantity.introduced is not None, metrics)]
+    if metrics.scale > 0:
+        allowed = number(found.quantity.allowed / metrics.scale)
+        sentences.append(f"Rounding explains at most {allowed} of it.")
+    worst = metrics.worst
+    if metrics.shape:
+        sentences.append(
+            f"Worst element {list(worst.index)} of {list(metrics.shape)}: "
+            f"{worst.torch:.8g} in PyTorch, {worst.flax:.8g} in Flax."
+        )
+    return sentences
+
+
+def _by_how_much(name: str, introduced: bool, metrics: Metrics) -> str:
+    alone = "fed what PyTorch recorded, " if introduced else ""
+    if metrics.scale > 0:
+        return f"Its {name}, {alone}is off by {number(metrics.gap_max_relative)} of its largest value."
+    return f"Its {name}, {alone}is off by {number(metrics.gap_max)} where PyTorch's is zero."
+
+
+def cause(found: Cause) -> list[tuple[str, str]]:
+    """What each side does and the change that removes the difference; empty parts are left out."""
+    return [
+        (label, text)
+        for label, text in (("PyTorch", found.torch), ("Flax", found.flax), ("Fix", found.fix))
+        if text
+    ]
+
+
+def sources(judged: JudgedEntry) -> list[tuple[str, str]]:
+    """Where both sides' modules are written: (framework, "path, file:line")."""
+    entry = judged.entry
+    sides = (("PyTorch", entry.torch, entry.source_torch), ("Flax", entry.flax, entry.source_flax))
+    return [(side, ", ".join(part for part in (path, source) if part)) for side, path, source in sides]

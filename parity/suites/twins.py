@@ -1,0 +1,146 @@
+"""PyTorch twins of the models that torchvision does not have, written from the papers, not from our code.
+
+They are oracles: plain `torch.nn` modules, built the way a PyTorch user writes them, with the parameter names
+that our own models carry.
+
+References: He et al. 2015, section 4.2 (CIFAR ResNets, shortcut A); He et al. 2016 (pre-activation).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class CNN(nn.Module):
+    """Two convolution-pool stages, a hidden layer, dropout, a head."""
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        image_size: tuple[int, int] = (28, 28),
+        channels: tuple[int, int] = (32, 64),
+        hidden: int = 128,
+        dropout: float = 0.25,
+        batch_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels[0], 3, padding=1)
+        self.conv2 = nn.Conv2d(channels[0], channels[1], 3, padding=1)
+        if batch_norm:
+            self.bn1 = nn.BatchNorm2d(channels[0])
+            self.bn2 = nn.BatchNorm2d(channels[1])
+        self.batch_norm = batch_norm
+        self.pool = nn.MaxPool2d(2)
+        self.fc1 = nn.Linear(channels[1] * (image_size[0] // 4) * (image_size[1] // 4), hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.fc2 = nn.Linear(hidden, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch `[n, c, h, w]`."""
+        x = self.conv1(x)
+        x = self.pool(torch.relu(self.bn1(x) if self.batch_norm else x))
+        x = self.conv2(x)
+        x = self.pool(torch.relu(self.bn2(x) if self.batch_norm else x))
+        x = self.dropout(torch.relu(self.fc1(torch.flatten(x, 1))))
+        return self.fc2(x)
+
+
+class Shortcut(nn.Module):
+    """Shortcut A: subsample in space, append zero channels."""
+
+    def __init__(self, stride: int, extra: int) -> None:
+        super().__init__()
+        self.stride, self.extra = stride, extra
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[n, c, h, w]` to `[n, c + extra, ceil(h / stride), ceil(w / stride)]`."""
+        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
+
+
+def _shortcut(kind: str, inputs: int, outputs: int, stride: int, normalised: bool) -> nn.Module | None:
+    if stride == 1 and inputs == outputs:
+        return None
+    if kind == "A":
+        return Shortcut(stride, outputs - inputs)
+    projection = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
+    return nn.Sequential(projection, nn.BatchNorm2d(outputs)) if normalised else nn.Sequential(projection)
+
+
+class BasicBlock(nn.Module):
+    """conv-bn-relu-conv-bn, add, relu."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, shortcut: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample = _shortcut(shortcut, inputs, outputs, stride, normalised=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
+        y = torch.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return torch.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class PreActivationBlock(nn.Module):
+    """bn-relu-conv twice, then add; a projection sees the activated input."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, shortcut: str) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.downsample = _shortcut(shortcut, inputs, outputs, stride, normalised=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
+        activated = torch.relu(self.bn1(x))
+        y = self.conv2(torch.relu(self.bn2(self.conv1(activated))))
+        return y + (x if self.downsample is None else self.downsample(activated))
+
+
+class CifarResNet(nn.Module):
+    """`6 n + 2` layers: a 3x3 stem, three stages of `n` blocks at three sizes, average pool, `fc`."""
+
+    def __init__(
+        self,
+        depth: int,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        width: int = 16,
+        shortcut: str = "A",
+        stem_stride: int = 1,
+        pre_activation: bool = False,
+    ) -> None:
+        super().__init__()
+        self.pre_activation = pre_activation
+        block = PreActivationBlock if pre_activation else BasicBlock
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride=stem_stride, padding=1, bias=False)
+        if pre_activation:
+            self.bn = nn.BatchNorm2d(4 * width)
+        else:
+            self.bn1 = nn.BatchNorm2d(width)
+        channels = width
+        for stage in range(3):
+            blocks = []
+            for index in range((depth - 2) // 6):
+                stride = 2 if stage > 0 and index == 0 else 1
+                blocks.append(block(channels, width * 2**stage, stride, shortcut))
+                channels = width * 2**stage
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch `[n, c, h, w]`."""
+        x = self.conv1(x)
+        if not self.pre_activation:
+            x = torch.relu(self.bn1(x))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        if self.pre_activation:
+            x = torch.relu(self.bn(x))
+        return self.fc(torch.flatten(self.avgpool(x), 1))

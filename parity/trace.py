@@ -1,0 +1,132 @@
+"""The record of one run of one model: its calls in execution order and every tensor that passed.
+
+Plain numpy and JSON, so that two sides can be captured in two processes and judged later. The arrays live in
+one flat dictionary. For the n-th call of the module at `path` the keys are
+
+    path#n/input/i    path#n/output/i    path#n/input_cotangent/i    path#n/output_cotangent/i
+
+and beside them `gradient/NAME`, `state_before/NAME` and `state_after/NAME`. Each array has the layout of its
+own framework.
+"""
+
+import dataclasses
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from parity.errors import TraceError
+from parity.serial import from_plain, read_json, to_plain, write_json
+
+TRACE_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of one module, listed when it returns, so that inner calls come before outer ones.
+
+    `nth` counts the calls of this module from 0; `inner` is the number of calls made inside;
+    `same_as_previous`: its output is the very object that the call listed before it returned (a container
+    that hands on the output of its last child).
+    """
+
+    path: str
+    nth: int
+    kind: str
+    class_name: str
+    source: str
+    inputs: int
+    outputs: int
+    inner: int
+    same_as_previous: bool
+
+    @property
+    def key(self) -> str:
+        """The prefix of this call's arrays."""
+        return f"{self.path}#{self.nth}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """The calls and arrays of one run."""
+
+    framework: str
+    mode: str
+    dtype: str
+    calls: tuple[Call, ...]
+    arrays: dict[str, np.ndarray]
+
+    def get(self, call: Call | str, what: str, index: int = 0) -> np.ndarray | None:
+        """The `index`-th array of a call, or None where nothing was recorded."""
+        key = call if isinstance(call, str) else call.key
+        return self.arrays.get(f"{key}/{what}/{index}")
+
+    def named(self, group: str) -> dict[str, np.ndarray]:
+        """The arrays of `gradient`, `state_before` or `state_after` by name."""
+        prefix = f"{group}/"
+        return {key[len(prefix) :]: a for key, a in self.arrays.items() if key.startswith(prefix)}
+
+    def save(self, directory: Path) -> None:
+        """Write `trace.json` and `arrays.npz` into `directory`, each under a temporary name, then renamed."""
+        directory.mkdir(parents=True, exist_ok=True)
+        names = sorted(self.arrays)
+        save_arrays(directory / "arrays.npz", {f"a{i}": self.arrays[name] for i, name in enumerate(names)})
+        head = {
+            "version": TRACE_VERSION,
+            "framework": self.framework,
+            "mode": self.mode,
+            "dtype": self.dtype,
+            "calls": to_plain(self.calls),
+            "arrays": names,
+        }
+        write_json(directory / "trace.json", head)
+
+    @staticmethod
+    def load(directory: Path) -> "Trace":
+        """Read what `save` wrote.
+
+        Raises:
+            TraceError: if the folder is missing, damaged, or written by another format version.
+        """
+        head = read_json(directory / "trace.json")
+        if not isinstance(head, dict) or head.get("version") != TRACE_VERSION:
+            version = head.get("version") if isinstance(head, dict) else None
+            raise TraceError(
+                f"{directory} holds a trace of format version {version}, this parity reads version "
+                f"{TRACE_VERSION}: capture it again."
+            )
+        stored = load_arrays(directory / "arrays.npz")
+        try:
+            arrays = {name: stored[f"a{i}"] for i, name in enumerate(head["arrays"])}
+            calls = from_plain(tuple[Call, ...], head["calls"])
+            return Trace(head["framework"], head["mode"], head["dtype"], calls, arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            raise TraceError(f"The trace in {directory} is damaged ({error}): capture it again.") from None
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an npz file under a temporary name, then rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    with os.fdopen(handle, "wb") as stream:
+        np.savez(stream, **{name: np.asarray(array) for name, array in arrays.items()})
+    Path(temporary).replace(path)
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read every array of an npz file.
+
+    Raises:
+        TraceError: if the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise TraceError(f"{path} does not exist: capture the trace again.") from None
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
+        raise TraceError(
+            f"{path} is damaged and cannot be read ({error}): capture the trace again."
+        ) from None
