@@ -41,6 +41,11 @@ class PhaseErrors:
     margin: float
     status: Status
 
+    @property
+    def introduced_status(self) -> Status:
+        """What the introduced error alone deserves: a layer that only inherits introduces nothing."""
+        return "equivalent" if self.status == "inherited" else self.status
+
 
 def decisive(quantity: Quantity) -> Metrics | None:
     """The metrics that decide: of the layer alone, where it was run alone."""
@@ -60,7 +65,9 @@ def first_divergent(report: Report) -> Found | None:
         if (quantity.quantity.phase, quantity.quantity.name) == (where.phase, where.quantity)
     ]
     # A module called twice has two entries of one name: the one that diverges is meant.
-    return next((found for found in matching if found.quantity.status == "divergent"), next(iter(matching), None))
+    return next(
+        (found for found in matching if found.quantity.status == "divergent"), next(iter(matching), None)
+    )
 
 
 def phase_errors(judged: JudgedEntry, phase: Phase) -> PhaseErrors | None:
@@ -81,13 +88,6 @@ def phase_errors(judged: JudgedEntry, phase: Phase) -> PhaseErrors | None:
         margin=min(q.margin for q in measured),
         status=worst.status,
     )
-
-
-def alone(errors: PhaseErrors | None) -> float | None:
-    """The introduced error, or the inherited one where the layer was not run alone."""
-    if errors is None:
-        return None
-    return errors.inherited if errors.introduced is None else errors.introduced
 
 
 def _gap(metrics: Metrics | None) -> float | None:

@@ -1,5 +1,6 @@
 """Write a rendering whole or not at all."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def write_text(path: str | Path, text: str) -> Path:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         reason = error.strerror or error
         raise CannotCompare(f"{path} cannot be written ({reason}): give another path.") from None
     return path

@@ -5,13 +5,13 @@ reason; coverage too low to prove anything is an error of its own case.
 """
 
 import re
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
-from parity.report.files import write_text
 from parity.record import JudgedEntry, Phase, Report
 from parity.report import wording
 from parity.report.evidence import PHASES, PhaseErrors, phase_errors
+from parity.report.files import write_text
 
 # XML 1.0 has no way to write these characters.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from parity.record import JudgedEntry, Mode, Report, Status
 from parity.report import wording
-from parity.report.evidence import PhaseErrors, alone, first_divergent, phase_errors
+from parity.report.evidence import PhaseErrors, first_divergent, phase_errors
 from parity.report.folding import Folded, fold
 
 if TYPE_CHECKING:
@@ -200,20 +200,24 @@ def _cells(judged: JudgedEntry, name: str, state: bool, width: int) -> list["Tex
         cells.append(_line(entry.kind if entry.role == "layer" else entry.role, "dim"))
     for phase in ("forward", "backward"):
         errors = phase_errors(judged, phase)
-        introduced, inherited = (errors.introduced, errors.inherited) if errors else (None, None)
-        cells += [_cell(errors, introduced), _cell(errors, inherited)]
+        cells += [_introduced(errors), _inherited(errors)]
     if state:
-        errors = phase_errors(judged, "state")
-        cells.append(_cell(errors, alone(errors)))
+        cells.append(_introduced(phase_errors(judged, "state")))
     cells.append(_line(wording.margin(judged.margin), "" if judged.margin > 1 else style))
     return cells
 
 
-def _cell(errors: PhaseErrors | None, value: float | None) -> "Text":
-    if errors is None or value is None:
-        return _line("·", "dim")
-    plain = errors.status in ("equivalent", "no-signal")
-    return _line(wording.number(value), "" if plain else STYLES[errors.status])
+def _introduced(errors: PhaseErrors | None) -> "Text":
+    return _number(None if errors is None else errors.introduced, errors and errors.introduced_status)
+
+
+def _inherited(errors: PhaseErrors | None) -> "Text":
+    return _number(None if errors is None else errors.inherited, errors and errors.status)
+
+
+def _number(value: float | None, status: Status | None) -> "Text":
+    plain = value is None or status in (None, "equivalent", "no-signal")
+    return _line(wording.number(value), "dim" if value is None else "" if plain else STYLES[status])
 
 
 def _folded(row: Folded) -> str:

@@ -8,10 +8,10 @@ from parity.report import wording
 from parity.report.evidence import PHASES, PhaseErrors, phase_errors
 from parity.report.html.markup import Markup, element
 
-WIDTH, HEIGHT = 960, 280
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 14, 42
+WIDTH, HEIGHT = 640, 270
+LEFT, RIGHT, TOP, BOTTOM = 54, 10, 24, 34
 # Below the smallest decade lies a band for gaps of exactly zero, which a logarithm cannot show.
-ZERO_BAND = 22
+ZERO_BAND = 26
 _TITLES = {
     "forward": "Forward pass, left to right",
     "backward": "Backward pass, which runs right to left",
@@ -34,7 +34,7 @@ class Axes(NamedTuple):
     low: int
     high: int
 
-    def x(self, position: float) -> float:
+    def x(self, position: int | float) -> float:
         """The middle of the column of an entry."""
         return round(LEFT + (position + 0.5) * (WIDTH - LEFT - RIGHT) / self.count, 1)
 
@@ -48,14 +48,14 @@ class Axes(NamedTuple):
         return round(bottom - (exponent - self.low) / (self.high - self.low) * (bottom - TOP), 1)
 
 
-def plots(report: Report, mode: Mode, numbers: dict[int, int]) -> list[Markup]:
-    """One plot a phase of `mode`; `numbers` maps the identity of an entry to its row in the table."""
+def plots(report: Report, mode: Mode) -> list[Markup]:
+    """One plot a phase of `mode`; each dot leads to the row of its entry in the table."""
     found = []
     for phase in PHASES:
         points = [
-            Point(numbers[id(judged)], judged, errors)
-            for judged in report.entries(mode)
-            if (errors := phase_errors(judged, phase)) is not None
+            Point(number, judged, errors)
+            for number, judged in enumerate(report.layers)
+            if judged.entry.mode == mode and (errors := phase_errors(judged, phase)) is not None
         ]
         if points:
             found.append(_figure(report, mode, phase, points))
@@ -113,7 +113,7 @@ def _grid(axes: Axes) -> list[Markup]:
                 class_="tick end",
             )
         )
-    lines.append(element("text", "exact", x=LEFT - 8, y=axes.y(0) + 3, class_="tick end"))
+    lines.append(element("text", "exact", x=LEFT - 8, y=axes.y(0.0) + 8, class_="tick end"))
     edge = HEIGHT - BOTTOM - ZERO_BAND
     lines.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=edge, y2=edge, class_="axis"))
     return lines
@@ -133,7 +133,7 @@ def _stages(axes: Axes, points: list[Point]) -> list[Markup]:
             marks.append(element("line", x1=x, x2=x, y1=TOP, y2=HEIGHT - BOTTOM, class_="stage"))
         width = 6.5 * len(stage)
         if middle - width / 2 >= free:
-            marks.append(element("text", stage, x=middle, y=HEIGHT - BOTTOM + 18, class_="tick middle"))
+            marks.append(element("text", stage, x=middle, y=HEIGHT - BOTTOM + 20, class_="tick middle"))
             free = middle + width / 2 + 6
     return marks
 
@@ -181,8 +181,10 @@ def _first(report: Report, mode: Mode, phase: Phase, axes: Axes, points: list[Po
     side, shift = ("end", -6) if x > WIDTH / 2 else ("start", 6)
     return element(
         "g",
-        element("line", x1=x, x2=x, y1=TOP, y2=HEIGHT - BOTTOM, class_="first"),
-        element("text", f"first divergence: {where.layer}", x=x + shift, y=TOP + 10, class_=f"tick bad {side}"),
+        element("line", x1=x, x2=x, y1=TOP - 18, y2=HEIGHT - BOTTOM, class_="first"),
+        element(
+            "text", f"first divergence: {where.layer}", x=x + shift, y=TOP - 8, class_=f"tick bad {side}"
+        ),
     )
 
 

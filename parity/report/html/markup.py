@@ -1,9 +1,10 @@
 """HTML elements as strings that know they are escaped."""
 
 import html
-from collections.abc import Iterable
+from typing import Any
 
-Child = "str | Markup | None | Iterable[Child]"
+# A text or an element, a list of children, or nothing.
+Child = str | list[Any] | None
 # Elements that have no end tag.
 _VOID = frozenset({"img", "input", "br", "meta"})
 
@@ -12,7 +13,7 @@ class Markup(str):
     """Text that is HTML already; any other text is escaped when it becomes part of an element."""
 
 
-def element(name: str, *children: "Child", **attributes: str | float | bool | None) -> Markup:
+def element(name: str, /, *children: Child, **attributes: str | int | float | bool | None) -> Markup:
     """An element.
 
     Args:
@@ -26,14 +27,14 @@ def element(name: str, *children: "Child", **attributes: str | float | bool | No
     return Markup(f"<{name}{rendered}>" if name in _VOID else f"<{name}{rendered}>{body}</{name}>")
 
 
-def _attribute(key: str, value: str | float | bool | None) -> str:
+def _attribute(key: str, value: str | int | float | bool | None) -> str:
     if value is None or value is False:
         return ""
     name = key.rstrip("_").replace("_", "-")
     return f" {name}" if value is True else f' {name}="{html.escape(str(value))}"'
 
 
-def _render(child: "Child") -> str:
+def _render(child: Child) -> str:
     if child is None:
         return ""
     if isinstance(child, Markup):

@@ -147,7 +147,10 @@ def environment(report: Report) -> Markup:
     policy = {key.replace("_", " "): wording.number(value) for key, value in report.policy.items()}
     facts = [_fact(key, value) for key, value in (report.environment | policy).items()]
     return element(
-        "section", element("h2", "Environment and policy"), element("dl", facts, class_="facts"), class_="card"
+        "section",
+        element("h2", "Environment and policy"),
+        element("dl", facts, class_="facts"),
+        class_="card",
     )
 
 
