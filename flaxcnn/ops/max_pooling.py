@@ -124,14 +124,15 @@ def _takeovers(
     values: list[Float[Array, "n ho wo c"]], dimension: int, axis: Axis
 ) -> list[Bool[Array, "n ho wo c"]]:
     """Say for each tap but the first where it exceeds all taps before it: of equals, the first leads."""
-    # Taps that fall before the input never lead, not even over an input of minus infinity.
-    skipped = -((np.arange(axis.output) * axis.stride - axis.before) // axis.dilation)
-    skipped = np.reshape(skipped, [-1 if index == dimension else 1 for index in range(4)])
     takeovers, best = [], values[0]
+    outputs = jax.lax.broadcasted_iota(jnp.int32, best.shape, dimension)
     for tap, value in enumerate(values[1:], start=1):
         wins = (value > best) | jnp.isnan(value)
-        if axis.before:
-            wins = wins | (skipped == tap)
+        shift = tap * axis.dilation - axis.before
+        if shift < axis.dilation:
+            # The first tap inside the image leads over the padding, even if it too is minus infinity.
+            position = outputs * axis.stride + shift
+            wins = wins | ((position >= 0) & (position < axis.dilation))
         takeovers.append(wins)
         best = jnp.maximum(best, value)
     return takeovers
