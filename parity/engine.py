@@ -13,11 +13,12 @@ from parity.axes import image_to_flax
 from parity.capture.flax import FlaxModel, capture_flax, precision
 from parity.compare import Comparison, Runs, all_metrics, dropout_masks, entries, forced_sites
 from parity.coverage import Exercise
+from parity.diagnose.state import diagnose_state
 from parity.errors import CannotCompare
 from parity.findings import structural_findings
 from parity.inputs import read_inputs
 from parity.judge import Policy, allowed_gap
-from parity.record import FORMAT_VERSION, Entry, Measurements, Mode, Note, Quantity
+from parity.record import FORMAT_VERSION, Entry, Finding, Measurements, Mode, Note, Quantity
 from parity.reference import Reference, check_finite, load_reference, reference_of, repeatability
 from parity.serial import read_json
 from parity.tensors import Tensors
@@ -50,6 +51,7 @@ class Engine:
     params: dict[str, np.ndarray]
     state: dict[str, np.ndarray]
     notes: list[Note]
+    findings: list[Finding]
 
     @staticmethod
     def start(
@@ -88,7 +90,18 @@ class Engine:
         params = {**flax.params, **invented, **{k: v for k, v in carried.items() if k in flax.params}}
         state = {**flax.state, **{k: v for k, v in carried.items() if k in flax.state}}
         notes = [*reference.notes, *(Note("weights", "", doubt) for doubt in plan.doubts)]
-        return Engine(reference, flax, flax_inputs, names, seed, plan, params, state, notes)
+        return Engine(
+            reference,
+            flax,
+            flax_inputs,
+            names,
+            seed,
+            plan,
+            params,
+            state,
+            notes,
+            list(structural_findings(plan)),
+        )
 
     def measure(self, mode: str) -> tuple[Measurements, Tensors]:
         """Measure every mode that `mode` stands for."""
@@ -100,7 +113,7 @@ class Engine:
             version=FORMAT_VERSION,
             modes=modes,
             entries=tuple(found),
-            findings=structural_findings(self.plan),
+            findings=tuple(dict.fromkeys(self.findings)),
             coverage=exercise.coverage(self.plan),
             notes=tuple(dict.fromkeys(self.notes)),
             environment=environment(self.flax.framework, self.seed),
@@ -137,6 +150,7 @@ class Engine:
         )
         introduced = all_metrics(alignment, self.plan, forced)
         comparison = Comparison(mode, alignment, self.plan, torch64, introduced, inherited)
+        self.findings += diagnose_state(comparison, forced.flax64)
         return self._with_reference_errors(entries(comparison), alignment, torch64)
 
     def _run(self, mode: str, dtype: str, seed: int | None = None, **options: Any) -> Trace:

@@ -82,7 +82,10 @@ def judge(measurements: Measurements, policy: Policy | None = None, accept: tupl
     policy = policy or Policy()
     causes = [c for c in map(_cause, measurements.findings) if c.id not in accept]
     accepted = [c for c in map(_cause, measurements.findings) if c.id in accept]
-    judged = [_judge_entry(entry, policy) for entry in measurements.entries]
+    # A quantity with an accepted explanation is excused only if nothing else explains it too.
+    explained = {(f.layer, f.quantity) for f in measurements.findings if f.id not in accept}
+    excused = {(f.layer, f.quantity) for f in measurements.findings if f.id in accept} - explained
+    judged = [_judge_entry(entry, policy, excused) for entry in measurements.entries]
     where = first_divergence(judged, measurements.findings, accept)
     if where is None:
         judged, where = _inherited_only(judged)
@@ -115,13 +118,16 @@ def allowed_gap(metrics: Metrics, policy: Policy) -> float:
     return policy.safety_factor * predicted * EPSILON[metrics.precision] / EPSILON["float32"]
 
 
-def _judge_entry(entry: Entry, policy: Policy) -> JudgedEntry:
-    quantities = tuple(_judge_quantity(quantity, policy) for quantity in entry.quantities)
+def _judge_entry(entry: Entry, policy: Policy, excused: set[tuple[str, str]]) -> JudgedEntry:
+    quantities = tuple(
+        _judge_quantity(quantity, policy, (entry.torch, quantity.name) in excused)
+        for quantity in entry.quantities
+    )
     status = max((q.status for q in quantities), key=_SEVERITY.index, default="no-signal")
     return JudgedEntry(entry, status, min((q.margin for q in quantities), default=math.inf), quantities)
 
 
-def _judge_quantity(quantity: Quantity, policy: Policy) -> JudgedQuantity:
+def _judge_quantity(quantity: Quantity, policy: Policy, accepted: bool) -> JudgedQuantity:
     metrics = quantity.introduced or quantity.inherited
     assert metrics is not None
     allowed = allowed_gap(metrics, policy)
@@ -129,6 +135,8 @@ def _judge_quantity(quantity: Quantity, policy: Policy) -> JudgedQuantity:
     status: Status = "equivalent" if metrics.gap_max <= allowed else "divergent"
     if status == "divergent" and quantity.introduced is None:
         status = "inherited"
+    elif status == "divergent" and accepted:
+        status = "accepted"
     elif status == "divergent" and _reference_explains(quantity, metrics):
         status = "reference-inexact"
     elif status == "equivalent" and _inherits(quantity, policy):
@@ -160,12 +168,11 @@ def first_divergence(
     A structural finding (a lost bias, a buffer that is trained) is a divergence of its layer and phase.
     """
     order = {j.entry.torch: j.entry.position for j in reversed(judged) if j.entry.role == "layer"}
-    excused = {finding.layer for finding in findings if finding.id in accept}
     for phase in _PHASES:
         found: list[tuple[int, Divergence]] = []
         for j in judged:
             for q in j.quantities:
-                if q.status == "divergent" and q.quantity.phase == phase and j.entry.torch not in excused:
+                if q.status == "divergent" and q.quantity.phase == phase:
                     where = Divergence(j.entry.name, phase, q.quantity.name, j.entry.mode)
                     found.append((j.entry.position, where))
         mode: Mode = judged[0].entry.mode if judged else "eval"

@@ -1,0 +1,5 @@
+"""The command `parity`: check, capture, show, convert, suite."""
+
+from parity.cli.main import main
+
+__all__ = ["main"]

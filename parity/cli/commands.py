@@ -1,0 +1,184 @@
+"""What each subcommand does; each returns its exit code."""
+
+import argparse
+import contextlib
+import dataclasses
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from parity.catalogue import check_ids
+from parity.errors import CannotCompare, TraceError
+from parity.judge import Policy, judge
+from parity.record import Measurements, Report
+from parity.report import junit, terminal
+
+EXIT_CODES = {"equivalent": 0, "divergent": 1, "inconclusive": 3}
+PAGE_FILE = "report.html"
+
+
+def check(options: argparse.Namespace) -> int:
+    """Compare two models. What can be refused without running them is refused first."""
+    import parity
+    from parity.cli.inputs import requested_inputs
+
+    accept, policy = check_ids(options.accept), _policy(Policy(), options.safety)
+    captured = Path(options.torch).is_dir()
+    inputs = requested_inputs(options.input, options.data, options.seed)
+    if inputs is None and not captured:
+        raise CannotCompare("There is no input: give --input SHAPE, such as 4x3x32x32, or --data FILE.")
+    for path in (options.html, options.junit):
+        _check_file(path)
+    with _folder(options.out) as directory:
+        report = parity.check(
+            options.torch if captured else _torch_model(options),
+            _flax_model(options),
+            inputs,
+            mode=options.mode,
+            seed=options.seed,
+            map=options.map,
+            accept=accept,
+            out=directory,
+            policy=policy,
+            objective=options.objective,
+            perturb=options.perturb,
+        )
+        page = Path(options.out) / PAGE_FILE if options.out else None
+        _render(report, directory, options, page)
+    if options.out:
+        print(f"Kept in {options.out}: open {Path(options.out) / PAGE_FILE}, or `parity show {options.out}`.")
+    return EXIT_CODES[report.verdict]
+
+
+def capture(options: argparse.Namespace) -> int:
+    """Record the PyTorch side into a folder."""
+    from parity.check import capture as run
+    from parity.cli.inputs import requested_inputs
+
+    inputs = requested_inputs(options.input, options.data, options.seed)
+    if inputs is None:
+        raise CannotCompare("There is no input: give --input SHAPE, such as 4x3x32x32, or --data FILE.")
+    with _folder(options.out) as directory:
+        run(
+            _torch_model(options),
+            inputs,
+            directory,
+            mode=options.mode,
+            seed=options.seed,
+            objective=options.objective,
+            perturb=options.perturb,
+        )
+    print(
+        f"Captured in {options.out}: compare with `parity check --torch {options.out} --flax MODULE:CALLABLE`."
+    )
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Judge saved measurements again and render them."""
+    directory = Path(options.directory)
+    if not directory.is_dir():
+        raise TraceError(f"There is no folder {directory}: give one that `parity check --out` wrote.")
+    measurements, saved = Measurements.load(directory), Report.load(directory)
+    accept = check_ids([*(cause.id for cause in saved.accepted), *options.accept])
+    known = {field.name for field in dataclasses.fields(Policy)}
+    before = Policy(**{name: value for name, value in saved.policy.items() if name in known})
+    report = judge(measurements, _policy(before, options.safety), accept)
+    _render(report, directory, options, None)
+    return EXIT_CODES[report.verdict]
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Convert weights."""
+    from parity.convert import convert as run
+
+    done = run(
+        options.source,
+        options.destination,
+        model=options.model,
+        options=dict(options.option),
+        checkpoint=options.checkpoint,
+    )
+    print(done.summary())
+    return 0
+
+
+def suite(options: argparse.Namespace) -> int:
+    """Run our own cases."""
+    from parity import suites
+
+    return int(suites.run(options.names, out=options.out))
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "check": check,
+    "capture": capture,
+    "show": show,
+    "convert": convert,
+    "suite": suite,
+}
+
+
+def _policy(policy: Policy, safety: float | None) -> Policy:
+    if safety is None:
+        return policy
+    if not (safety > 0 and math.isfinite(safety)):
+        raise CannotCompare(
+            f"--safety {safety:g} is not a positive number; the default is {policy.safety_factor:g}."
+        )
+    return dataclasses.replace(policy, safety_factor=safety)
+
+
+def _torch_model(options: argparse.Namespace) -> object:
+    import torch
+
+    from parity.cli.factories import build_torch
+
+    # Models made with random weights are the same in every run.
+    torch.manual_seed(options.seed)
+    return build_torch(options.torch)
+
+
+def _flax_model(options: argparse.Namespace) -> object:
+    from parity.cli.factories import build_flax
+
+    return build_flax(options.flax)
+
+
+@contextlib.contextmanager
+def _folder(path: str | None) -> Iterator[Path]:
+    """The folder to write into, known to be writable; a passing one if the user wants none."""
+    if path is None:
+        with tempfile.TemporaryDirectory(prefix="parity-") as scratch:
+            yield Path(scratch)
+        return
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise CannotCompare(
+            f"--out {path} cannot be written ({error.strerror}): give another folder."
+        ) from None
+    yield Path(path)
+
+
+def _check_file(path: str | None) -> None:
+    """Refuse a report file that cannot be written before the models run, not after."""
+    if path is not None and Path(path).is_dir():
+        raise CannotCompare(f"{path} is a folder: give the name of a file.")
+
+
+def _render(report: Report, directory: Path, options: argparse.Namespace, page: Path | None) -> None:
+    """Show the report, and write the renderings that were asked for."""
+    pages = [path for path in (page, options.html and Path(options.html)) if path]
+    if pages:
+        from parity.report import html, tensors
+
+        pairs = tensors.load(directory)
+        for path in pages:
+            html.write(report, path, pairs)
+    if options.junit:
+        junit.write(report, options.junit)
+    terminal.show(report, everything=options.all)

@@ -1,0 +1,1 @@
+"""Which convention explains a divergence: identified in float64, never guessed."""

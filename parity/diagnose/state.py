@@ -1,0 +1,38 @@
+"""Name the cause of every running statistic that differs."""
+
+import numpy as np
+
+from parity.align import Site
+from parity.compare import Comparison
+from parity.diagnose.running_statistics import Rule, explain, identify
+from parity.judge import Policy, allowed_gap
+from parity.record import Finding
+from parity.trace import Trace
+
+
+def diagnose_state(comparison: Comparison, forced: Trace) -> list[Finding]:
+    """Findings for the statistics that a layer, fed PyTorch's input, updates otherwise than PyTorch.
+
+    Args:
+        comparison: of one mode.
+        forced: Flax's forced run in float64.
+    """
+    found: list[Finding] = []
+    sites = {site.torch.path: site for site in comparison.alignment.sites if site.role == "layer"}
+    for index, link in enumerate(comparison.plan.links):
+        metrics = comparison.introduced.get(("", "state_after", index))
+        owner, _, leaf = link.torch.rpartition(".")
+        if metrics is None or owner not in sites or leaf not in ("running_mean", "running_var"):
+            continue
+        if metrics.gap_max <= allowed_gap(metrics, Policy()):
+            continue
+        names = ((comparison.torch, link.torch), (forced, link.flax))
+        rules = [_rule(trace, name, comparison.torch, sites[owner]) for trace, name in names]
+        found += explain(owner, leaf, *rules)
+    return found
+
+
+def _rule(trace: Trace, name: str, torch: Trace, site: Site) -> Rule | None:
+    x = torch.get(site.torch, "input")
+    before, after = trace.arrays[f"state_before/{name}"], trace.arrays[f"state_after/{name}"]
+    return None if x is None else identify(before, after, np.asarray(x), name.endswith("var"))
