@@ -15,6 +15,8 @@ History = Sequence[Mapping[str, Any]]
 def learning_curves(history: History, path: str | Path) -> Path:
     """Draw loss, accuracy and learning rate by epoch, training beside validation.
 
+    A loss that spans more than a factor of 20 gets a logarithmic scale.
+
     Args:
         history: one record an epoch, with `epoch` and any of `train_loss`, `validation_loss`,
             `train_accuracy`, `validation_accuracy` (in [0, 1]) and `learning_rate`; `None` or a missing key
@@ -39,6 +41,9 @@ def draw_learning_curves(history: History) -> "matplotlib.figure.Figure":
             _draw_curve(axes, epochs, scale * values(history, f"{split}_{quantity}"), split, color)
     _draw_curve(rate, epochs, values(history, "learning_rate"), "learning rate", INK)
 
+    if wide(np.concatenate([values(history, "train_loss"), values(history, "validation_loss")])):
+        loss.set_yscale("log")
+
     best = values(history, "validation_accuracy")
     title = f"Learning curves, {len(history)} epoch{'' if len(history) == 1 else 's'}"
     detail = ""
@@ -59,6 +64,12 @@ def values(history: History, key: str) -> Float[np.ndarray, " epochs"]:
     """One value a record, NaN where it is missing."""
     found = [record.get(key) for record in history]
     return np.array([np.nan if value is None else float(value) for value in found])
+
+
+def wide(quantity: Float[np.ndarray, " n"]) -> bool:
+    """Whether positive values span so much that one bad epoch would flatten the rest of the curve."""
+    finite = quantity[np.isfinite(quantity)]
+    return finite.size > 0 and bool(finite.min() > 0 and finite.max() > 20 * finite.min())
 
 
 def _draw_curve(axes: Any, x: np.ndarray, y: np.ndarray, label: str, color: str) -> None:

@@ -30,6 +30,8 @@ def most_confidently_wrong(
     probabilities: Float[np.ndarray, "n k"],
     class_names: Sequence[str],
     path: str | Path,
+    *,
+    total: int | None = None,
 ) -> Path:
     """Draw the wrongly classified images, the most confident first, at most 24.
 
@@ -42,6 +44,7 @@ def most_confidently_wrong(
         probabilities: of every class.
         class_names: k names.
         path: of the PNG file.
+        total: how many images are wrong altogether, if not all of them are given.
 
     Returns:
         the path.
@@ -49,7 +52,8 @@ def most_confidently_wrong(
     Raises:
         ValueError: the numbers of images, labels, predictions and probabilities, or of classes, differ.
     """
-    return save(draw_most_confidently_wrong(images, labels, predictions, probabilities, class_names), path)
+    figure = draw_most_confidently_wrong(images, labels, predictions, probabilities, class_names, total=total)
+    return save(figure, path)
 
 
 def draw_most_confidently_wrong(
@@ -58,6 +62,8 @@ def draw_most_confidently_wrong(
     predictions: Int[np.ndarray, " predictions"],
     probabilities: Float[np.ndarray, "rows k"],
     class_names: Sequence[str],
+    *,
+    total: int | None = None,
 ) -> "matplotlib.figure.Figure":
     """The figure of `most_confidently_wrong`, with one axes an image, or a message where none is wrong."""
     if not (len(images) == len(labels) == len(predictions) == len(probabilities)):
@@ -92,8 +98,9 @@ def draw_most_confidently_wrong(
         )
         axes.set_xlabel(_claim("is", class_names[true], probabilities[index, true]), fontsize=9, color=RIGHT)
         axes.spines[:].set_color(INK)
-    number = f"{len(shown)} of {len(order)}" if len(order) > len(shown) else f"{len(shown)}"
-    add_title(figure, f"Most confidently wrong: {number} image{'' if len(order) == 1 else 's'}")
+    count = len(order) if total is None else total
+    number = f"{len(shown)} of {count}" if count > len(shown) else f"{len(shown)}"
+    add_title(figure, f"Most confidently wrong: {number} image{'' if count == 1 else 's'}")
     return figure
 
 

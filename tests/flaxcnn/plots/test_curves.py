@@ -46,6 +46,14 @@ def test_without_validation_there_is_one_curve(missing):
     assert "best" not in figure.get_suptitle()
 
 
+def test_a_wide_loss_has_a_logarithmic_scale(tmp_path):
+    wide = [record(1, validation_loss=30.0), record(2)]
+    assert draw_learning_curves(wide).axes[0].get_yscale() == "log"
+    assert draw_learning_curves([record(1), record(2)]).axes[0].get_yscale() == "linear"
+    assert draw_learning_curves([record(1, train_loss=0.0), record(2)]).axes[0].get_yscale() == "linear"
+    learning_curves(wide, tmp_path / "curves.png")
+
+
 def test_what_was_never_recorded_is_said():
     figure = draw_learning_curves([{"epoch": 1, "train_loss": 1.0}])
     assert [t.get_text() for t in figure.axes[2].texts] == ["not recorded"]

@@ -30,7 +30,14 @@ def test_wrong_ones_only_the_most_confident_first():
     assert [a.get_xlabel() for a in figure.axes] == ["is cat (2 %)", "is bird (10 %)", "is dog (40 %)"]
     for axes, index in zip(figure.axes, (2, 3, 0), strict=True):
         np.testing.assert_allclose(axes.images[0].get_array(), pixels[index] / 255)
-    assert "3 images" in figure.get_suptitle()
+    assert figure.get_suptitle() == "Most confidently wrong: 3 images"
+
+
+def test_the_number_of_all_wrong_images_may_be_given():
+    figure = draw_most_confidently_wrong(
+        images(4, 1), LABELS, PROBABILITIES.argmax(axis=1), PROBABILITIES, NAMES, total=57
+    )
+    assert figure.get_suptitle() == "Most confidently wrong: 3 of 57 images"
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
