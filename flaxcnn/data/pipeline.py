@@ -97,11 +97,20 @@ def _iterate(source: Source, steps: list[np.ndarray], batch_size: int, workers: 
     """Run the Grain pipeline and close its threads, however the iteration ends."""
     import grain
 
-    read = grain.MapDataset.range(len(steps)).map(lambda step: _read_batch(source, steps[step], batch_size))
+    def read(step: int) -> Batch | DataError:
+        try:
+            return _read_batch(source, steps[step], batch_size)
+        # Handed over as a value: Grain writes a note of several lines into the message of what is raised here.
+        except DataError as error:
+            return error
+
     options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * workers)
-    iterator = iter(read.to_iter_dataset(options))
+    iterator = iter(grain.MapDataset.range(len(steps)).map(read).to_iter_dataset(options))
     try:
-        yield from iterator
+        for batch in iterator:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
     finally:
         iterator.close()
 

@@ -76,15 +76,64 @@ def test_drop_last():
     assert order(source, 4, shuffle=False, drop_last=True) == list(range(8))
 
 
+def wait_for_threads_to_end(before):
+    deadline = time.monotonic() + 10
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not set(threading.enumerate()) - before
+
+
 def test_abandoned_iterator_leaves_no_thread():
     before = set(threading.enumerate())
     iterator = batches(numbered(500), 4, shuffle=True, workers=3)
     next(iterator)
     iterator.close()
-    deadline = time.monotonic() + 10
-    while set(threading.enumerate()) - before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not set(threading.enumerate()) - before
+    wait_for_threads_to_end(before)
+
+
+class SlowSource:
+    """From the second read on, waits to be released."""
+
+    def __init__(self, source):
+        self.source, self.info, self.reads, self.released = source, source.info, 0, threading.Event()
+
+    def __len__(self):
+        return len(self.source)
+
+    def gather(self, indices):
+        self.reads += 1
+        if self.reads > 1:
+            self.released.wait(10)
+        return self.source.gather(indices)
+
+
+def test_closing_cancels_what_was_read_ahead():
+    before = set(threading.enumerate())
+    slow = SlowSource(numbered(50))
+    iterator = batches(slow, 5, shuffle=False, workers=1)
+    next(iterator)
+    iterator.close()
+    slow.released.set()
+    wait_for_threads_to_end(before)
+    # One was delivered and at most one was being read; the others in the queue were not begun.
+    assert slow.reads <= 2
+
+
+def test_error_of_a_worker_reaches_the_caller():
+    before = set(threading.enumerate())
+
+    class Broken(SlowSource):
+        def gather(self, indices):
+            if 17 in indices:
+                raise DataError("image 17 is damaged.")
+            return self.source.gather(indices)
+
+    seen = []
+    with pytest.raises(DataError, match=r"^image 17 is damaged\.$"):
+        for batch in batches(Broken(numbered(50)), 5, shuffle=False, workers=3):
+            seen += numbers(batch)
+    assert seen == list(range(15))
+    wait_for_threads_to_end(before)
 
 
 @pytest.mark.parametrize(
