@@ -41,7 +41,7 @@ DEFECTS: dict[str, str] = {
     "gradient-stopped": "G: every branch is differentiated; a branch is detached",
     "buffer-trained": "G: a buffer has no gradient; a constant has become a parameter",
     "variance-ddof": "F: std and var are unbiased; ddof 0",
-    "dropout-rate": "F: p is the drop probability, scale 1/(1-p); keep probability, no scaling, or active in evaluation",
+    "dropout-rate": "F: p is the drop probability, scale 1/(1-p); keep probability, unscaled, or active in eval",
     "resize-antialias": "F: no antialiasing; jax.image.resize antialiases",
     "resize-align-corners": "F: align_corners, off by default; there is no such option",
     "softmax-twice": "F: the loss takes logits; it is given probabilities",

@@ -3,8 +3,11 @@
 import argparse
 from typing import Any
 
+from parity.catalogue import DEFECTS
+
 Commands = Any  # argparse has no public name for what add_subparsers returns
 
+_IDS = f"Ids for --accept: {', '.join(DEFECTS)}."
 _MODELS = "MODULE:CALLABLE, importable from the current folder, called without arguments"
 
 
@@ -15,6 +18,7 @@ def add_check(commands: Commands) -> None:
         help="compare two models",
         description="Compare a Flax model with a PyTorch model, layer by layer, forward and backward. Weights go "
         "from PyTorch to Flax first; both run in float32 and in float64.",
+        epilog=_IDS,
     )
     command.add_argument(
         "--torch",
@@ -29,7 +33,7 @@ def add_check(commands: Commands) -> None:
         help=f"returns an nnx.Module, a Linen module or (linen_module, variables); {_MODELS}",
     )
     _add_inputs(command)
-    _add_accept(command)
+    _add_policy(command)
     command.add_argument(
         "--map",
         metavar="FILE",
@@ -65,9 +69,10 @@ def add_show(commands: Commands) -> None:
         help="judge and render a saved run again",
         description="Judge the saved measurements of a run again, with another policy if one is given, and show "
         "the report. Nothing in the folder is changed.",
+        epilog=_IDS,
     )
     command.add_argument("directory", metavar="DIR", help="folder that `parity check --out` wrote")
-    _add_accept(command)
+    _add_policy(command)
     _add_reports(command)
     _add_traceback(command)
 
@@ -141,7 +146,7 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_accept(command: argparse.ArgumentParser) -> None:
+def _add_policy(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--accept",
         action="append",

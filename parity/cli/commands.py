@@ -21,13 +21,14 @@ PAGE_FILE = "report.html"
 def check(options: argparse.Namespace) -> int:
     """Compare two models. What can be refused without running them is refused first."""
     import parity
-    from parity.cli.inputs import requested_inputs
+    from parity.cli.inputs import read_map, requested_inputs
 
     accept, policy = check_ids(options.accept), _policy(Policy(), options.safety)
     captured = Path(options.torch).is_dir()
     inputs = requested_inputs(options.input, options.data, options.seed)
     if inputs is None and not captured:
         raise CannotCompare("There is no input: give --input SHAPE, such as 4x3x32x32, or --data FILE.")
+    names = read_map(options.map)
     for path in (options.html, options.junit):
         _check_file(path)
     with _folder(options.out) as directory:
@@ -37,7 +38,7 @@ def check(options: argparse.Namespace) -> int:
             inputs,
             mode=options.mode,
             seed=options.seed,
-            map=options.map,
+            map=names,
             accept=accept,
             out=directory,
             policy=policy,
@@ -131,13 +132,9 @@ def _policy(policy: Policy, safety: float | None) -> Policy:
 
 
 def _torch_model(options: argparse.Namespace) -> object:
-    import torch
-
     from parity.cli.factories import build_torch
 
-    # Models made with random weights are the same in every run.
-    torch.manual_seed(options.seed)
-    return build_torch(options.torch)
+    return build_torch(options.torch, options.seed)
 
 
 def _flax_model(options: argparse.Namespace) -> object:

@@ -18,15 +18,18 @@ from parity.errors import CannotCompare
 _FAILURES = (Exception, SystemExit)
 
 
-def build_torch(text: str) -> Any:
-    """The `nn.Module` that the factory returns.
+def build_torch(text: str, seed: int) -> Any:
+    """The `nn.Module` that the factory returns; random weights are those of `seed`, in every run the same.
 
     Raises:
-        CannotCompare: see `build`; or it returns something else.
+        CannotCompare: it cannot be found or raises, or returns something else.
     """
     import torch
 
-    model = build(text, "--torch")
+    factory = find_factory(text, "--torch")
+    # Importing may draw random numbers too, so not before.
+    torch.manual_seed(seed)
+    model = _call(factory, text, "--torch")
     if not isinstance(model, torch.nn.Module):
         raise CannotCompare(
             f"--torch {text} returns a {_kind(model)}; expected a torch.nn.Module: return the model itself."
@@ -38,11 +41,11 @@ def build_flax(text: str) -> Any:
     """The NNX or Linen module, or `(linen_module, variables)`, that the factory returns.
 
     Raises:
-        CannotCompare: see `build`; or it returns something else.
+        CannotCompare: it cannot be found or raises, or returns something else.
     """
     from flax import linen, nnx
 
-    model = build(text, "--flax")
+    model = _call(find_factory(text, "--flax"), text, "--flax")
     module = model[0] if isinstance(model, tuple) and len(model) == 2 else model
     if not isinstance(module, linen.Module) and not isinstance(model, nnx.Module):
         raise CannotCompare(
@@ -52,11 +55,11 @@ def build_flax(text: str) -> Any:
     return model
 
 
-def build(text: str, flag: str) -> Any:
-    """Import and call a factory.
+def find_factory(text: str, flag: str) -> Callable[[], Any]:
+    """Import a factory.
 
     Raises:
-        CannotCompare: it is not written MODULE:CALLABLE, cannot be imported, needs arguments or raises.
+        CannotCompare: it is not written MODULE:CALLABLE, cannot be imported, or needs arguments.
     """
     name, separator, attribute = text.partition(":")
     if not separator or not name or not attribute:
@@ -65,6 +68,10 @@ def build(text: str, flag: str) -> Any:
         )
     factory = _find(_import(name, flag), name, attribute, flag)
     _check_signature(factory, text, flag)
+    return factory
+
+
+def _call(factory: Callable[[], Any], text: str, flag: str) -> Any:
     try:
         return factory()
     except _FAILURES as error:

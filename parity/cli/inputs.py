@@ -1,5 +1,6 @@
-"""The inputs that the command line asks for: random numbers of a shape, a file of arrays, or images."""
+"""What the command line reads before a comparison: the inputs (a shape, arrays or images) and the map."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,25 @@ def requested_inputs(shape: str | None, data: str | None, seed: int) -> list[np.
     if shape is None:
         raise CannotCompare(f"--data {data} holds images: give their shape too, such as --input 4x3x224x224.")
     return [_images(Path(data), _checked(shape))]
+
+
+def read_map(path: str | None) -> dict[str, str] | None:
+    """The user's map, PyTorch path -> Flax path.
+
+    Raises:
+        CannotCompare: the file is missing, is not JSON, or is not an object of strings.
+    """
+    if path is None:
+        return None
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CannotCompare(f"--map {path} cannot be read ({error.strerror}): give a JSON file.") from None
+    except ValueError as error:
+        raise CannotCompare(f"--map {path} is not JSON ({error}).") from None
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
+        raise CannotCompare(f'--map {path} is not a JSON object {{"torch path": "flax path"}}.')
+    return value
 
 
 def _checked(shape: str) -> str:

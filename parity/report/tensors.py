@@ -1,8 +1,8 @@
 """The worst tensors that a check kept in its folder, for the pictures of the page."""
 
+import dataclasses
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from parity.errors import TraceError
 from parity.record import TENSORS_FILE
 
 
-class Pair(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pair:
     """One tensor of both sides in float64 and PyTorch's layout, the models as they run."""
 
     mode: str

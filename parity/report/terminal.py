@@ -48,11 +48,11 @@ def show(report: Report, *, everything: bool = False, console: "Console | None" 
     """
     from rich.console import Console
 
-    if console is None:
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, width=UNLIMITED)
-    console.print(_group(report, everything, console.width))
+    console = console or Console(highlight=False)
+    if console.is_terminal:
+        console.print(_group(report, everything, console.width))
+    else:
+        console.file.write(text(report, everything=everything))
 
 
 def text(report: Report, *, everything: bool = False, width: int = UNLIMITED) -> str:
@@ -61,7 +61,7 @@ def text(report: Report, *, everything: bool = False, width: int = UNLIMITED) ->
 
     stream = io.StringIO()
     console = Console(file=stream, width=width, highlight=False, color_system=None, force_terminal=False)
-    show(report, everything=everything, console=console)
+    console.print(_group(report, everything, width))
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 

@@ -69,7 +69,8 @@ def _figure(report: Report, mode: Mode, phase: Phase, points: list[Point]) -> Ma
         _grid(axes),
         _stages(axes, points),
         _allowed(axes, points),
-        _line(axes, [p.errors.rounding for p in points], "rounding"),
+        # No rounding at all (nothing was computed) breaks the line rather than pulling it to the ground.
+        _line(axes, [p.errors.rounding or None for p in points], "rounding"),
         _line(axes, [p.errors.inherited for p in points], "inherited"),
         _first(report, mode, phase, axes, points),
         [_dot(axes, place, point) for place, point in enumerate(points)],

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from parity.record import Report
 from parity.report import wording
 from parity.report.html.markup import Markup, element
 from parity.report.tensors import Pair
@@ -20,6 +21,9 @@ from parity.report.tensors import Pair
 MOST_CELLS = 96
 # Gaps are shown over this many powers of ten below the largest; what is smaller is background.
 DECADES = 4
+# A tensor whose gap is this much smaller than the widest tells nothing beside it.
+NEGLIGIBLE = 1e-6
+MOST_TENSORS = 6
 # Colours of a gap from small to large (violet to yellow, even in lightness), and of a value from - to +.
 _GAP = ((38, 30, 62), (101, 38, 110), (176, 55, 92), (232, 110, 52), (250, 184, 70), (252, 250, 180))
 _VALUE = ((36, 84, 160), (120, 170, 215), (242, 242, 242), (226, 145, 120), (170, 32, 42))
@@ -36,20 +40,24 @@ class Picture(NamedTuple):
     largest: float
 
 
-def section(pairs: Sequence[Pair]) -> Markup | None:
-    """The heat maps of the worst tensors."""
+def section(report: Report, pairs: Sequence[Pair]) -> Markup | None:
+    """The heat maps of the worst tensors, that of the first divergence before all."""
     if not pairs:
         return None
+    where = report.first_divergence
+    widest = max(pair.relative_gap for pair in pairs)
+    first = [p for p in pairs if where is not None and (p.layer, p.mode) == (where.layer, where.mode)]
+    others = [p for p in pairs if p not in first and p.relative_gap >= NEGLIGIBLE * widest]
     return element(
         "section",
         element("h2", "Where the gap lies"),
         element(
             "p",
             "The tensors with the widest relative gaps, the models as they run, in PyTorch's layout. Dark means a "
-            f"gap of zero or {DECADES} powers of ten below the largest.",
+            f"gap of zero, or {DECADES} powers of ten below the largest of the picture.",
             class_="hint",
         ),
-        [_tensor(pair) for pair in pairs],
+        [_tensor(pair) for pair in [*first, *others][:MOST_TENSORS]],
         class_="card",
     )
 

@@ -42,7 +42,7 @@ def page(report: Report, tensors: Sequence[Pair] = ()) -> str:
         prose.first_divergence(report),
         prose.causes(report),
         [_depth(report, position) for position in range(len(report.modes))],
-        heat.section(tensors),
+        heat.section(report, tensors),
         layers.section(report),
         prose.coverage(report),
         prose.notes(report),

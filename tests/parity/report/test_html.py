@@ -45,8 +45,8 @@ def parsed(text):
 
 
 def pair(shape=(2, 4, 6, 6), change=None):
-    torch = np.random.default_rng(0).standard_normal(shape)
-    flax = torch + 1e-16
+    torch = np.array(np.random.default_rng(0).standard_normal(shape))
+    flax = np.array(torch + 1e-16)
     if change is not None:
         flax[change] += 0.5
     return Pair("train", "layer1.0.conv2", "output", torch, flax)
@@ -145,10 +145,10 @@ def test_a_wrong_border_is_bright_at_the_border_and_a_wrong_channel_in_its_colum
     ("shape", "count"),
     [((5,), 3), ((3, 7), 3), ((2, 5, 3), 2), ((2, 3, 4, 5), 5), ((1, 2, 2, 3, 4), 5), ((), 3), ((0, 3), 0)],
 )
-def test_tensors_of_any_rank_have_pictures(shape, count):
+def test_tensors_of_any_rank_have_pictures(make_report, shape, count):
     found = heat.pictures(pair(shape))
     assert len(found) == count
-    parsed(heat.section([pair(shape)]))
+    parsed(heat.section(make_report(1), [pair(shape)]))
 
 
 def test_pictures_are_png_of_limited_size():
@@ -163,10 +163,20 @@ def test_pictures_are_png_of_limited_size():
     assert image.size == (heat.MOST_CELLS, 3)
 
 
-def test_infinite_gaps_are_drawn():
+def test_infinite_gaps_are_drawn(make_report):
     broken = pair()
     broken.flax[0, 0, 0, 0] = np.inf
-    parsed(heat.section([broken]))
+    parsed(heat.section(make_report(1), [broken]))
+
+
+def test_the_first_divergence_comes_first_and_rounding_beside_a_gap_is_left_out(make_report):
+    report = make_report(1, "layer1.0.conv2")
+    torch = np.ones((2, 3))
+    others = [
+        Pair("train", layer, "output", torch, torch + gap) for layer, gap in (("wide", 0.9), ("round", 1e-15))
+    ]
+    names = re.findall(r'<h3><span class="name">([^<]*)', heat.section(report, [*others, pair(change=0)]))
+    assert names == ["layer1.0.conv2", "wide"]
 
 
 @pytest.mark.slow
