@@ -85,17 +85,22 @@ class ArraySource:
         info: the description; its name stands in the errors.
 
     Raises:
-        DataError: no image, another number of labels than of images, an image shape other than announced,
-            a float outside [0, 1], or a label out of range.
+        DataError: no image, another number of labels than of images, an image type or shape other than
+            announced, a float outside [0, 1], or a label out of range.
     """
 
-    def __init__(self, images: Images, labels: np.ndarray, info: DatasetInfo) -> None:
+    def __init__(self, images: np.ndarray, labels: np.ndarray, info: DatasetInfo) -> None:
         """Check that the three agree, and hold them."""
         if len(images) == 0:
             raise DataError(f"{info.name} holds no image, but a data set needs at least one.")
         if len(images) != len(labels):
             raise DataError(
                 f"{info.name} holds {len(images)} images but {len(labels)} labels; each image needs one."
+            )
+        if images.ndim != 4 or images.dtype not in (np.uint8, np.float32):
+            raise DataError(
+                f"{info.name} holds images of shape {images.shape} and type {images.dtype}, "
+                "but images are [n h w c], uint8 or float32."
             )
         if images.shape[1:] != info.image_shape:
             raise DataError(

@@ -8,6 +8,10 @@ from jaxtyping import Int64
 from flaxcnn.data.errors import DataError
 from flaxcnn.data.source import DatasetInfo, Labels, Source, Subset, all_labels
 
+# Above this size a split is drawn without regard to class: to know a label, all of its record has to be read,
+# and among so many images the classes keep their proportions anyway.
+STRATIFY_LIMIT = 200_000
+
 Holdout = tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " held_out"]]
 
 
@@ -94,5 +98,7 @@ def split(parts: Parts, *, seed: int, validation_fraction: float | int, test_fra
 def hold_out(source: Source, fraction: float | int, seed: int, role: str) -> tuple[Subset, Subset]:
     """Return what stays in the training split and what is held out, at least one image."""
     count = max(1, round(len(source) * fraction))
-    kept, held_out = stratified_holdout(all_labels(source), count, seed)
+    stratify = len(source) <= STRATIFY_LIMIT
+    labels = all_labels(source) if stratify else np.zeros(len(source), np.int32)
+    kept, held_out = stratified_holdout(labels, count, seed)
     return Subset(source, kept, "train"), Subset(source, held_out, role)

@@ -73,6 +73,15 @@ def test_digits_splits_do_not_overlap():
         assert not np.array_equal(a.gather(everything)[0], c.gather(everything)[0])
 
 
+def test_large_sets_are_split_without_reading_labels(monkeypatch):
+    monkeypatch.setattr("flaxcnn.data.splits.STRATIFY_LIMIT", 50)
+    monkeypatch.setattr("flaxcnn.data.splits.all_labels", lambda source: pytest.fail("the labels were read"))
+    splits = split_of(100)
+    together = np.concatenate([part.indices for part in (splits.train, splits.validation, splits.test)])
+    assert sorted(together) == list(range(100))
+    assert len(splits.test) == 20
+
+
 def test_own_parts_are_kept():
     whole, validation, test = source_of([0, 1] * 10), source_of([0, 1]), source_of([1, 1, 1])
     options = {"seed": 0, "test_fraction": 0.2}
@@ -110,6 +119,12 @@ def test_smallest_split_that_works():
     [
         (np.zeros((0, 1, 1, 1), np.uint8), [], "some holds no image"),
         (np.zeros((2, 1, 1, 1), np.uint8), [0], "holds 2 images but 1 labels"),
+        (
+            np.zeros((2, 1, 1, 1), np.int64),
+            [0, 0],
+            r"type int64, but images are \[n h w c\], uint8 or float32",
+        ),
+        (np.zeros((2, 1, 1), np.uint8), [0, 0], r"images of shape \(2, 1, 1\)"),
         (np.zeros((2, 1, 2, 1), np.uint8), [0, 0], r"images of shape \(1, 2, 1\), but \(1, 1, 1\)"),
         (np.zeros((2, 1, 1, 1), np.uint8), [0, 5], "holds the label 5 at position 1, but with 5 classes"),
         (np.zeros((2, 1, 1, 1), np.uint8), [-1, 0], "holds the label -1 at position 0"),
