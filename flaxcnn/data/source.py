@@ -152,8 +152,10 @@ class Subset:
                 f"The {role} split of {source.info.name} is empty, but it needs at least one image; "
                 "choose other fractions."
             )
-        self._source = source
-        self._indices = indices
+        # A subset of a subset refers to the whole, so that `indices` always are positions there.
+        nested = isinstance(source, Subset)
+        self._source = source._source if nested else source
+        self._indices = source._indices[indices] if nested else indices
         self.role = role
 
     @property

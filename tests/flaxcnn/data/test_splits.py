@@ -60,6 +60,7 @@ def test_three_parts_make_the_whole_and_depend_on_the_seed():
         return [part.indices.tolist() for part in (splits.train, splits.validation, splits.test)]
 
     train, validation, test = positions(1)
+    assert sorted(train + validation + test) == list(range(100))
     assert (len(train), len(validation), len(test)) == (72, 8, 20)
     assert positions(1) == positions(1) != positions(2)
 
