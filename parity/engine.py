@@ -89,6 +89,7 @@ class Engine:
         }
         params = {**flax.params, **invented, **{k: v for k, v in carried.items() if k in flax.params}}
         state = {**flax.state, **{k: v for k, v in carried.items() if k in flax.state}}
+        findings = list(structural_findings(plan))
         notes = [*reference.notes, *(Note("weights", "", doubt) for doubt in plan.doubts)]
         return Engine(
             reference,
@@ -100,7 +101,7 @@ class Engine:
             params,
             state,
             notes,
-            list(structural_findings(plan)),
+            findings,
         )
 
     def measure(self, mode: str) -> tuple[Measurements, Tensors]:

@@ -13,11 +13,12 @@ def path_tokens(path: str) -> tuple[str, ...]:
 
     `layer1.0.conv`, `layer1_0.conv`, `layer1/0/conv` and NNX's `layer1.layers.0.conv` are one path.
     """
-    tokens = [t for t in re.split(r"[./_]", path) if t]
+    tokens = [token for token in re.split(r"[./_]", path) if token]
+    following = [*tokens[1:], ""]
     return tuple(
-        t
-        for t, after in zip(tokens, [*tokens[1:], ""], strict=True)
-        if not (t == "layers" and after.isdigit())
+        token
+        for token, after in zip(tokens, following[: len(tokens)], strict=True)
+        if not (token == "layers" and after.isdigit())
     )
 
 

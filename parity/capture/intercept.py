@@ -149,7 +149,7 @@ class Interceptor:
         self.arrays[name] = array
         if forced is not None and forced.inputs:
             self._count(array, forced.input_cotangents[index])
-            array = jnp.asarray(forced.inputs[index], array.dtype)
+            array = jnp.asarray(forced.inputs[index])
         probe = self.probes.get(name)
         return array if probe is None else tap(array, probe)
 
@@ -158,7 +158,8 @@ class Interceptor:
         self.arrays[name] = array
         if forced is not None:
             self._count(array, forced.output_cotangents[index])
-            array = jnp.asarray(forced.outputs[index], array.dtype)
+            # In PyTorch's dtype: a layer that pins its own must not make the next one imprecise.
+            array = jnp.asarray(forced.outputs[index])
         probe = self.probes.get(name)
         return array if probe is None else tap(array, probe)
 

@@ -28,6 +28,7 @@ class NnxModel:
 
     def __init__(self, model: nnx.Module) -> None:
         """Take the model apart into its structure, its parameters and its other arrays."""
+        self._compiled: dict[Any, Callable[..., Any]] = {}
         self.graph, params, rest = nnx.split(model, nnx.Param, ...)
         self._params, self._rest = params, rest
         self.params = {_dotted(path): np.asarray(v[...]) for path, v in nnx.to_flat_state(params)}
@@ -84,7 +85,7 @@ class NnxModel:
             keywords["key"] = jax.random.key(seed)
         if takes(type(model).__call__, "rngs"):
             keywords["rngs"] = nnx.Rngs(seed)
-        with _intercepted(model, self.modules, interceptor):
+        with _intercepted(model, self.modules, interceptor, self._compiled):
             output = model(*inputs, **keywords)
         rest = nnx.to_flat_state(nnx.state(model, nnx.Not(nnx.Param)))
         return output, {_dotted(path): v[...] for path, v in rest if _is_state(v)}
@@ -128,7 +129,12 @@ def _describe(path: tuple[Any, ...], module: nnx.Module, leaves: dict[str, tuple
 
 
 @contextlib.contextmanager
-def _intercepted(model: nnx.Module, described: dict[str, Module], interceptor: Interceptor) -> Iterator[None]:
+def _intercepted(
+    model: nnx.Module,
+    described: dict[str, Module],
+    interceptor: Interceptor,
+    compiled: dict[Any, Callable[..., Any]],
+) -> Iterator[None]:
     """Route `__call__` of every class in the model through the interceptor; restore the classes after."""
     modules = {id(module): described[_dotted(path)] for path, module in _walk(model)}
     classes = {type(module) for _, module in _walk(model)}
@@ -145,9 +151,10 @@ def _intercepted(model: nnx.Module, described: dict[str, Module], interceptor: I
                 return original(self, *args, **kwargs)
             running.append(id(self))
             try:
-                return interceptor.call(
-                    modules[id(self)], lambda *a, **k: original(self, *a, **k), args, kwargs
-                )
+                call = functools.partial(original, self)
+                if _is_leaf(self):
+                    call = functools.partial(_call_compiled, compiled, original, self)
+                return interceptor.call(modules[id(self)], call, args, kwargs)
             finally:
                 running.pop()
 
@@ -160,3 +167,40 @@ def _intercepted(model: nnx.Module, described: dict[str, Module], interceptor: I
     finally:
         for owner, original in originals.items():
             owner.__call__ = original
+
+
+def _is_leaf(module: nnx.Module) -> bool:
+    return not any(path for path, _ in nnx.iter_modules(module))
+
+
+def _call_compiled(
+    compiled: dict[Any, Callable[..., Any]],
+    original: Callable[..., Any],
+    module: Any,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Call a leaf layer as one compiled function, shared by all layers of equal structure.
+
+    A layer is a dozen operations, each of which would be compiled on its own; as one it compiles faster and,
+    being a function of its arrays and its structure, once for all its equals. A layer whose structure or
+    keywords cannot be compared for equality is called as it is.
+    """
+    graph, state = nnx.split(module)
+    arrays = {name: value for name, value in kwargs.items() if isinstance(value, jax.Array)}
+    fixed = tuple(sorted((name, value) for name, value in kwargs.items() if name not in arrays))
+    try:
+        function = compiled.get((original, graph, fixed))
+    except TypeError:
+        return original(module, *args, **kwargs)
+    if function is None:
+
+        def call(state: Any, args: Any, arrays: Any) -> Any:
+            copy = nnx.merge(graph, state)
+            output = original(copy, *args, **arrays, **dict(fixed))
+            return output, nnx.state(copy)
+
+        function = compiled[original, graph, fixed] = jax.jit(call)
+    output, after = function(state, args, arrays)
+    nnx.update(module, after)
+    return output

@@ -2,7 +2,8 @@
 
 Inputs are handed to each module as clones, so that the gradient of a clone is the cotangent of *this*
 module's input (not the sum over all consumers of the tensor). A module that works in place writes into the
-clone; the change is copied back, so the model computes what it always computes.
+clone; the change is copied back, so the model computes what it always computes. Outputs are handed on as
+clones too: a container's output may also be used inside it, and its cotangent must count the uses outside only.
 """
 
 import contextlib
@@ -76,8 +77,8 @@ class _Recorder:
         def before(module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
             return self._enter(path, args, kwargs)
 
-        def after(module: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            self._leave(module, output)
+        def after(module: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+            return self._leave(module, output)
 
         return before, after
 
@@ -97,17 +98,24 @@ class _Recorder:
 
         return map_tensors((args, kwargs), _is_tensor, take)
 
-    def _leave(self, module: torch.nn.Module, output: Any) -> None:
+    def _leave(self, module: torch.nn.Module, output: Any) -> Any:
         frame = self.stack.pop()
         for original, clone, version in zip(frame.originals, frame.clones, frame.versions, strict=True):
             if clone is not original and clone._version != version:
                 original.copy_(clone)
         outputs = [tensor for _, tensor in list_tensors(output, _is_tensor)]
-        for index, tensor in enumerate(outputs):
-            self._record(f"{frame.path}#{frame.nth}", "output", index, tensor)
         same = len(outputs) == len(self.previous_output) and all(
             a is b for a, b in zip(outputs, self.previous_output, strict=True)
         )
+        self.previous_output = []
+
+        def give(_: str, tensor: torch.Tensor) -> torch.Tensor:
+            clone = tensor.clone() if tensor.requires_grad else tensor
+            self._record(f"{frame.path}#{frame.nth}", "output", len(self.previous_output), clone)
+            self.previous_output.append(clone)
+            return clone
+
+        given = map_tensors(output, _is_tensor, give)
         inner = len(self.calls) - frame.finished_before
         self.calls.append(
             Call(
@@ -122,7 +130,7 @@ class _Recorder:
                 same_as_previous=bool(inner and same),
             )
         )
-        self.previous_output = outputs
+        return given
 
     def _record(self, key: str, what: str, index: int, tensor: torch.Tensor) -> None:
         if self.only_outputs and what != "output":
