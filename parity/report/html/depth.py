@@ -57,6 +57,8 @@ def plots(report: Report, mode: Mode) -> list[Markup]:
             for number, judged in enumerate(report.layers)
             if judged.entry.mode == mode and (errors := phase_errors(judged, phase)) is not None
         ]
+        if phase == "state" and all(not p.errors.introduced and not p.errors.inherited for p in points):
+            continue  # in evaluation nothing changes, which a plot of zeros would not make clearer
         if points:
             found.append(_figure(report, mode, phase, points))
     return found

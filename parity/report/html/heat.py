@@ -131,8 +131,7 @@ def _largest(cells: Float[np.ndarray, "rows columns"]) -> float:
 def _figure(picture: Picture) -> Markup:
     cells = shrunk(picture.cells, picture.kind)
     colours, (low, high) = coloured(cells, picture.kind, picture.largest)
-    # Cells of at least two pixels, a picture of at most 192 by 192.
-    scale = max(2, min(24, 192 // max(cells.shape)))
+    height, width = (_pixels(size, cells.shape) for size in cells.shape)
     lengths = [
         wording.plural(n, side) for n, side in zip(picture.cells.shape, picture.sides, strict=True) if side
     ]
@@ -140,8 +139,8 @@ def _figure(picture: Picture) -> Markup:
     image = element(
         "img",
         src=png(colours),
-        width=cells.shape[1] * scale,
-        height=cells.shape[0] * scale,
+        width=width,
+        height=height,
         alt=f"{picture.title}: {sides}, from {wording.number(low)} to {wording.number(high)}",
     )
     bar = element(
@@ -152,6 +151,11 @@ def _figure(picture: Picture) -> Markup:
         class_="bar-legend",
     )
     return element("figure", element("figcaption", picture.title), image, element("small", sides), bar)
+
+
+def _pixels(size: int, shape: tuple[int, ...]) -> int:
+    """The length of a side: square cells, the longer side at most 192 pixels, the shorter one tall enough to see."""
+    return max(size * max(2, min(24, 192 // max(shape))), 28)
 
 
 def shrunk(cells: Float[np.ndarray, "rows columns"], kind: str) -> Float[np.ndarray, "r c"]:

@@ -67,11 +67,12 @@ table { border-collapse: collapse; width: 100%; font-size: .86rem; font-variant-
 th { text-align: left; font-weight: 600; vertical-align: bottom; }
 #layers > thead th { position: sticky; top: 0; background: var(--card); z-index: 1;
   box-shadow: 0 1px 0 var(--edge); }
-th button, td button { all: unset; cursor: pointer; } th button { padding: .3rem .5rem; }
+th button, td button { all: unset; cursor: pointer; } th button { padding: .3rem .45rem; }
 th[aria-sort] button { color: var(--introduced); } th[aria-sort=ascending] button::after { content: " ▲"; }
 th[aria-sort=descending] button::after { content: " ▼"; }
 button:focus-visible, a:focus-visible { outline: 2px solid var(--introduced); outline-offset: 2px; }
-td { padding: .22rem .5rem; border-top: 1px solid var(--edge); white-space: nowrap; }
+td { padding: .22rem .45rem; border-top: 1px solid var(--edge); white-space: nowrap; }
+td button.name { white-space: normal; overflow-wrap: anywhere; }
 .end { text-align: right; } td button.name::before { content: "▸ "; color: var(--soft); }
 td button.name[aria-expanded=true]::before { content: "▾ "; }
 #layers > tbody > tr:first-child:hover, tbody:target > tr:first-child { background: var(--hover); }

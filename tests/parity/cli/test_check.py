@@ -135,7 +135,7 @@ def test_an_exception_is_named_with_its_line(run, folder):
     ("source", "words"),
     [
         ("import numppy", "the module other imports numppy, which is not installed"),
-        ("x = (", "importing other raises SyntaxError"),
+        ("x = (", "importing other raises SyntaxError ('(' was never closed) at"),
         ("1 / 0", "importing other raises ZeroDivisionError (division by zero) at"),
         ("raise SystemExit", "importing other raises SystemExit"),
     ],

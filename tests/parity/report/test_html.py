@@ -108,8 +108,7 @@ def dots(figure):
 
 
 def test_the_plot_lifts_the_divergence_above_the_allowed_line(make_report):
-    forward, backward, state = depth.plots(make_report(2, "layer1.0.conv2"), "train")
-    assert "State after the run" in state
+    forward, backward = depth.plots(make_report(2, "layer1.0.conv2"), "train")
     for figure in (forward, backward):
         (points,) = re.findall(r'<polyline points="([^"]*)" class="allowed"', figure)
         line = min(float(point.split(",")[1]) for point in points.split())
@@ -119,8 +118,23 @@ def test_the_plot_lifts_the_divergence_above_the_allowed_line(make_report):
 
 
 def test_gaps_of_zero_lie_in_their_own_band(make_report):
-    *_, state = depth.plots(make_report(2), "train")
-    assert {y for y, _ in dots(state)} == {depth.HEIGHT - depth.BOTTOM - depth.ZERO_BAND / 2}
+    report = make_report(2)
+    exact = dataclasses.replace(report.layers[1], entry=report.layers[1].entry)
+    quantities = [dataclasses.replace(q, quantity=zero(q.quantity)) for q in exact.quantities]
+    layers = (dataclasses.replace(exact, quantities=tuple(quantities)), *report.layers[2:])
+    forward, *_ = depth.plots(dataclasses.replace(report, layers=layers), "train")
+    ground = depth.HEIGHT - depth.BOTTOM - depth.ZERO_BAND
+    heights = [y for y, _ in dots(forward)]
+    assert heights[0] == ground + depth.ZERO_BAND / 2 and max(heights[1:]) <= ground
+
+
+def zero(quantity):
+    introduced = dataclasses.replace(quantity.introduced, gap_max=0.0, gap_max_relative=0.0)
+    return dataclasses.replace(quantity, introduced=introduced)
+
+
+def test_a_state_that_is_exact_everywhere_needs_no_plot(make_report):
+    assert len(depth.plots(make_report(2), "train")) == 2
 
 
 def test_no_state_in_eval_mode_means_no_plot_of_it(make_report):
