@@ -44,22 +44,13 @@ def parity(request: pytest.FixtureRequest) -> Callable[..., "Report"]:
         if folder is not None and "out" not in options:
             number = f"-{checks}" if checks > 1 else ""
             options["out"] = Path(folder) / (_file_name(request.node.nodeid) + number)
-        return assert_equivalent(torch_model, flax_model, inputs, **options)
+        return _proven(torch_model, flax_model, inputs, **options)
 
     return compare
 
 
-def assert_equivalent(torch_model: Any, flax_model: Any, inputs: Any = None, **options: Any) -> "Report":
-    """`parity.check`, whose report is the message of the assertion.
-
-    Args:
-        torch_model, flax_model, options: of `parity.check`.
-        inputs: of `parity.check`, or a shape as a tuple of numbers.
-
-    Raises:
-        AssertionError: the models diverge, or too little was exercised.
-        CannotCompare: as `parity.check`.
-    """
+def _proven(torch_model: Any, flax_model: Any, inputs: Any = None, **options: Any) -> "Report":
+    """The report of `parity.check`, which is the message of the assertion if it is not *equivalent*."""
     __tracebackhide__ = True
     from parity import check
     from parity.report import terminal

@@ -54,14 +54,14 @@ def check(options: argparse.Namespace) -> int:
 
 def capture(options: argparse.Namespace) -> int:
     """Record the PyTorch side into a folder."""
-    from parity.check import capture as run
+    import parity
     from parity.cli.inputs import requested_inputs
 
     inputs = requested_inputs(options.input, options.data, options.seed)
     if inputs is None:
         raise CannotCompare("There is no input: give --input SHAPE, such as 4x3x32x32, or --data FILE.")
     with _folder(options.out) as directory:
-        run(
+        parity.capture_reference(
             _torch_model(options),
             inputs,
             directory,

@@ -236,6 +236,19 @@ def test_help_answers_at_once_and_loads_nothing_heavy():
         assert os.times().children_user - start[1] < 1.0
 
 
+def test_capture_passes_everything_on(run, folder, monkeypatch):
+    import parity
+
+    asked = []
+    monkeypatch.setattr(parity, "capture_reference", lambda *given, **options: asked.append((given, options)))
+    flags = ("--input", "4x3", "--mode", "eval", "--seed", "2", "--out", "kept")
+    code, out, _ = run("capture", "--torch", "factories:net", *flags)
+    assert code == 0 and "parity check --torch kept" in out
+    (((model, (x,), directory), options),) = asked
+    assert type(model).__name__ == "Linear" and x.shape == (4, 3) and directory.name == "kept"
+    assert options == {"mode": "eval", "seed": 2, "objective": "projection", "perturb": True}
+
+
 @pytest.mark.slow
 def test_a_real_pair_through_the_real_comparison(run, folder):
     code, out, err = run(*COMMAND, "--mode", "eval", "--out", "run", "--traceback")
@@ -246,3 +259,15 @@ def test_a_real_pair_through_the_real_comparison(run, folder):
     models = ("--torch", "factories:Net", "--flax", "factories:linen_port")
     code, out, _ = run("check", *models, "--input", "4x3", "--mode", "eval")
     assert code == 0, out
+
+
+@pytest.mark.slow
+def test_two_sides_in_two_commands(run, refuse, folder):
+    assert (
+        run("capture", "--torch", "factories:net", "--input", "4x3", "--mode", "eval", "--out", "side")[0]
+        == 0
+    )
+    code, out, err = run("check", "--torch", "side", "--flax", "factories:port", "--mode", "eval")
+    assert code == 0, out + err
+    (folder / "empty").mkdir()
+    refuse("empty", "check", "--torch", "empty", "--flax", "factories:port")
