@@ -40,6 +40,7 @@ class DataConfig:
 
     data: str = field("digits", "digits, mnist, fashion_mnist, tfds:NAME, or the path of an .npz file")
     data_dir: str | None = field(None, "folder of the data set, where it is not in its usual place")
+    image_size: int | None = field(None, "resize the images to this many pixels a side")
     split_seed: int = field(0, "seed of the division into training, validation and test images")
     validation_fraction: float = field(0.1, "share of the training images kept for validation")
     test_fraction: float = field(0.2, "share kept for the test, where the data set has no test split")
@@ -54,6 +55,10 @@ class AugmentConfig:
     flip: bool = field(False, "mirror left and right with probability one half")
     rotate: float = field(10.0, "rotate by a random angle of at most this many degrees")
     cutout: int = field(0, "side in pixels of a square set to zero at a random place")
+    brightness: float = field(0.0, "change the brightness by a random factor within 1 +- this")
+    contrast: float = field(0.0, "the same for the contrast")
+    saturation: float = field(0.0, "the same for the saturation")
+    hue: float = field(0.0, "turn the hue by a random part of a full turn within +- this, at most 0.5")
     mixup: float = field(0.0, "alpha of mixup's Beta distribution; 0 is off")
     cutmix: float = field(0.0, "alpha of cutmix's Beta distribution; 0 is off")
 
@@ -140,7 +145,8 @@ class Config:
         """A copy with some fields changed, named without their sections: `config.replace(epochs=3)`."""
         sections: dict[str, Any] = {}
         for name, value in fields.items():
-            sections.setdefault(section_of(name), {})[name] = _converted(name, value)
+            section = section_of(name)
+            sections.setdefault(section, {})[name] = _converted(name, value)
         return dataclasses.replace(
             self,
             **{
@@ -158,6 +164,11 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("validation_fraction", 0.0, 0.9),
     ("test_fraction", 0.0, 0.9),
     ("workers", 0, 256),
+    ("image_size", 1, 100_000),
+    ("brightness", 0.0, 1e3),
+    ("contrast", 0.0, 1e3),
+    ("saturation", 0.0, 1e3),
+    ("hue", 0.0, 0.5),
     ("crop_padding", 0, 10_000),
     ("rotate", 0.0, 180.0),
     ("cutout", 0, 10_000),
@@ -223,6 +234,7 @@ _TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
     int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
     float | None: ((int, float, type(None)), "a number or null"),
+    int | None: ((int, type(None)), "a whole number or null"),
     str: ((str,), "a text"),
     str | None: ((str, type(None)), "a text or null"),
     bool: ((bool,), "true or false"),

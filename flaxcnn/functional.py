@@ -9,7 +9,7 @@ and `jax.lax.scan` act:
 `state_dict` of the PyTorch twin. A flat dictionary is a pytree, prints well, and is selected from by name.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from flax import nnx
@@ -19,6 +19,7 @@ Parameters = dict[str, Float[Array, "..."]]
 State = dict[str, Num[Array, "..."]]
 
 
+@runtime_checkable
 class Apply(Protocol):
     """The pure function of a model."""
 

@@ -39,11 +39,11 @@ class Layout:
 
     def to_torch(self, array: Num[np.ndarray, "..."]) -> Num[np.ndarray, "..."]:
         """Transpose from our layout."""
-        return np.ascontiguousarray(array.transpose([self.ours.index(axis) for axis in self.torch]))
+        return array.transpose([self.ours.index(axis) for axis in self.torch]).copy()
 
     def from_torch(self, array: Num[np.ndarray, "..."]) -> Num[np.ndarray, "..."]:
         """Transpose from PyTorch's layout."""
-        return np.ascontiguousarray(array.transpose([self.torch.index(axis) for axis in self.ours]))
+        return array.transpose([self.torch.index(axis) for axis in self.ours]).copy()
 
 
 # h, w: kernel rows and columns; i: input channels (of one group); o: output channels; c: channels.
@@ -93,7 +93,7 @@ def from_torch(
         given = np.asarray(state_dict[name])
         array = LAYOUTS[given.ndim].from_torch(given) if given.ndim in LAYOUTS else given
         if array.shape != wanted[name].shape:
-            expected = LAYOUTS[wanted[name].ndim].to_torch(np.empty(wanted[name].shape, bool)).shape
+            expected = LAYOUTS[wanted[name].ndim].to_torch(np.empty(wanted[name].shape, np.int8)).shape
             problems.append(f"{name} has shape {list(given.shape)} instead of {list(expected)}")
         arrays[name] = array
     if problems:
@@ -113,6 +113,7 @@ def save(path: str | Path, params: Parameters, state: State) -> Path:
     Raises:
         WeightsError: the file cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     path = Path(path)
@@ -120,8 +121,8 @@ def save(path: str | Path, params: Parameters, state: State) -> Path:
     try:
         save_file(to_torch(params, state), temporary, metadata={"format": "pt"})
         os.replace(temporary, path)
-    except OSError as error:
-        raise WeightsError(f"Cannot write the weights {path}: {error.strerror or error}.") from None
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"Cannot write the weights {path}: {error}.") from None
     return path
 
 

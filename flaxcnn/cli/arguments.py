@@ -102,7 +102,7 @@ def _add_field(group: argparse._ArgumentGroup, item: dataclasses.Field[Any]) -> 
         group.add_argument(flag, action="append", type=_option, metavar="KEY=VALUE", **common)
     elif item.type == list[float]:
         group.add_argument(flag, type=float, nargs="+", metavar="N", **common)
-    elif item.type is int:
+    elif item.type in (int, int | None):
         group.add_argument(flag, type=int, metavar="N", **common)
     elif item.type in (float, float | None):
         group.add_argument(flag, type=float, metavar="X", **common)

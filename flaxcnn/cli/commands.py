@@ -78,9 +78,10 @@ def evaluate(options: argparse.Namespace) -> int:
     if options.json:
         console.print_json(to_json(figures | {"confusion": result.confusion.tolist()}))
         return 0
-    table = Table(
-        title=f"{options.run}, {options.split} split, {options.checkpoint} weights", title_justify="left"
+    console.print(
+        f"{options.run}: {options.split} split, {options.checkpoint} weights", highlight=False, soft_wrap=True
     )
+    table = Table()
     table.add_column("class")
     table.add_column("accuracy", justify="right")
     table.add_column("images", justify="right")

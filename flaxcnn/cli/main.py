@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from flaxcnn.cli import commands
+    from flaxcnn.train.compiling import use_compilation_cache
 
+    use_compilation_cache()
     try:
         return commands.COMMANDS[options.command](options)
     except commands.expected_errors() as error:

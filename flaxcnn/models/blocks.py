@@ -6,7 +6,6 @@ Residual Transformations" (groups); Zagoruyko and Komodakis 2016, "Wide Residual
 """
 
 import dataclasses
-from typing import Literal
 
 import jax.numpy as jnp
 from flax import nnx
@@ -17,6 +16,7 @@ from flaxcnn.models.initialise import kaiming_normal_fan_out
 from flaxcnn.models.layers import BatchNorm, Conv
 
 Images = Float[Array, "n h w c"]
+Features = Float[Array, "n _ _ _"]  # as many images, of another size and with other channels
 Mask = Bool[Array, " n"] | None
 
 
@@ -26,8 +26,8 @@ class BlockOptions:
 
     groups: int = 1
     width_per_group: int = 64
-    stride_on: Literal["3x3", "1x1"] = "3x3"
-    shortcut: Literal["A", "B"] = "B"
+    stride_on: str = "3x3"  # or 1x1
+    shortcut: str = "B"  # or A
     zero_init_residual: bool = False
 
 
@@ -48,7 +48,7 @@ def convolution(
     )
 
 
-def subsample_and_pad(x: Images, stride: int, channels: int) -> Images:
+def subsample_and_pad(x: Images, stride: int, channels: int) -> Features:
     """Shortcut A: every `stride`-th pixel, and zeros for the channels that are new (He et al. 2015, 4.2)."""
     x = x[:, ::stride, ::stride, :]
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, channels - x.shape[-1])))
@@ -78,7 +78,7 @@ class Residual(nnx.Module):
         else:
             self.downsample = None
 
-    def shortcut(self, x: Images, train: bool, mask: Mask) -> Images:
+    def shortcut(self, x: Images, train: bool, mask: Mask) -> Features:
         """The identity, or its projection to the block's output shape."""
         if not self.changes_shape:
             return x
@@ -106,7 +106,7 @@ class BasicBlock(Residual):
         self.bn2 = BatchNorm(planes, initial_scale=scale)
         super().__init__(inputs, planes, stride=stride, options=options, normalised=True, rngs=rngs)
 
-    def __call__(self, x: Images, *, train: bool = False, mask: Mask = None) -> Images:
+    def __call__(self, x: Images, *, train: bool = False, mask: Mask = None) -> Features:
         """Apply the block."""
         y = ops.relu(self.bn1(self.conv1(x), train=train, mask=mask))
         y = self.bn2(self.conv2(y), train=train, mask=mask)
@@ -133,7 +133,7 @@ class Bottleneck(Residual):
         self.bn3 = BatchNorm(outputs, initial_scale=scale)
         super().__init__(inputs, outputs, stride=stride, options=options, normalised=True, rngs=rngs)
 
-    def __call__(self, x: Images, *, train: bool = False, mask: Mask = None) -> Images:
+    def __call__(self, x: Images, *, train: bool = False, mask: Mask = None) -> Features:
         """Apply the block."""
         y = ops.relu(self.bn1(self.conv1(x), train=train, mask=mask))
         y = ops.relu(self.bn2(self.conv2(y), train=train, mask=mask))
@@ -153,7 +153,7 @@ class PreActivationBasicBlock(Residual):
         self.conv2 = convolution(planes, planes, 3, rngs=rngs)
         super().__init__(inputs, planes, stride=stride, options=options, normalised=False, rngs=rngs)
 
-    def __call__(self, x: Images, *, train: bool = False, mask: Mask = None) -> Images:
+    def __call__(self, x: Images, *, train: bool = False, mask: Mask = None) -> Features:
         """Apply the block."""
         activated = ops.relu(self.bn1(x, train=train, mask=mask))
         y = self.conv1(activated)
@@ -180,7 +180,7 @@ class PreActivationBottleneck(Residual):
         self.conv3 = convolution(width, outputs, 1, rngs=rngs)
         super().__init__(inputs, outputs, stride=stride, options=options, normalised=False, rngs=rngs)
 
-    def __call__(self, x: Images, *, train: bool = False, mask: Mask = None) -> Images:
+    def __call__(self, x: Images, *, train: bool = False, mask: Mask = None) -> Features:
         """Apply the block."""
         activated = ops.relu(self.bn1(x, train=train, mask=mask))
         y = self.conv1(activated)

@@ -5,6 +5,7 @@ model is its key in the `state_dict` of the torchvision twin. Only the layout di
 """
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
@@ -73,11 +74,11 @@ class BatchNorm(nnx.Module):
         biased_running_variance: bool = False,
         initial_scale: float = 1.0,
     ) -> None:
-        self.weight = nnx.Param(jnp.full((channels,), initial_scale, jnp.float32))
-        self.bias = nnx.Param(jnp.zeros((channels,), jnp.float32))
-        self.running_mean = nnx.BatchStat(jnp.zeros((channels,), jnp.float32))
-        self.running_var = nnx.BatchStat(jnp.ones((channels,), jnp.float32))
-        self.num_batches_tracked = nnx.BatchStat(jnp.zeros((), jnp.int32))
+        self.weight = nnx.Param(_constant(channels, initial_scale))
+        self.bias = nnx.Param(_constant(channels, 0.0))
+        self.running_mean = nnx.BatchStat(_constant(channels, 0.0))
+        self.running_var = nnx.BatchStat(_constant(channels, 1.0))
+        self.num_batches_tracked = nnx.BatchStat(jnp.asarray(np.zeros((), np.int32)))
         self.momentum, self.epsilon = momentum, epsilon
         self.biased_running_variance = biased_running_variance
 
@@ -103,6 +104,11 @@ class BatchNorm(nnx.Module):
             self.running_mean[...], self.running_var[...] = mean, var
             self.num_batches_tracked[...] = count
         return y
+
+
+def _constant(channels: int, value: float) -> Float[Array, " c"]:
+    """A constant vector that NumPy makes: `jnp.full` would compile a program for every number of channels."""
+    return jnp.asarray(np.full((channels,), value, np.float32))
 
 
 class Dense(nnx.Module):

@@ -4,7 +4,6 @@ Reference: He et al. 2015, "Deep Residual Learning for Image Recognition", https
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
@@ -19,7 +18,6 @@ from flaxcnn.models.blocks import (
 )
 from flaxcnn.models.layers import BatchNorm, Dense, Dropout
 
-Stem = Literal["imagenet", "cifar", "plain"]
 # Kernel size, stride, and whether a 3x3 max pool of stride 2 follows.
 STEMS: dict[str, tuple[int, int, bool]] = {
     "imagenet": (7, 2, True),
@@ -58,12 +56,12 @@ class ResNet(nnx.Module):
         *,
         num_classes: int = 1000,
         in_channels: int = 3,
-        stem: Stem = "imagenet",
+        stem: str = "imagenet",
         stem_width: int | None = None,
         groups: int = 1,
         width_per_group: int = 64,
-        stride_on: Literal["3x3", "1x1"] = "3x3",
-        shortcut: Literal["A", "B"] = "B",
+        stride_on: str = "3x3",
+        shortcut: str = "B",
         zero_init_residual: bool = False,
         dropout: float = 0.0,
         rngs: nnx.Rngs,

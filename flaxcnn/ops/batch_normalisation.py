@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +116,9 @@ def _normalise_by_batch(
 
 @_normalise_by_batch.defjvp
 def _normalise_by_batch_jvp(
-    epsilon: float, primals: tuple[Array | None, ...], tangents: tuple[Array | None, ...]
+    epsilon: float,
+    primals: tuple[Array | None, ...],
+    tangents: tuple[Any, ...],  # the mask's is float0, which is no array of JAX
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
     """Push tangents forward, grouped so that JAX's transpose is the rule of batch_norm_backward.
 

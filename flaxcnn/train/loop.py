@@ -25,6 +25,7 @@ from flaxcnn.train.progress import ProgressDisplay
 from flaxcnn.train.run_folder import RunFolder
 from flaxcnn.train.setup import Job
 from flaxcnn.train.state import TrainState
+from flaxcnn.train.step import Batch
 
 # The last checkpoint is for going on after a crash: a short epoch is not worth a file of its own.
 SECONDS_BETWEEN_CHECKPOINTS = 15.0
@@ -52,6 +53,8 @@ class Position:
     correct: int = 0
     count: int = 0
     seconds: float = 0.0
+    learning_rate: float = 0.0
+    gradient_norm: float = 0.0
     best_accuracy: float = -1.0
     best_loss: float = math.inf
     best_epoch: int = 0
@@ -61,6 +64,9 @@ class Position:
         self.loss_sum += float(metrics["loss_sum"])
         self.correct += int(metrics["correct"])
         self.count += int(metrics["count"])
+        self.batch += 1
+        self.learning_rate = float(metrics["learning_rate"])
+        self.gradient_norm = float(metrics["gradient_norm"])
         return float(metrics["loss"])
 
 
@@ -106,22 +112,23 @@ class Trainer:
         return self.train_state
 
     def _train_epoch(self, display: ProgressDisplay, stop: StopRequest) -> None:
-        position = self.position
-        before = position.seconds
-        start, first_image = time.monotonic(), position.count
+        position, step = self.position, self.job.train_step
+        # The time to compile is reported by itself and does not belong to the images a second.
+        start = time.monotonic() - position.seconds
         waiting: dict[str, jax.Array] | None = None
         for batch in self._batches():
-            self.train_state, metrics = self.job.train_step(self.train_state, batch)
+            before = step.compile_seconds
+            self.train_state, metrics = step(self.train_state, batch)
+            start += step.compile_seconds - before
             if waiting is not None:
                 self._account(waiting)
-                elapsed = time.monotonic() - start
-                position.seconds = before + elapsed
+                position.seconds = time.monotonic() - start
                 display.step(
                     position.epoch + 1,
                     position.epoch * self.job.steps_per_epoch + position.batch,
                     loss=position.loss_sum / position.count,
                     accuracy=position.correct / position.count,
-                    images_per_second=(position.count - first_image) / elapsed,
+                    images_per_second=position.count / position.seconds,
                 )
             waiting = metrics
             if stop.signal is not None:
@@ -134,9 +141,9 @@ class Trainer:
                 )
         if waiting is not None:
             self._account(waiting)
-        position.seconds = before + time.monotonic() - start
+        position.seconds = time.monotonic() - start
 
-    def _batches(self) -> Iterator[data.Batch]:
+    def _batches(self) -> Iterator[Batch]:
         config = self.job.config
         return data.batches(
             self.job.splits.train,
@@ -151,8 +158,7 @@ class Trainer:
     def _account(self, metrics: dict[str, jax.Array]) -> None:
         """Add up one step, or stop at a loss that is not finite."""
         loss = self.position.add(metrics)
-        self.position.batch += 1
-        norm = float(metrics["gradient_norm"])
+        norm = self.position.gradient_norm
         if not (math.isfinite(loss) and math.isfinite(norm)):
             step = self.position.epoch * self.job.steps_per_epoch + self.position.batch
             kept = (
@@ -164,7 +170,6 @@ class Trainer:
                 f"The loss is {loss} and the gradient's norm {norm} at step {step} (epoch "
                 f"{self.position.epoch + 1}): training stopped, {kept}; try a lower --learning-rate or --clip-norm."
             )
-        self.last_metrics = metrics
 
     def _finish_epoch(self, display: ProgressDisplay, events: EventWriter) -> None:
         position = self.position
@@ -176,8 +181,8 @@ class Trainer:
             "train_accuracy": position.correct / position.count,
             "validation_loss": validation.loss if validation else None,
             "validation_accuracy": validation.accuracy if validation else None,
-            "learning_rate": float(self.last_metrics["learning_rate"]),
-            "gradient_norm": float(self.last_metrics["gradient_norm"]),
+            "learning_rate": position.learning_rate,
+            "gradient_norm": position.gradient_norm,
         }
         timings = {"images_per_second": position.count / position.seconds, "seconds": position.seconds}
         self.folder.append(record | timings)

@@ -36,6 +36,7 @@ def draw(trainer: Trainer, test: Evaluation, history: list[dict[str, Any]]) -> N
     predictions = chances.argmax(axis=1)
     # Only the images that will be shown are read again.
     wrong = np.flatnonzero(predictions != labels)
+    total = len(wrong)
     wrong = wrong[np.argsort(-chances[wrong, predictions[wrong]], kind="stable")][:24]
     images = source.gather(wrong)[0] if len(wrong) else np.zeros((0, *info.image_shape), np.uint8)
     plots.most_confidently_wrong(
@@ -45,6 +46,7 @@ def draw(trainer: Trainer, test: Evaluation, history: list[dict[str, Any]]) -> N
         chances[wrong],
         info.class_names,
         folder / "most_confidently_wrong.png",
+        total=total,
     )
 
     kernel = params.get("conv1.weight")

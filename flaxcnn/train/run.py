@@ -98,6 +98,7 @@ def _summary(
         "images_per_second": len(job.splits.train) * len(history) / trained,
         "compilations": job.train_step.compilations,
         "evaluation_compilations": job.predict.compilations,
+        "compile_seconds": job.train_step.compile_seconds + job.predict.compile_seconds,
         "training_seconds": trained,
         "seconds": seconds,
         "run_folder": str(trainer.folder.path),

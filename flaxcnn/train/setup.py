@@ -72,6 +72,7 @@ def load_splits(config: Config) -> data.Splits:
         seed=config.data.split_seed,
         validation_fraction=config.data.validation_fraction,
         test_fraction=config.data.test_fraction,
+        image_size=config.data.image_size,
     )
 
 

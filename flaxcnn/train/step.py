@@ -10,17 +10,18 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
-from flaxcnn import data, ops
+from flaxcnn import data, ops, optim
 from flaxcnn.config import AugmentConfig, LossConfig
 from flaxcnn.functional import Apply, Parameters
 from flaxcnn.train import ema
 from flaxcnn.train.mix import cutmix, mixup
 from flaxcnn.train.state import TrainState, averaged
 
-Batch = dict[str, Array]
+Batch = dict[str, Array | np.ndarray]
 Metrics = dict[str, Float[Array, ""] | Int[Array, ""]]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
@@ -64,6 +65,10 @@ def prepared(
             flip=settings.flip,
             rotate=settings.rotate,
             cutout=settings.cutout,
+            brightness=settings.brightness,
+            contrast=settings.contrast,
+            saturation=settings.saturation,
+            hue=settings.hue,
         )
     return data.normalise(x, recipe.mean, recipe.deviation)
 
@@ -98,9 +103,9 @@ def make_train_step(recipe: Recipe) -> TrainStep:
         augment_key, mix_key, model_key = jax.random.split(
             jax.random.fold_in(train_state.key, train_state.step), 3
         )
-        mask = batch["mask"]
-        images = prepared(batch["image"], recipe, augment_key)
-        images, targets = mixed(images, batch["label"], mask, recipe, mix_key)
+        mask, labels = jnp.asarray(batch["mask"]), jnp.asarray(batch["label"])
+        images = prepared(jnp.asarray(batch["image"]), recipe, augment_key)
+        images, targets = mixed(images, labels, mask, recipe, mix_key)
 
         def objective(params: Parameters) -> tuple[Float[Array, ""], tuple]:
             logits, state = recipe.apply(
@@ -118,12 +123,13 @@ def make_train_step(recipe: Recipe) -> TrainStep:
         average = train_state.ema
         if average is not None:
             average = ema.update(average, averaged(params, state), recipe.ema_decay, train_state.step)
+        predictions = jnp.argmax(logits, axis=-1).astype(labels.dtype)
         metrics = {
             "loss": data_loss + penalty(train_state.params, recipe.loss),
             "loss_sum": data_loss * count.astype(data_loss.dtype),
-            "correct": jnp.sum((jnp.argmax(logits, axis=-1) == batch["label"]) & mask, dtype=jnp.int32),
+            "correct": jnp.sum((predictions == labels) & mask, dtype=jnp.int32),
             "count": count,
-            "gradient_norm": optax.global_norm(gradient),
+            "gradient_norm": optim.global_norm(gradient),
             "learning_rate": jnp.asarray(recipe.schedule(train_state.step)),
         }
         return TrainState(params, state, opt_state, average, train_state.key, train_state.step + 1), metrics

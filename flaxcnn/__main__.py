@@ -1,0 +1,7 @@
+"""`python -m flaxcnn` is the command `flaxcnn`."""
+
+import sys
+
+from flaxcnn.cli import main
+
+sys.exit(main())

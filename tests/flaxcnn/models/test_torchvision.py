@@ -1,0 +1,157 @@
+"""The registry against torchvision itself: names, shapes, counts, initial statistics, logits."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from flaxcnn import models, weights
+from flaxcnn.functional import functional
+from flaxcnn.models import overview
+
+BUILDERS = [
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+]
+
+
+def torch_shapes(name):
+    """Parameters of the torchvision model, made on the meta device: no memory, no time."""
+    with torch.device("meta"):
+        model = getattr(torchvision.models, name)()
+    return {key: tuple(value.shape) for key, value in model.named_parameters()}
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_parameter_names_shapes_and_count_are_torchvisions(name):
+    ours = overview.shapes(name)
+    theirs = torch_shapes(name)
+    assert ours.keys() == theirs.keys()
+    for key, value in ours.items():
+        array = np.empty(value.shape, np.int8)
+        assert weights.LAYOUTS[array.ndim].to_torch(array).shape == theirs[key], key
+    assert sum(value.size for value in ours.values()) == sum(np.prod(shape) for shape in theirs.values())
+
+
+def test_state_names_are_torchvisions():
+    ours = functional(models.resnet18())
+    assert ours.params.keys() | ours.state.keys() == torchvision.models.resnet18().state_dict().keys()
+
+
+def standard_deviation_interval(deviation, count, kurtosis):
+    """Six standard errors around a deviation estimated from `count` draws; a false alarm in 1e-8."""
+    error = deviation * np.sqrt((kurtosis - 1) / (4 * count))
+    return deviation - 6 * error, deviation + 6 * error
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
+def test_initialisation_statistics_are_torchvisions(name):
+    torch.manual_seed(0)
+    theirs = getattr(torchvision.models, name)().state_dict()
+    ours = functional(models.create(name, seed=1))
+    for key, value in ours.params.items():
+        mine, other = np.asarray(value, np.float64), theirs[key].numpy().astype(np.float64)
+        if value.ndim == 1 and not key.startswith("fc"):
+            assert np.unique(mine) == np.unique(other), key  # scales are one, biases are zero
+            continue
+        # Both are estimates from as many draws, so their errors add: sqrt(2) of one.
+        kurtosis = 3.0 if value.ndim == 4 else 1.8
+        low, high = standard_deviation_interval(other.std(), value.size / 2, kurtosis)
+        assert low < mine.std() < high, key
+        assert abs(mine.mean() - other.mean()) < 6 * mine.std() * np.sqrt(2 / value.size), key
+        if value.ndim != 4:  # uniform: the bound itself
+            assert np.abs(mine).max() <= 1 / np.sqrt(ours.params["fc.weight"].shape[0])
+
+
+def test_default_layers_draw_as_torch_does():
+    """A convolution and a dense layer by themselves: uniform with PyTorch's bound, biases too."""
+    torch.manual_seed(0)
+    ours = functional(models.cnn(in_channels=3, seed=3)).params
+    for key, layer in (("conv2", torch.nn.Conv2d(32, 64, 3)), ("fc1", torch.nn.Linear(3136, 128))):
+        for part in ("weight", "bias"):
+            mine, theirs = np.asarray(ours[f"{key}.{part}"]), getattr(layer, part).detach().numpy()
+            bound = 1 / np.sqrt(np.prod(layer.weight.shape[1:]))
+            assert np.abs(mine).max() <= bound
+            assert np.abs(theirs).max() <= bound
+            assert np.abs(mine).max() > 0.9 * bound
+            low, high = standard_deviation_interval(bound / np.sqrt(3), mine.size, 1.8)
+            assert low < mine.std() < high
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("resnet18", (33, 47)), pytest.param("resnext50_32x4d", (64, 64), marks=pytest.mark.slow)],
+)
+@pytest.mark.parametrize("train", [False, True])
+def test_logits_and_statistics_equal_torchvisions_in_float64(x64, name, size, train):
+    torch.manual_seed(0)
+    theirs = getattr(torchvision.models, name)(num_classes=7).double().train(train)
+    for value in theirs.buffers():  # statistics that are not 0 and 1
+        if value.is_floating_point():
+            value.uniform_(0.5, 1.5)
+    ours = functional(models.create(name, num_classes=7))
+    arrays = {key: value.numpy().copy() for key, value in theirs.state_dict().items()}
+    ours_params, ours_state = weights.from_torch(arrays, to_float64(ours.params), to_float64(ours.state))
+    x = torch.randn(3, 3, *size, dtype=torch.float64)
+    expected = theirs(x).detach().numpy()
+    logits, state = ours.apply(
+        ours_params, ours_state, jnp.asarray(x.numpy().transpose(0, 2, 3, 1)), train=train
+    )
+    np.testing.assert_allclose(logits, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+    after = theirs.state_dict()
+    for key, value in state.items():
+        np.testing.assert_allclose(value, after[key].numpy(), rtol=1e-9, atol=1e-12, err_msg=key)
+
+
+def to_float64(arrays):
+    return {
+        k: v.astype(jnp.float64) if jnp.issubdtype(v.dtype, jnp.floating) else v for k, v in arrays.items()
+    }
+
+
+def test_options_of_torchvision_have_the_same_effect():
+    """`zero_init_residual` zeroes the same scales as torchvision's."""
+    ours = functional(models.resnet50(zero_init_residual=True, num_classes=3)).params
+    theirs = torchvision.models.resnet50(zero_init_residual=True, num_classes=3).state_dict()
+    zeros = {key for key, value in theirs.items() if value.ndim == 1 and "weight" in key and not value.any()}
+    assert zeros == {
+        key for key, value in ours.items() if value.ndim == 1 and not value.any() and "weight" in key
+    }
+    assert len(zeros) == 16
+
+
+def test_stride_on_the_first_1x1_is_the_papers_network():
+    strides = {}
+    for place in ("1x1", "3x3"):
+        model = models.resnet50(stride_on=place, num_classes=2)
+        strides[place] = (model.layer2[0].conv1.stride, model.layer2[0].conv2.stride)
+    assert strides == {"1x1": (2, 1), "3x3": (1, 2)}
+
+
+def test_every_builder_needs_no_argument_and_is_seeded():
+    first, again, other = models.resnet20(), models.resnet20(), models.resnet20(seed=1)
+    key = "layer1.0.conv1.weight"
+    assert jnp.array_equal(functional(first).params[key], functional(again).params[key])
+    assert not jnp.array_equal(functional(first).params[key], functional(other).params[key])
+    assert all(callable(getattr(models, name)) for name in models.names())
+
+
+@pytest.mark.parametrize("name", [n for n in models.names() if n.startswith("preact") and "1" not in n[-3:]])
+def test_abstract_output_of_pre_activation_networks(name):
+    """Built and called without allocating: logits of any size and channel count."""
+
+    def logits():
+        model = models.create(name, num_classes=4, in_channels=2)
+        return model(jnp.zeros((2, 19, 23, 2)), train=False)
+
+    assert jax.eval_shape(logits).shape == (2, 4)

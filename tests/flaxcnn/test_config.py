@@ -1,0 +1,93 @@
+"""The configuration: every field a flag and a JSON key, and wrong values in one sentence."""
+
+import json
+
+import pytest
+
+from flaxcnn import config as configuration
+from flaxcnn.cli.arguments import config_of
+from flaxcnn.cli.main import parser
+from flaxcnn.config import Config, ConfigError
+
+
+def of(*flags):
+    return config_of(parser().parse_args(["train", *flags]))
+
+
+def test_defaults_are_the_configuration_without_flags():
+    assert of() == Config()
+
+
+def test_every_field_is_a_flag_and_a_key(tmp_path):
+    given = {
+        bool: lambda default: not default,
+        int: lambda default: default + 1,
+        float: lambda default: default / 2 + 0.01,
+        str: lambda default: default,
+    }
+    for name, (section, item) in configuration.fields().items():
+        default = Config().get(name)
+        if isinstance(default, dict):
+            value, flags = {"width": 3}, ["width=3"]
+        elif isinstance(default, list):
+            value, flags = [1.0, 2.0], ["1", "2"]
+        elif default is None:
+            value = {float | None: 0.5, int | None: 3}.get(item.type, "somewhere")
+            flags = [str(value)]
+        elif name == "precision":
+            value, flags = "bfloat16", ["bfloat16"]
+        else:
+            value = given[type(default)](default)
+            flags = [str(value)]
+        flag = "--" + name.replace("_", "-")
+        if isinstance(default, bool):
+            flag, flags = ("--no-" + flag[2:] if default else flag), []
+        assert of(flag, *flags).get(name) == value, name
+        for content in ({name: value}, {section: {name: value}}):
+            path = tmp_path / "config.json"
+            path.write_text(json.dumps(content))
+            assert configuration.read(path).get(name) == value, name
+
+
+def test_flags_override_the_file_and_options_merge(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"epochs": 3, "seed": 4, "model_options": {"width": 8, "stem": "plain"}}))
+    config = of("--config", str(path), "--epochs", "5", "--model-option", "width=32")
+    assert (config.run.epochs, config.run.seed) == (5, 4)
+    assert config.model.model_options == {"width": 32, "stem": "plain"}
+
+
+def test_a_configuration_survives_its_own_json(tmp_path):
+    config = Config().replace(epochs=3, clip_norm=1.0, model_options={"width": 4}, data_dir="x")
+    path = tmp_path / "config.json"
+    path.write_text(config.to_json())
+    assert configuration.read(path) == config
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "holds list; expected an object"),
+        ('{"epoch": 3}', "There is no setting 'epoch'"),
+        ('{"epochs": "three"}', "epochs is 'three'; expected a whole number"),
+        ('{"epochs": true}', "epochs is True; expected a whole number"),
+        ('{"learning_rate": null}', "learning_rate is None; expected a number"),
+        ('{"epochs": 0}', "epochs is 0; expected a number from 1"),
+        ('{"learning_rate": -1}', "learning_rate is -1"),
+        ('{"label_smoothing": 2}', "label_smoothing is 2"),
+        ('{"precision": "float8"}', "precision is 'float8'; expected float32, bfloat16"),
+        ('{"mixup": 1, "cutmix": 1}', "choose one of them"),
+    ],
+)
+def test_wrong_files_are_one_sentence(tmp_path, content, sentence):
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        configuration.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_one_sentence(tmp_path):
+    with pytest.raises(ConfigError, match="Cannot read the configuration"):
+        configuration.read(tmp_path / "none.json")

@@ -1,0 +1,34 @@
+"""A run small enough for a test: 8x8 digits, a CNN with batch norm, a short last batch."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from flaxcnn.config import Config
+
+
+@pytest.fixture(scope="session")
+def digits_file(tmp_path_factory):
+    """150 training and 45 test digits in an .npz; with batches of 32 the last one is short."""
+    images, labels = load_digits(return_X_y=True)
+    images = np.clip(images.reshape(-1, 8, 8, 1) * 16, 0, 255).astype(np.uint8)
+    path = tmp_path_factory.mktemp("data") / "digits.npz"
+    np.savez(path, x_train=images[:150], y_train=labels[:150], x_test=images[150:195], y_test=labels[150:195])
+    return path
+
+
+@pytest.fixture
+def config(digits_file, tmp_path):
+    """Two epochs of five steps, the last of each with 7 of 32 rows."""
+    return Config().replace(
+        data=str(digits_file),
+        validation_fraction=0.1,
+        model="cnn",
+        model_options={"channels": [4, 4], "hidden": 8, "batch_norm": True, "dropout": 0.1},
+        epochs=2,
+        batch_size=32,
+        learning_rate=0.05,
+        pictures=False,
+        tensorboard=False,
+        out=str(tmp_path / "run"),
+    )
