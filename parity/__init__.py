@@ -4,7 +4,7 @@
 imported here loads jax or torch, so that `parity --help` answers at once.
 """
 
-from parity.check import assert_equivalent, check
+from parity.check import assert_equivalent, capture_reference, check
 from parity.errors import CannotCompare, TraceError, WeightsError
 from parity.judge import Policy
 from parity.record import Measurements, Report
@@ -17,5 +17,6 @@ __all__ = [
     "TraceError",
     "WeightsError",
     "assert_equivalent",
+    "capture_reference",
     "check",
 ]

@@ -14,7 +14,7 @@ def check(
     *,
     mode: str = "both",
     seed: int = 0,
-    map: dict[str, str] | str | Path | None = None,
+    map: Any = None,
     accept: tuple[str, ...] = (),
     out: str | Path | None = None,
     policy: Policy | None = None,
@@ -27,7 +27,7 @@ def check(
     the verdict. Neither model is changed.
 
     Args:
-        torch_model: an `nn.Module`, or the folder that `capture` wrote in another process.
+        torch_model: an `nn.Module`, or the folder that `capture_reference` wrote in another process.
         flax_model: an `nnx.Module`, a Linen module, or `(linen_module, variables)`.
         inputs: a shape "4x3x64x64" (PyTorch's), a .npy or .npz file, an array, or a list of arrays; not
             needed with a captured folder. Images reach Flax as NHWC.
@@ -71,7 +71,7 @@ def assert_equivalent(torch_model: Any, flax_model: Any, inputs: Any = None, **o
     return report
 
 
-def capture(
+def capture_reference(
     torch_model: Any,
     inputs: Any,
     directory: str | Path,

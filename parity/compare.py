@@ -71,44 +71,58 @@ def dropout_masks(alignment: Alignment, torch: Trace, observed: Trace) -> dict[s
     return masks
 
 
-def all_metrics(alignment: Alignment, plan: WeightPlan, runs: Runs) -> dict[Key, Metrics]:
-    """The metrics of everything that both sides recorded, by (call, what, index) or ("", group, name)."""
+def all_metrics(alignment: Alignment, plan: WeightPlan, runs: Runs, *, forced: bool) -> dict[Key, Metrics]:
+    """The metrics of everything that both sides recorded, by (call, what, index) or ("", group, position).
+
+    A layer that pins a coarse dtype limits its own precision where the sites are forced, and that of every
+    tensor where the models run as they are.
+    """
     found: dict[Key, Metrics] = {}
+    own = {site.torch.path: _precision(runs, site) for site in alignment.sites}
+    overall = coarsest(*own.values())
     for site in alignment.sites:
         counts = {"output": site.torch.outputs, "output_cotangent": site.torch.outputs}
         if site.role != "boundary":
             counts |= {"input": site.torch.inputs, "input_cotangent": site.torch.inputs}
         for what, count in counts.items():
+            inside = what in ("output", "input_cotangent")
+            precision = overall if not forced else own[site.torch.path] if inside else "float64"
             for index in range(count):
-                metrics = _site_metrics(runs, site, what, index)
+                metrics = _site_metrics(runs, site, what, index, precision)
                 if metrics is not None:
                     found[site.torch.key, what, index] = metrics
     for position, link in enumerate(plan.links):
+        owner = link.torch.rpartition(".")[0]
+        precision = own.get(owner, "float64") if forced else overall
         for group in ("gradient", "state_after"):
-            metrics = _link_metrics(runs, link, group)
+            metrics = _link_metrics(runs, link, group, precision)
             if metrics is not None:
                 found["", group, position] = metrics
     return found
 
 
-def _site_metrics(runs: Runs, site: Site, what: str, index: int) -> Metrics | None:
+def _precision(runs: Runs, site: Site) -> str:
+    outputs = [runs.torch64.get(site.torch, "output", index) for index in range(site.torch.outputs)]
+    outputs += [runs.flax64.get(site.flax, "output", index) for index in range(site.flax.outputs)]
+    return coarsest(*(array.dtype.name for array in outputs if array is not None))
+
+
+def _site_metrics(runs: Runs, site: Site, what: str, index: int, precision: str) -> Metrics | None:
     ours = [trace.get(site.torch, what, index) for trace in (runs.torch32, runs.torch64)]
     theirs = [trace.get(site.flax, what, index) for trace in (runs.flax32, runs.flax64)]
     if any(a is None for a in (*ours, *theirs)):
         return None
     b32, b64 = (np.asarray(a) for a in ours)
     a32, a64 = (to_torch(np.asarray(a), b64.shape, site.torch.kind) for a in theirs)
-    if a64.shape != b64.shape:
-        return None
-    return measure(b32, b64, a32, a64, coarsest(b64.dtype.name, a64.dtype.name))
+    return measure(b32, b64, a32, a64, precision) if a64.shape == b64.shape else None
 
 
-def _link_metrics(runs: Runs, link: Link, group: str) -> Metrics | None:
+def _link_metrics(runs: Runs, link: Link, group: str, precision: str) -> Metrics | None:
     b32, b64 = (t.arrays.get(f"{group}/{link.torch}") for t in (runs.torch32, runs.torch64))
     a32, a64 = (t.arrays.get(f"{group}/{link.flax}") for t in (runs.flax32, runs.flax64))
     if b32 is None or b64 is None or a32 is None or a64 is None:
         return None
-    return measure(b32, b64, link.layout.to_torch(a32), link.layout.to_torch(a64))
+    return measure(b32, b64, link.layout.to_torch(a32), link.layout.to_torch(a64), precision)
 
 
 def coarsest(*dtypes: str) -> str:

@@ -140,7 +140,7 @@ class Engine:
         alignment = without_moved_boundaries(alignment, torch64, runs.flax64)
         self.notes += alignment.notes
         exercise.add(alignment, self.plan, torch64, runs.flax64, self.reference.frozen)
-        inherited = all_metrics(alignment, self.plan, runs)
+        inherited = all_metrics(alignment, self.plan, runs, forced=False)
         tensors.add(mode, alignment, runs)
         del runs
         forced = Runs(
@@ -149,7 +149,7 @@ class Engine:
             self._forced(mode, "float32", alignment, torch32, observed, masks),
             self._forced(mode, "float64", alignment, torch64, observed, masks),
         )
-        introduced = all_metrics(alignment, self.plan, forced)
+        introduced = all_metrics(alignment, self.plan, forced, forced=True)
         comparison = Comparison(mode, alignment, self.plan, torch64, introduced, inherited)
         self.findings += diagnose_state(comparison, forced.flax64)
         return self._with_reference_errors(entries(comparison), alignment, torch64)

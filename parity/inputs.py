@@ -58,10 +58,10 @@ def _random(text: str, seed: int) -> list[np.ndarray]:
 
 def _from_file(path: Path) -> list[np.ndarray]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return [_array(loaded)]
-        with loaded:
+        with path.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return [_array(loaded)]
             return [_array(loaded[name]) for name in sorted(loaded.files)]
     except FileNotFoundError:
         raise CannotCompare(f"The input file {path} does not exist.") from None

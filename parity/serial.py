@@ -39,6 +39,8 @@ def from_plain(kind: typing.Any, value: typing.Any) -> typing.Any:
         result = None if value is None else from_plain(some, value)
     elif origin is tuple:
         result = tuple(from_plain(arguments[0], item) for item in value)
+    elif origin is list:
+        result = [from_plain(arguments[0], item) for item in value]
     elif origin is dict:
         result = {key: from_plain(arguments[1], item) for key, item in value.items()}
     elif origin is typing.Literal and value not in arguments:

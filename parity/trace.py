@@ -122,7 +122,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         TraceError: if the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise TraceError(f"{path} does not exist: capture the trace again.") from None

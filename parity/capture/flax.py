@@ -6,11 +6,12 @@ compiled kernel across layers, modes and runs.
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import TraceContextError
 
 from parity.capture.intercept import Forced, Interceptor, is_floating
 from parity.errors import CannotCompare
@@ -18,6 +19,7 @@ from parity.trace import Call, Trace
 from parity.weights import Owner
 
 
+@runtime_checkable
 class FlaxModel(Protocol):
     """What the engine asks of a Flax model: flat arrays by name, and one pure call."""
 
@@ -130,7 +132,11 @@ def capture_flax(
                 recorder[0].calls,
                 (arrays, gradients, cotangents, before, after),
             )
-        except jax.errors.UnexpectedTracerError as error:
+        except (
+            jax.errors.UnexpectedTracerError,
+            jax.errors.TracerArrayConversionError,
+            TraceContextError,
+        ) as error:
             raise CannotCompare(
                 "The Flax model compiles or transforms a part of itself (jit, scan, vmap or remat inside its call), "
                 "so the tensors inside cannot be recorded: build it without, for the comparison."

@@ -198,7 +198,7 @@ def _call_compiled(
         def call(state: Any, args: Any, arrays: Any) -> Any:
             copy = nnx.merge(graph, state)
             output = original(copy, *args, **arrays, **dict(fixed))
-            return output, nnx.state(copy)
+            return output, nnx.state(copy, nnx.Not(nnx.Param))
 
         function = compiled[original, graph, fixed] = jax.jit(call)
     output, after = function(state, args, arrays)

@@ -1,0 +1,6 @@
+"""Makes `parity_models`, which several test files share, importable from them."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
