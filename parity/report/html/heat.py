@@ -47,6 +47,8 @@ def section(report: Report, pairs: Sequence[Pair]) -> Markup | None:
     where = report.first_divergence
     widest = max(pair.relative_gap for pair in pairs)
     first = [p for p in pairs if where is not None and (p.layer, p.mode) == (where.layer, where.mode)]
+    # The tensor that the report names comes before the others of its layer.
+    first.sort(key=lambda pair: where is not None and pair.quantity != where.quantity)
     others = [p for p in pairs if p not in first and p.relative_gap >= NEGLIGIBLE * widest]
     return element(
         "section",

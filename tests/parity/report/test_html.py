@@ -189,8 +189,11 @@ def test_the_first_divergence_comes_first_and_rounding_beside_a_gap_is_left_out(
     others = [
         Pair("train", layer, "output", torch, torch + gap) for layer, gap in (("wide", 0.9), ("round", 1e-15))
     ]
-    names = re.findall(r'<h3><span class="name">([^<]*)', heat.section(report, [*others, pair(change=0)]))
-    assert names == ["layer1.0.conv2", "wide"]
+    named = pair(change=0)
+    cotangent = dataclasses.replace(named, quantity="output cotangent", flax=named.flax + 1.0)
+    shown = heat.section(report, [cotangent, *others, named])
+    names = re.findall(r'<h3><span class="name">([^<]*)</span> · ([a-z ]*) ', shown)
+    assert names == [("layer1.0.conv2", "output"), ("layer1.0.conv2", "output cotangent"), ("wide", "output")]
 
 
 @pytest.mark.slow
