@@ -31,6 +31,7 @@ class TrainedModel:
         info: classes and image shape of the data set it was trained on.
         predict: compiled `(params, state, images) -> logits`; images are uint8, or float in [0, 1].
         params, state: the weights (their moving average, if the run kept one).
+        normalisation: mean and deviation of the training images, in units of [0, 1].
     """
 
     config: Config
@@ -38,6 +39,7 @@ class TrainedModel:
     predict: Compiled
     params: Parameters
     state: State
+    normalisation: tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]
 
     def logits(self, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n k"]:
         """Logits of images of the model's size."""
@@ -105,4 +107,4 @@ def load_run(path: str | Path, kind: Kind = "last", *, data_dir: str | None = No
     like = initial_state(config, parts, optimiser_of(config.optimiser, lambda step: step * 0.0))
     train_state, _ = Checkpoints(folder.path).restore(kind, like)
     params, state = train_state.evaluated
-    return TrainedModel(config, info, make_predict(parts.apply, mean, deviation), params, state)
+    return TrainedModel(config, info, make_predict(parts.apply, mean, deviation), params, state, (mean, deviation))

@@ -1,0 +1,96 @@
+"""The tables of the README, made from the stored results: no number in it is written by hand.
+
+    python -m experiments.tables          write the tables into README.md
+    python -m experiments.tables --check  fail if README.md and the stored results differ
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from experiments import record
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def main() -> int:
+    """Write or check the README's tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    text = README.read_text()
+    filled = fill(text)
+    if options.check:
+        if filled != text:
+            print("README.md does not show the stored results: run python -m experiments.tables", file=sys.stderr)
+        return int(filled != text)
+    README.write_text(filled)
+    return 0
+
+
+def fill(text: str) -> str:
+    """`text` with every marked table made anew."""
+
+    def table(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return f"<!-- table: {name} -->\n{TABLES[name]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def rows(header: list[str], body: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def where(result: dict) -> str:
+    """Machine, versions and date of a result, in a sentence."""
+    environment = result["environment"]
+    versions = environment["versions"]
+    return (
+        f"{environment['processor']}, {environment['cores']} core{'s' if environment['cores'] > 1 else ''}, "
+        f"Python {environment['python']}, jax {versions['jax']}, {environment['date'][:10]}"
+    )
+
+
+def accuracy() -> str:
+    """Test accuracies: digits over seeds, Fashion-MNIST one run a model."""
+    body = []
+    digits = record.read("digits")
+    figures = digits["test_accuracy"]
+    body.append(
+        [
+            "digits",
+            "resnet20",
+            f"{figures['mean']:.2%} ± {figures['deviation']:.2%} (n = {figures['n']})",
+            f"{digits['target']:.1%}",
+            f"{digits['seconds']['mean']:.0f} s",
+            f"`{digits['command']}`",
+        ]
+    )
+    for model in ("cnn", "resnet"):
+        result = record.read(f"fashion_mnist_{model}")
+        summary = result["summary"]
+        body.append(
+            [
+                "Fashion-MNIST",
+                f"{summary['model']}, {summary['parameters'] / 1e6:.2f} M parameters",
+                f"{summary['test_accuracy']:.2%} (n = 1)",
+                f"{result['target']:.1%}",
+                f"{summary['seconds'] / 60:.0f} min",
+                f"`{result['command']}`",
+            ]
+        )
+    header = ["data", "model", "test accuracy", "target", "time", "command"]
+    return rows(header, body) + f"\n\nMeasured on: {where(digits)}."
+
+
+TABLES: dict[str, Callable[[], str]] = {"accuracy": accuracy}
+
+if __name__ == "__main__":
+    sys.exit(main())
