@@ -1,6 +1,7 @@
 """One comparison under way: both sides, the weights carried over, and the measurements of each mode."""
 
 import dataclasses
+import gc
 import itertools
 import platform
 from pathlib import Path
@@ -110,6 +111,7 @@ class Engine:
         found: list[Entry] = []
         for one in modes:
             found += self._mode(one, exercise, tensors)
+            gc.collect()
         measurements = Measurements(
             version=FORMAT_VERSION,
             modes=modes,
@@ -135,6 +137,7 @@ class Engine:
             self._run(mode, "float64", **free),
         )
         self.notes += repeatability(observed, runs.flax32, "Flax")
+        observed = observed.shapes_only()
         for trace in (runs.flax32, runs.flax64):
             check_finite(trace, "Flax")
         alignment = without_moved_boundaries(alignment, torch64, runs.flax64)
@@ -143,6 +146,8 @@ class Engine:
         inherited = all_metrics(alignment, self.plan, runs, forced=False)
         tensors.add(mode, alignment, runs)
         del runs
+        # JAX's tracers hold each other, and with them the activations; at large models that is the peak.
+        gc.collect()
         forced = Runs(
             torch32,
             torch64,

@@ -68,6 +68,11 @@ class Trace:
         prefix = f"{group}/"
         return {key[len(prefix) :]: a for key, a in self.arrays.items() if key.startswith(prefix)}
 
+    def shapes_only(self) -> "Trace":
+        """The same trace with zeros that occupy no memory, for those who ask for shapes and dtypes only."""
+        empty = {name: np.broadcast_to(np.zeros((), a.dtype), a.shape) for name, a in self.arrays.items()}
+        return dataclasses.replace(self, arrays=empty)
+
     def save(self, directory: Path) -> None:
         """Write `trace.json` and `arrays.npz` into `directory`, each under a temporary name, then renamed."""
         directory.mkdir(parents=True, exist_ok=True)

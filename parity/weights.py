@@ -116,9 +116,7 @@ def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[
         WeightsError: weights are unmatched, missing, mismatched in shape, or ambiguous; all are listed.
     """
     problems = _unknown_names(torch_side, flax_side, mapping)
-    pairs, rest_torch, rest_flax = pair_by_path(torch_side, flax_side, mapping)
-    by_order, rest_torch, rest_flax, ambiguous = pair_by_order(rest_torch, rest_flax, compatible)
-    pairs += by_order
+    pairs, rest_torch, rest_flax, ambiguous = pair_owners(torch_side, flax_side, mapping)
     problems += ambiguous
     found = _Links()
     for owner_torch, owner_flax in pairs:
@@ -155,6 +153,34 @@ def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[
         tuple(found.invented),
         tuple(found.doubts),
     )
+
+
+def pair_owners(
+    torch_side: list[Owner], flax_side: list[Owner], mapping: dict[str, str]
+) -> tuple[list[tuple[Owner, Owner]], list[Owner], list[Owner], list[str]]:
+    """Pair modules by the map and by path; where paths do not tell all, by order.
+
+    Names such as `features.3` may agree by accident. If some modules are without a partner of their name, and
+    the pairs by name do not fit or cross the order of execution, only the order is trusted.
+
+    Returns:
+        The pairs, what is left of either side, and one sentence for each ambiguity.
+    """
+    pairs, rest_torch, rest_flax = pair_by_path(torch_side, flax_side, mapping)
+    by_order, left_torch, left_flax, ambiguous = pair_by_order(rest_torch, rest_flax, compatible)
+    place = {owner.path: position for position, owner in enumerate(flax_side)}
+    rank = {owner.path: position for position, owner in enumerate(torch_side)}
+    places = [place[b.path] for _, b in sorted(pairs + by_order, key=lambda pair: rank[pair[0].path])]
+    accidental = places != sorted(places) or not all(compatible(a, b) for a, b in pairs)
+    if (rest_torch or rest_flax) and accidental:
+        mapped = [(a, b) for a, b in pairs if mapping.get(a.path) == b.path]
+        done = {id(owner) for pair in mapped for owner in pair}
+        ours = [owner for owner in torch_side if id(owner) not in done]
+        theirs = [owner for owner in flax_side if id(owner) not in done]
+        ordered, no_torch, no_flax, doubtful = pair_by_order(ours, theirs, compatible)
+        if not (no_torch or no_flax or doubtful):
+            return mapped + ordered, [], [], []
+    return pairs + by_order, left_torch, left_flax, ambiguous
 
 
 def compatible(torch_side: Owner, flax_side: Owner) -> bool:

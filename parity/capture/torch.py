@@ -201,6 +201,8 @@ def capture_torch(
             _backward(objective([t for _, t in list_tensors(output, _is_tensor)]))
     except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
         raise CannotCompare(_failure(recorder, dtype, error)) from error
+    # The hooks in the graph know the recorder, so a recorder that knows the graph would keep it alive.
+    recorder.previous_output = []
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             recorder.arrays[f"gradient/{name}"] = _numpy(parameter.grad)
