@@ -166,10 +166,7 @@ def _sites(
             p in flax_places for p in range(there - b.inner, there)
         )
         role: SiteRole = "output" if not a.path else "boundary" if inside else "layer"
-        alias = _alias_of(torch, position, places)
-        if role == "boundary" and alias is not None:
-            sites[alias] = dataclasses.replace(sites[alias], shown=a.path)
-            places[position] = alias
+        if role == "boundary" and _alias_of(torch, position, places) is not None:
             continue
         if role == "layer" and not _same_inputs(torch, flax, a, b):
             if a.path in modules:
@@ -177,6 +174,10 @@ def _sites(
             continue
         places[position] = len(sites)
         sites.append(Site(role, a, b, a.path))
+    for position, call in enumerate(torch.calls):
+        alias = _alias_of(torch, position, places)
+        if alias is not None and call.path:
+            sites[alias] = dataclasses.replace(sites[alias], shown=call.path)
     return tuple(sites)
 
 
@@ -207,15 +208,23 @@ def _same_inputs(torch: Trace, flax: Trace, a: Call, b: Call) -> bool:
 def without_moved_boundaries(alignment: Alignment, torch: Trace, flax: Trace) -> Alignment:
     """Drop the boundaries that lie at different places in the two models.
 
-    If a block of one model ends before a ReLU and its partner after it, their outputs differ though the
-    models do not. Such a boundary shows in that the next layer again receives the same tensor.
+    If a block of one model ends before a ReLU and its partner after it, their outputs or the cotangents of
+    their outputs differ though the models do not. Such a boundary shows in that the next layer again receives
+    the same tensor, or the layer before it the same cotangent.
     """
+
+    def differs(site: Site | None, what: str) -> bool:
+        return site is None or _gap(torch, flax, site, what) > _SAME_PLACE
+
     kept: list[Site] = []
     for position, site in enumerate(alignment.sites):
-        if site.role == "boundary" and _gap(torch, flax, site, "output") > _SAME_PLACE:
-            following = next((s for s in alignment.sites[position + 1 :] if s.role != "boundary"), None)
-            what = "output" if following is None or following.role == "output" else "input"
-            if following is not None and _gap(torch, flax, following, what) <= _SAME_PLACE:
+        if site.role == "boundary":
+            after = next(s for s in alignment.sites[position + 1 :] if s.role != "boundary")
+            before = next((s for s in reversed(alignment.sites[:position]) if s.role == "layer"), None)
+            received = "output" if after.role == "output" else "input"
+            if differs(site, "output") and not differs(after, received):
+                continue
+            if differs(site, "output_cotangent") and not differs(before, "output_cotangent"):
                 continue
         kept.append(site)
     return dataclasses.replace(alignment, sites=tuple(kept))

@@ -27,26 +27,33 @@ class Runs:
 
 
 def forced_sites(alignment: Alignment, torch: Trace, observed: Trace) -> dict[str, Forced]:
-    """PyTorch's tensors in Flax's layout, by the key of Flax's call."""
+    """PyTorch's tensors in Flax's layout, by the key of Flax's call; equal arrays are moved once."""
+    moved: dict[tuple[int, tuple[int, ...]], np.ndarray] = {}
+
+    def move(site: Site, what: str, count: int) -> list[np.ndarray | None]:
+        arrays: list[np.ndarray | None] = []
+        for index in range(count):
+            array = torch.get(site.torch, what, index)
+            like = observed.get(site.flax, what.removesuffix("_cotangent"), index)
+            if array is None or like is None:
+                arrays.append(None)
+                continue
+            key = (id(array), like.shape)
+            if key not in moved:
+                moved[key] = to_flax(array, like.shape, site.torch.kind)
+            arrays.append(moved[key])
+        return arrays
+
     forced = {}
     for site in alignment.sites:
         inputs = site.torch.inputs if site.role == "layer" else 0
         forced[site.flax.key] = Forced(
-            inputs=tuple(_moved(torch, observed, site, "input", inputs)),
-            input_cotangents=tuple(_moved(torch, observed, site, "input_cotangent", inputs)),
-            outputs=tuple(_moved(torch, observed, site, "output", site.torch.outputs)),
-            output_cotangents=tuple(_moved(torch, observed, site, "output_cotangent", site.torch.outputs)),
+            inputs=tuple(move(site, "input", inputs)),
+            input_cotangents=tuple(move(site, "input_cotangent", inputs)),
+            outputs=tuple(move(site, "output", site.torch.outputs)),
+            output_cotangents=tuple(move(site, "output_cotangent", site.torch.outputs)),
         )
     return forced
-
-
-def _moved(torch: Trace, observed: Trace, site: Site, what: str, count: int) -> list[np.ndarray | None]:
-    moved: list[np.ndarray | None] = []
-    for index in range(count):
-        array = torch.get(site.torch, what, index)
-        shape = observed.get(site.flax, what.removesuffix("_cotangent"), index)
-        moved.append(None if array is None or shape is None else to_flax(array, shape.shape, site.torch.kind))
-    return moved
 
 
 def dropout_masks(alignment: Alignment, torch: Trace, observed: Trace) -> dict[str, np.ndarray]:

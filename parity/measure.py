@@ -56,11 +56,11 @@ def _ordered(x: np.ndarray) -> np.ndarray:
     return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
 
 
-def _max(x: np.ndarray) -> float:
+def _max(x: np.ndarray | np.generic) -> float:
     return float(np.max(x, initial=0.0))
 
 
-def _rms(x: np.ndarray) -> float:
+def _rms(x: np.ndarray | np.generic) -> float:
     # Scaled first, so that squares of tiny float64 gaps do not underflow.
     scale = _max(np.abs(x))
     return scale * float(np.sqrt(np.mean(np.square(x / scale)))) if scale else 0.0
@@ -70,7 +70,7 @@ def _ratio(a: float, b: float) -> float:
     return a / b if b else (0.0 if a == 0 else float("inf"))
 
 
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+def _cosine(a: np.ndarray | np.generic, b: np.ndarray | np.generic) -> float:
     size_a, size_b = _rms(a), _rms(b)
     if size_a == 0.0 or size_b == 0.0:
         return 1.0 if size_a == size_b else 0.0

@@ -119,9 +119,7 @@ def capture_flax(
                 gradients, cotangents = {}, {}
                 arrays, after = objective(trained, {})[1]
             else:
-                probes = {
-                    name: jnp.asarray(np.zeros(s.shape, s.dtype)) for name, s in _probed(observed, dtype)
-                }
+                probes = _probes(observed, dtype)
                 (gradients, cotangents), (arrays, after) = jax.grad(objective, (0, 1), has_aux=True)(
                     trained, probes
                 )
@@ -152,6 +150,18 @@ def _projection(arrays: dict[str, Any], cotangents: list[np.ndarray | None]) -> 
         if output is not None and cotangent is not None and is_floating(output):
             terms.append(jnp.vdot(jnp.asarray(cotangent, output.dtype), output))
     return terms
+
+
+def _probes(observed: Trace, dtype: str) -> dict[str, Any]:
+    """A zero for each probed tensor; probes of one shape are one array, so that they cost no memory."""
+    zeros: dict[Any, Any] = {}
+    probes = {}
+    for name, wanted in _probed(observed, dtype):
+        kind = (wanted.shape, wanted.dtype)
+        if kind not in zeros:
+            zeros[kind] = jnp.asarray(np.zeros(*kind))
+        probes[name] = zeros[kind]
+    return probes
 
 
 def _probed(observed: Trace, dtype: str) -> Iterator[tuple[str, Any]]:
