@@ -2,15 +2,16 @@
 
     python -m experiments.fashion_mnist cnn
     python -m experiments.fashion_mnist resnet
+    python -m experiments.fashion_mnist resnet_small
 
-Expect, on 2 cores, about 15 minutes for the CNN (target 92.5 % test accuracy) and 40 for the ResNet (target
-94 %). The figures and the curve of every epoch are stored in `experiments/results/fashion_mnist_MODEL.json`,
-beside the picture of the curves. The images come from Debian's package `dataset-fashion-mnist`.
+Expect, on one core, about 15 minutes for the CNN (target 92.5 % test accuracy), 65 for the ResNet (target 94 %)
+and 40 for the small one. A run that was stopped goes on when the command is given again. The figures and the curve
+of every epoch are stored in `experiments/results/fashion_mnist_MODEL.json`, beside the picture of the curves. The
+images come from Debian's package `dataset-fashion-mnist`.
 """
 
 import argparse
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,15 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "resnet": {
         "model": "resnet20",
-        "model_options": {"stem": "plain", "width": 32},
+        "model_options": {"stem": "plain", "width": 48},
         "epochs": 20,
         "learning_rate": 0.2,
         "one_cycle_warmup": 0.2,
         "label_smoothing": 0.05,
     },
 }
-TARGETS = {"cnn": 0.925, "resnet": 0.94}
+RECIPES["resnet_small"] = RECIPES["resnet"] | {"model_options": {"stem": "plain", "width": 32}}
+TARGETS = {"cnn": 0.925, "resnet": 0.94, "resnet_small": 0.94}
 
 
 def main() -> None:
@@ -65,15 +67,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     console = Console()
-    config = Config().replace(**COMMON | RECIPES[options.model], seed=options.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "run"
-        summary = run.train(config.replace(out=str(out)), console=console)
-        history = RunFolder.open(out).history()
-        name = f"fashion_mnist_{options.model}"
-        record.RESULTS.mkdir(exist_ok=True)
-        shutil.copy(out / "learning_curves.png", record.RESULTS / f"{name}.png")
-    del summary["run_folder"], summary["environment"]
+    name = f"fashion_mnist_{options.model}"
+    out = Path("runs") / f"{name}-{options.seed}"
+    config = Config().replace(**COMMON | RECIPES[options.model], seed=options.seed, out=str(out))
+    if out.exists():
+        summary = RunFolder.open(out).summary() or run.resume(out, console=console)
+    else:
+        summary = run.train(config, console=console)
+    history = RunFolder.open(out).history()
+    record.RESULTS.mkdir(exist_ok=True)
+    shutil.copy(out / "learning_curves.png", record.RESULTS / f"{name}.png")
+    summary = {key: value for key, value in summary.items() if key not in ("run_folder", "environment")}
     path = record.write(
         name,
         f"python -m experiments.fashion_mnist {options.model} --seed {options.seed}",

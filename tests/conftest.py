@@ -1,6 +1,7 @@
 """What every test runs under: strict promotion, shapes checked at call time, several CPU devices."""
 
 import os
+import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -17,6 +18,13 @@ import pytest
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Compiled programs are kept between runs of the suite and shared by its workers.
+jax.config.update(
+    "jax_compilation_cache_dir", str(pathlib.Path(__file__).parent.parent / ".pytest_cache" / "xla")
+)
+jax.config.update("jax_compilation_cache_max_size", 4 * 2**30)  # with a limit JAX locks the folder
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 
 # One profile: reproducible, and no deadline, since the first call of each shape compiles.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
