@@ -1,30 +1,29 @@
 """One comparison under way: both sides, the weights carried over, and the measurements of each mode."""
 
 import dataclasses
-import gc
-import itertools
 import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from parity.adapt import adapt, in_order, read_map
 from parity.align import Alignment, align, unpaired_leaves, without_moved_boundaries
 from parity.axes import image_to_flax
-from parity.capture.flax import FlaxModel, capture_flax, precision
-from parity.compare import Comparison, Runs, all_metrics, dropout_masks, entries, forced_sites
+from parity.capture.flax import FlaxModel, capture_flax
+from parity.compare import Comparison, Key, Runs, all_metrics, dropout_masks, entries, forced_sites
 from parity.coverage import Exercise
 from parity.diagnose.state import diagnose_state
 from parity.errors import CannotCompare
 from parity.findings import structural_findings
 from parity.inputs import read_inputs
 from parity.judge import Policy, allowed_gap
-from parity.record import FORMAT_VERSION, Entry, Finding, Measurements, Mode, Note, Quantity
+from parity.memory import release_memory
+from parity.record import FORMAT_VERSION, Entry, Finding, Measurements, Metrics, Mode, Note, Quantity
 from parity.reference import Reference, check_finite, load_reference, reference_of, repeatability
-from parity.serial import read_json
 from parity.tensors import Tensors
 from parity.trace import Trace
-from parity.weights import Owner, WeightPlan, plan_weights
+from parity.weights import WeightPlan, plan_weights
 
 
 def modes_of(mode: str) -> tuple[Mode, ...]:
@@ -37,6 +36,16 @@ def modes_of(mode: str) -> tuple[Mode, ...]:
     if mode not in table:
         raise CannotCompare(f"The mode {mode!r} is unknown; choose train, eval or both.")
     return table[mode]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Free:
+    """What remains of the runs of one mode in which Flax was not forced."""
+
+    alignment: Alignment
+    observed: Trace
+    masks: dict[str, np.ndarray]
+    inherited: dict[Key, Metrics]
 
 
 @dataclasses.dataclass
@@ -81,7 +90,7 @@ class Engine:
         first = capture_flax(
             flax, flax.params, flax.state, flax_inputs, mode="eval", dtype="float32", seed=seed
         )
-        plan = plan_weights(reference.owners, _in_order(flax.owners(), first), names)
+        plan = plan_weights(reference.owners, in_order(flax.owners(), first), names)
         carried = plan.to_flax(reference.weights)
         generator = np.random.default_rng((seed, 4))
         invented = {
@@ -111,7 +120,7 @@ class Engine:
         found: list[Entry] = []
         for one in modes:
             found += self._mode(one, exercise, tensors)
-            gc.collect()
+            release_memory()
         measurements = Measurements(
             version=FORMAT_VERSION,
             modes=modes,
@@ -125,39 +134,44 @@ class Engine:
 
     def _mode(self, mode: Mode, exercise: Exercise, tensors: Tensors) -> list[Entry]:
         torch32, torch64 = self.reference.traces(mode)
-        observed = self._run(mode, "float32", seed=self.seed + 1)
-        alignment = align(torch64, observed, self.plan.modules, self.mapping)
-        masks = dropout_masks(alignment, torch64, observed)
-        cotangents = _output_cotangents(alignment, torch64, observed)
-        free = {"observed": observed, "output_cotangents": cotangents, "dropout_masks": masks}
+        release_memory()
+        free = self._free(mode, torch32, torch64, exercise, tensors)
+        release_memory()
         runs = Runs(
             torch32,
             torch64,
-            self._run(mode, "float32", **free),
-            self._run(mode, "float64", **free),
+            self._forced(mode, "float32", free, torch32),
+            self._forced(mode, "float64", free, torch64),
         )
-        self.notes += repeatability(observed, runs.flax32, "Flax")
-        observed = observed.shapes_only()
-        for trace in (runs.flax32, runs.flax64):
-            check_finite(trace, "Flax")
-        alignment = without_moved_boundaries(alignment, torch64, runs.flax64)
+        introduced = all_metrics(free.alignment, self.plan, runs, forced=True)
+        comparison = Comparison(mode, free.alignment, self.plan, torch64, introduced, free.inherited)
+        self.findings += diagnose_state(comparison, runs.flax64)
+        return self._with_reference_errors(entries(comparison), free.alignment, torch64)
+
+    def _free(
+        self, mode: Mode, torch32: Trace, torch64: Trace, exercise: Exercise, tensors: Tensors
+    ) -> "_Free":
+        """Run Flax as it is, and keep of it what the forced runs and the report need."""
+        observed = self._run(mode, "float32", seed=self.seed + 1)
+        alignment = align(torch64, observed, self.plan.modules, self.mapping)
+        masks = dropout_masks(alignment, torch64, observed)
+        options = {
+            "observed": observed,
+            "output_cotangents": _output_cotangents(alignment, torch64, observed),
+            "dropout_masks": masks,
+        }
+        flax32 = self._run(mode, "float32", **options)
+        flax64 = self._run(mode, "float64", **options)
+        self.notes += repeatability(observed, flax32, "Flax")
+        check_finite(flax32, "Flax")
+        check_finite(flax64, "Flax")
+        alignment = without_moved_boundaries(alignment, torch64, flax64)
         self.notes += alignment.notes
-        exercise.add(alignment, self.plan, torch64, runs.flax64, self.reference.frozen)
-        inherited = all_metrics(alignment, self.plan, runs, forced=False)
+        exercise.add(alignment, self.plan, torch64, flax64, self.reference.frozen)
+        runs = Runs(torch32, torch64, flax32, flax64)
         tensors.add(mode, alignment, runs)
-        del runs
-        # JAX's tracers hold each other, and with them the activations; at large models that is the peak.
-        gc.collect()
-        forced = Runs(
-            torch32,
-            torch64,
-            self._forced(mode, "float32", alignment, torch32, observed, masks),
-            self._forced(mode, "float64", alignment, torch64, observed, masks),
-        )
-        introduced = all_metrics(alignment, self.plan, forced, forced=True)
-        comparison = Comparison(mode, alignment, self.plan, torch64, introduced, inherited)
-        self.findings += diagnose_state(comparison, forced.flax64)
-        return self._with_reference_errors(entries(comparison), alignment, torch64)
+        inherited = all_metrics(alignment, self.plan, runs, forced=False)
+        return _Free(alignment, observed.shapes_only(), masks, inherited)
 
     def _run(self, mode: str, dtype: str, seed: int | None = None, **options: Any) -> Trace:
         return capture_flax(
@@ -171,17 +185,9 @@ class Engine:
             **options,
         )
 
-    def _forced(
-        self,
-        mode: str,
-        dtype: str,
-        alignment: Alignment,
-        torch: Trace,
-        observed: Trace,
-        masks: dict[str, np.ndarray],
-    ) -> Trace:
-        forced = forced_sites(alignment, torch, observed)
-        return self._run(mode, dtype, observed=observed, forced=forced, dropout_masks=masks)
+    def _forced(self, mode: str, dtype: str, free: "_Free", torch: Trace) -> Trace:
+        forced = forced_sites(free.alignment, torch, free.observed)
+        return self._run(mode, dtype, observed=free.observed, forced=forced, dropout_masks=free.masks)
 
     def _with_reference_errors(self, found: list[Entry], alignment: Alignment, torch: Trace) -> list[Entry]:
         """Where a gradient differs though the forward pass does not, test PyTorch's own derivative."""
@@ -219,52 +225,6 @@ class Engine:
 def _output_cotangents(alignment: Alignment, torch: Trace, observed: Trace) -> list[np.ndarray | None]:
     last = alignment.sites[-1]
     return list(forced_sites(Alignment((last,), ()), torch, observed)[last.flax.key].output_cotangents)
-
-
-def _in_order(owners: list[Owner], trace: Trace) -> list[Owner]:
-    """Owners by their first call; those never called come last."""
-    rank: dict[str, int] = {}
-    for position, call in enumerate(trace.calls):
-        rank.setdefault(call.path, position)
-    return sorted(owners, key=lambda owner: rank.get(owner.path, len(trace.calls)))
-
-
-def adapt(model: Any, inputs: list[np.ndarray]) -> FlaxModel:
-    """The adapter for whatever Flax model the user has.
-
-    Raises:
-        CannotCompare: it is neither an NNX nor a Linen module.
-    """
-    from flax import linen, nnx
-
-    from parity.capture.linen import LinenModel
-    from parity.capture.nnx import NnxModel
-
-    if isinstance(model, nnx.Module):
-        return NnxModel(model)
-    module, variables = model if isinstance(model, tuple) and len(model) == 2 else (model, None)
-    if isinstance(module, linen.Module):
-        with precision("float32"):
-            return LinenModel(module, variables, inputs)
-    raise CannotCompare(
-        f"The Flax side is a {type(model).__name__}; give an nnx.Module, a Linen module, or (linen_module, variables)."
-    )
-
-
-def read_map(mapping: Any) -> dict[str, str]:
-    """The user's map, from a dictionary or a JSON file.
-
-    Raises:
-        CannotCompare: it is not a JSON object of strings.
-    """
-    if mapping is None:
-        return {}
-    value = read_json(Path(mapping)) if isinstance(mapping, (str, Path)) else mapping
-    if not isinstance(value, dict) or not all(
-        isinstance(s, str) for s in itertools.chain(value, value.values())
-    ):
-        raise CannotCompare('The map must be a JSON object of strings: {"torch path": "flax path"}.')
-    return dict(value)
 
 
 def environment(framework: str, seed: int) -> dict[str, str]:

@@ -12,6 +12,7 @@ from parity.capture.kinds import DROPOUT
 from parity.capture.torch import capture_torch
 from parity.derivative import derivative_error
 from parity.errors import CannotCompare, TraceError
+from parity.memory import available_memory
 from parity.objective import objective_named
 from parity.perturb import perturb
 from parity.record import Note
@@ -213,14 +214,3 @@ def check_memory(outputs: Trace, weights: dict[str, np.ndarray]) -> None:
             f"The comparison needs about {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free; "
             "use a smaller batch or smaller images."
         )
-
-
-def available_memory() -> int | None:
-    """Bytes that can be allocated without swapping, or None where the system does not tell."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None

@@ -21,7 +21,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Compiled programs are kept between runs of the suite and shared by its workers.
 jax.config.update(
-    "jax_compilation_cache_dir", str(pathlib.Path(__file__).parent.parent / ".pytest_cache" / "xla")
+    "jax_compilation_cache_dir", str(pathlib.Path(__file__).parent.parent / ".pytest_cache" / "programs")
 )
 jax.config.update("jax_compilation_cache_max_size", 4 * 2**30)  # with a limit JAX locks the folder
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)

@@ -34,9 +34,8 @@ def use_compilation_cache() -> None:
     """
     if jax.config.jax_compilation_cache_dir is None:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "flaxcnn" / "xla"))
-    # A limit makes JAX lock the folder too: without it a process can read what another has half written.
-    if jax.config.jax_compilation_cache_max_size < 0:
+        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "flaxcnn" / "programs"))
+        # A limit makes JAX lock the folder: without it a process can read what another has half written.
         jax.config.update("jax_compilation_cache_max_size", 4 * 2**30)
     # The many small programs of an initialisation take 0.1 s each and minutes in all.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)

@@ -3,8 +3,11 @@
 They are oracles: plain `torch.nn` modules, built the way a PyTorch user writes them, with the parameter names
 that our own models carry.
 
-References: He et al. 2015, section 4.2 (CIFAR ResNets, shortcut A); He et al. 2016 (pre-activation).
+References: He et al. 2015, section 4.2 (CIFAR ResNets, shortcut A) and table 1 (the depths); He et al. 2016
+(pre-activation).
 """
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -144,3 +147,72 @@ class CifarResNet(nn.Module):
         if self.pre_activation:
             x = torch.relu(self.bn(x))
         return self.fc(torch.flatten(self.avgpool(x), 1))
+
+
+class PreActivationBottleneck(nn.Module):
+    """bn-relu-conv three times (1x1, 3x3, 1x1), then add; the 3x3 carries the stride."""
+
+    def __init__(self, inputs: int, planes: int, stride: int) -> None:
+        super().__init__()
+        outputs = 4 * planes
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride=stride, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
+        self.downsample = _shortcut("B", inputs, outputs, stride, normalised=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
+        activated = torch.relu(self.bn1(x))
+        y = self.conv1(activated)
+        y = self.conv2(torch.relu(self.bn2(y)))
+        y = self.conv3(torch.relu(self.bn3(y)))
+        return y + (x if self.downsample is None else self.downsample(activated))
+
+
+class PreActivationResNet(nn.Module):
+    """The ImageNet network of He et al. 2016: bare 7x7 stem, max pool, four stages, and a last bn-relu."""
+
+    BLOCKS: ClassVar = {
+        18: (2, 2, 2, 2),
+        34: (3, 4, 6, 3),
+        50: (3, 4, 6, 3),
+        101: (3, 4, 23, 3),
+        152: (3, 8, 36, 3),
+    }
+
+    def __init__(self, depth: int, num_classes: int = 1000) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        channels = 64
+        for stage, count in enumerate(self.BLOCKS[depth]):
+            planes, blocks = 64 * 2**stage, []
+            for index in range(count):
+                stride = 2 if stage > 0 and index == 0 else 1
+                if depth < 50:
+                    blocks.append(PreActivationBlock(channels, planes, stride, "B"))
+                    channels = planes
+                else:
+                    blocks.append(PreActivationBottleneck(channels, planes, stride))
+                    channels = 4 * planes
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.bn = nn.BatchNorm2d(channels)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch `[n, c, h, w]`."""
+        x = self.maxpool(self.conv1(x))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(torch.flatten(self.avgpool(torch.relu(self.bn(x))), 1))
+
+
+def with_stride_on_first(model: nn.Module) -> nn.Module:
+    """A bottleneck network of torchvision as the paper has it: the stride on the first 1x1, not on the 3x3."""
+    for block in model.modules():
+        if hasattr(block, "conv3"):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+    return model
