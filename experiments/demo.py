@@ -66,7 +66,11 @@ def main() -> int:
 
 def show_results(console: Console, summary: dict) -> None:
     """A table of the test accuracy, by class."""
-    table = Table("digit", "test accuracy", title=f"{summary['test_accuracy']:.2%} of {summary['test_count']} test images")
+    table = Table(
+        "digit",
+        "test accuracy",
+        title=f"{summary['test_accuracy']:.2%} of {summary['test_count']} test images",
+    )
     for name, accuracy in summary["per_class_accuracy"].items():
         table.add_row(name, f"{accuracy:.1%}")
     console.print(table)
@@ -79,7 +83,9 @@ def show_results(console: Console, summary: dict) -> None:
 
 def twin_of(trained: TrainedModel) -> torch.nn.Module:
     """The same network in PyTorch, with the trained weights."""
-    twin = twins.CifarResNet(20, num_classes=trained.info.num_classes, in_channels=trained.info.image_shape[2])
+    twin = twins.CifarResNet(
+        20, num_classes=trained.info.num_classes, in_channels=trained.info.image_shape[2]
+    )
     arrays = weights.to_torch(trained.params, trained.state)
     twin.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return twin.eval()

@@ -30,7 +30,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             config = Config().replace(seed=seed, out=str(Path(folder) / "run"), pictures=False)
             summary = run.train(config)
-        keep = ("test_accuracy", "test_loss", "test_count", "images_per_second", "training_seconds", "seconds")
+        keep = (
+            "test_accuracy",
+            "test_loss",
+            "test_count",
+            "images_per_second",
+            "training_seconds",
+            "seconds",
+        )
         runs.append({"seed": seed} | {name: summary[name] for name in keep})
         console.print(f"seed {seed}: {summary['test_accuracy']:.2%} in {summary['seconds']:.0f} s")
     accuracy = record.spread([item["test_accuracy"] for item in runs])

@@ -12,6 +12,7 @@ images come from Debian's package `dataset-fashion-mnist`.
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from rich.console import Console
 from experiments import record
 from flaxcnn.config import Config
 from flaxcnn.train import run
+from flaxcnn.train.loop import InterruptedRun
 from flaxcnn.train.run_folder import RunFolder
 
 # All 60,000 images are trained on: nothing is chosen by looking at a validation split.
@@ -60,8 +62,8 @@ RECIPES["resnet_small"] = RECIPES["resnet"] | {"model_options": {"stem": "plain"
 TARGETS = {"cnn": 0.925, "resnet": 0.94, "resnet_small": 0.94}
 
 
-def main() -> None:
-    """Train one of the two and store what came of it."""
+def main() -> int:
+    """Train one of them and store what came of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", choices=RECIPES)
     parser.add_argument("--seed", type=int, default=0)
@@ -70,10 +72,14 @@ def main() -> None:
     name = f"fashion_mnist_{options.model}"
     out = Path("runs") / f"{name}-{options.seed}"
     config = Config().replace(**COMMON | RECIPES[options.model], seed=options.seed, out=str(out))
-    if out.exists():
-        summary = RunFolder.open(out).summary() or run.resume(out, console=console)
-    else:
-        summary = run.train(config, console=console)
+    try:
+        if out.exists():
+            summary = RunFolder.open(out).summary() or run.resume(out, console=console)
+        else:
+            summary = run.train(config, console=console)
+    except InterruptedRun as stopped:
+        console.print("Stopped, all is saved; the same command goes on.")
+        return 128 + stopped.signal
     history = RunFolder.open(out).history()
     record.RESULTS.mkdir(exist_ok=True)
     shutil.copy(out / "learning_curves.png", record.RESULTS / f"{name}.png")
@@ -90,7 +96,8 @@ def main() -> None:
         },
     )
     console.print(f"test accuracy {summary['test_accuracy']:.2%}, stored in {path.name}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

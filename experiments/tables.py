@@ -26,7 +26,10 @@ def main() -> int:
     filled = fill(text)
     if options.check:
         if filled != text:
-            print("README.md does not show the stored results: run python -m experiments.tables", file=sys.stderr)
+            print(
+                "README.md does not show the stored results: run python -m experiments.tables",
+                file=sys.stderr,
+            )
         return int(filled != text)
     README.write_text(filled)
     return 0

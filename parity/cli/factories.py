@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from parity.cli.main import described
+from parity.cli.exceptions import described
 from parity.errors import CannotCompare
 
 # What a Python module raises when it leaves the process is no reason to leave this one.
