@@ -13,7 +13,7 @@ from flaxcnn.train.environment import environment
 from flaxcnn.train.loop import Trainer
 from flaxcnn.train.metrics import Evaluation
 from flaxcnn.train.run_folder import RunFolder, RunFolderError
-from flaxcnn.train.setup import set_up
+from flaxcnn.train.setup import Job, set_up
 
 
 def train(config: Config, *, console: Console | None = None) -> dict[str, Any]:
@@ -32,11 +32,12 @@ def train(config: Config, *, console: Console | None = None) -> dict[str, Any]:
         InterruptedRun: SIGINT or SIGTERM came; the state is saved.
     """
     started = time.perf_counter()
+    console = console or Console(quiet=True)
     # Everything that can be wrong is found out before a folder is made.
-    job = set_up(config)
+    job = _set_up(config, console)
     folder = RunFolder.create(config.run.out, config)
     folder.write_data(job.splits.info, np.asarray(job.recipe.mean), np.asarray(job.recipe.deviation))
-    return _run(Trainer(job, folder, console or Console(quiet=True)), started)
+    return _run(Trainer(job, folder, console), started)
 
 
 def resume(path: str | Path, *, console: Console | None = None) -> dict[str, Any]:
@@ -52,9 +53,26 @@ def resume(path: str | Path, *, console: Console | None = None) -> dict[str, Any
         raise RunFolderError(
             f"The run in {path} is complete; there is nothing to resume, start another with train."
         )
-    trainer = Trainer(set_up(folder.config()), folder, console or Console(quiet=True))
+    console = console or Console(quiet=True)
+    trainer = Trainer(_set_up(folder.config(), console), folder, console)
     trainer.resume()
     return _run(trainer, started)
+
+
+def _set_up(config: Config, console: Console) -> Job:
+    """Set a run up while saying so, and say what will be trained on what."""
+    with console.status(f"loading {config.data.data}, building {config.model.model} ..."):
+        job = set_up(config)
+    parameters = sum(value.size for value in job.train_state.params.values())
+    splits = {"training": job.splits.train, "validation": job.splits.validation, "test": job.splits.test}
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items() if split is not None)
+    console.print(
+        f"{config.model.model} with {parameters:,} parameters on {config.data.data}: {counts} images of "
+        f"{'x'.join(map(str, job.splits.info.image_shape))}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return job
 
 
 def _run(trainer: Trainer, started: float) -> dict[str, Any]:

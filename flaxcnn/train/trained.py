@@ -107,4 +107,6 @@ def load_run(path: str | Path, kind: Kind = "last", *, data_dir: str | None = No
     like = initial_state(config, parts, optimiser_of(config.optimiser, lambda step: step * 0.0))
     train_state, _ = Checkpoints(folder.path).restore(kind, like)
     params, state = train_state.evaluated
-    return TrainedModel(config, info, make_predict(parts.apply, mean, deviation), params, state, (mean, deviation))
+    return TrainedModel(
+        config, info, make_predict(parts.apply, mean, deviation), params, state, (mean, deviation)
+    )
