@@ -41,7 +41,9 @@ def _projection(outputs: list[torch.Tensor], seed: int) -> torch.Tensor:
     total = torch.zeros((), dtype=floating[0].dtype)
     for y in floating:
         # Rounded to float32 first: both precisions must be differentiated with the same numbers.
-        weight = (generator.standard_normal(tuple(y.shape)) / np.sqrt(max(y.numel(), 1))).astype(np.float32)
+        weight = np.asarray(
+            generator.standard_normal(tuple(y.shape)) / np.sqrt(max(y.numel(), 1)), np.float32
+        )
         total = total + torch.sum(y * torch.from_numpy(weight).to(y.dtype))
     return total
 

@@ -29,7 +29,8 @@ class Tensors:
                 ours, theirs = runs.torch64.get(site.torch, what), runs.flax64.get(site.flax, what)
                 if ours is None or theirs is None or not ours.size:
                     continue
-                moved = to_torch(theirs, ours.shape, site.torch.kind)
+                # A scalar, such as a loss, is kept as a vector of one.
+                ours, moved = np.atleast_1d(ours, to_torch(theirs, ours.shape, site.torch.kind))
                 scale = float(np.max(np.abs(ours))) or 1.0
                 gap = float(np.max(np.abs(moved - ours))) / scale
                 rows = max(1, _MOST_ELEMENTS // max(1, ours[:1].size))
