@@ -1,0 +1,69 @@
+"""Run a case through the instrument and keep what a table needs of its report."""
+
+import gc
+import math
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from parity.errors import CannotCompare
+from parity.record import Mode, Report
+from parity.suites.case import Case, ModeOutcome, Outcome, Result
+
+# The weights of every PyTorch model, and every random input, are those of this seed.
+SEED = 0
+
+
+def run_cases(cases: Iterable[Case], out: Path | None = None) -> Iterator[Outcome]:
+    """The outcome of each case as it finishes.
+
+    Args:
+        cases: what to run.
+        out: a folder in which each case keeps its report, as `parity check --out` would.
+    """
+    for case in cases:
+        yield run_case(case, out)
+
+
+def run_case(case: Case, out: Path | None = None) -> Outcome:
+    """Compare the two models of a case; a refusal is an outcome too."""
+    import jax
+    import torch
+
+    import parity
+
+    start = time.perf_counter()
+    modes: tuple[ModeOutcome, ...] = ()
+    result: Result
+    try:
+        torch.manual_seed(SEED)
+        pair = case.build()
+        directory = None if out is None else out / case.suite / case.name
+        report = parity.check(*pair, mode=case.mode, seed=SEED, out=directory)
+        result, sentence = report.verdict, "" if report.verdict == "equivalent" else report.summary()
+        modes = tuple(outcome_of(report, mode) for mode in report.modes)
+    except (CannotCompare, ValueError) as refusal:
+        result, sentence = "refused", str(refusal)
+    seconds = time.perf_counter() - start
+    # Each case compiles programs of its own, which no other case can use.
+    jax.clear_caches()
+    gc.collect()
+    return Outcome(case.name, case.suite, case.group, case.detail, result, sentence, seconds, modes)
+
+
+def outcome_of(report: Report, mode: Mode) -> ModeOutcome:
+    """What one mode of a report shows."""
+    layers, output = report.entries(mode, "layer"), 0.0
+    gap, tensors, margin = 0.0, 0, math.inf
+    for judged in report.entries(mode):
+        for one in judged.quantities:
+            tensors += 1
+            if one.status in ("equivalent", "divergent"):
+                margin = min(margin, one.margin)
+            introduced, inherited = one.quantity.introduced, one.quantity.inherited
+            if introduced is not None and introduced.scale > one.allowed:
+                gap = max(gap, introduced.gap_max_relative)
+            last = judged.entry.name.endswith("-> output") and one.quantity.phase == "forward"
+            if last and inherited is not None:
+                output = max(output, inherited.gap_max_relative)
+    return ModeOutcome(mode, len(layers), tensors, gap, output, margin)
