@@ -174,7 +174,7 @@ class Engine:
         return _Free(alignment, observed.shapes_only(), masks, inherited)
 
     def _run(self, mode: str, dtype: str, seed: int | None = None, **options: Any) -> Trace:
-        return capture_flax(
+        trace = capture_flax(
             self.flax,
             self.params,
             self.state,
@@ -184,6 +184,10 @@ class Engine:
             seed=self.seed if seed is None else seed,
             **options,
         )
+        # Collecting takes half a second: worth it for large models only.
+        if sum(array.nbytes for array in trace.arrays.values()) > 2**28:
+            release_memory()
+        return trace
 
     def _forced(self, mode: str, dtype: str, free: "_Free", torch: Trace) -> Trace:
         forced = forced_sites(free.alignment, torch, free.observed)

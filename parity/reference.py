@@ -109,7 +109,8 @@ def reference_of(
     """
     model = copy.deepcopy(model).cpu().float()
     notes = perturb(model, seed) if perturbed else []
-    weights = {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
+    # Views, not copies: every run is of a copy of `model`, which itself never changes again.
+    weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
     loss = objective_named(objective, seed)
 
     def look(mode: str, seed: int) -> Trace:

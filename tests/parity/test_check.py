@@ -46,7 +46,7 @@ def test_an_nnx_model_with_other_names_is_proven_equal():
 
 
 def test_a_linen_model_with_automatic_names_is_proven_equal():
-    report = small(LinenSmall())
+    report = small(LinenSmall(), mode="train")
     assert report.verdict == "equivalent", report.summary()
     assert {j.entry.flax for j in report.entries("eval", "layer")} == {
         "Conv_0",
@@ -62,7 +62,7 @@ def test_the_linen_running_variance_is_a_divergence_unless_accepted():
     assert [cause.id for cause in report.causes] == ["bn-running-var-bias"]
 
 
-@pytest.mark.parametrize("transpose_kernel", [False, True])
+@pytest.mark.parametrize("transpose_kernel", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_special_convolutions_norms_and_glue_are_proven_equal(transpose_kernel):
     flax_model = NnxMixed(transpose_kernel=transpose_kernel)
     report = parity.check(TorchMixed(), flax_model, "2x4x4x4", mode="eval")
@@ -192,7 +192,7 @@ class LinenShared(linen.Module):
 
 
 def test_shared_modules_dropout_and_tuples_are_proven_equal():
-    report = parity.check(TorchShared(), LinenShared(), "5x6")
+    report = parity.check(TorchShared(), LinenShared(), "5x6", mode="train")
     assert report.verdict == "equivalent", report.summary()
     calls = [(j.entry.name, j.entry.call) for j in report.entries("train", "layer")]
     assert calls == [("layer", 0), ("dropout", 0), ("layer", 1)]
