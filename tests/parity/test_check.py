@@ -48,7 +48,7 @@ def test_an_nnx_model_with_other_names_is_proven_equal():
 def test_a_linen_model_with_automatic_names_is_proven_equal():
     report = small(LinenSmall(), mode="train")
     assert report.verdict == "equivalent", report.summary()
-    assert {j.entry.flax for j in report.entries("eval", "layer")} == {
+    assert {j.entry.flax for j in report.entries("train", "layer")} == {
         "Conv_0",
         "BatchNorm_0",
         "Conv_1",
