@@ -120,7 +120,6 @@ class Engine:
         found: list[Entry] = []
         for one in modes:
             found += self._mode(one, exercise, tensors)
-            release_memory()
         measurements = Measurements(
             version=FORMAT_VERSION,
             modes=modes,
@@ -134,9 +133,9 @@ class Engine:
 
     def _mode(self, mode: Mode, exercise: Exercise, tensors: Tensors) -> list[Entry]:
         torch32, torch64 = self.reference.traces(mode)
-        release_memory()
+        _release_after(torch64)
         free = self._free(mode, torch32, torch64, exercise, tensors)
-        release_memory()
+        _release_after(torch64)
         runs = Runs(
             torch32,
             torch64,
@@ -184,9 +183,7 @@ class Engine:
             seed=self.seed if seed is None else seed,
             **options,
         )
-        # Collecting takes half a second: worth it for large models only.
-        if sum(array.nbytes for array in trace.arrays.values()) > 2**28:
-            release_memory()
+        _release_after(trace)
         return trace
 
     def _forced(self, mode: str, dtype: str, free: "_Free", torch: Trace) -> Trace:
@@ -224,6 +221,12 @@ class Engine:
             for q in entry.quantities
         )
         return dataclasses.replace(entry, quantities=changed)
+
+
+def _release_after(trace: Trace) -> None:
+    """Give memory back after a large run; collecting takes up to half a second, which small ones do not repay."""
+    if sum(array.nbytes for array in trace.arrays.values()) > 2**27:
+        release_memory()
 
 
 def _output_cotangents(alignment: Alignment, torch: Trace, observed: Trace) -> list[np.ndarray | None]:
