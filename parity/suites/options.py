@@ -12,6 +12,8 @@ import numpy as np
 Options = dict[str, Any]
 Draw = Callable[[np.random.Generator], Options]
 CASES_A_LAYER = 24
+# In place of a momentum: the average of all batches so far (PyTorch's momentum=None).
+CUMULATIVE = "cumulative"
 # A layer's options come from its own generator: adding a layer changes no other's cases.
 SEED = 20151210
 
@@ -21,7 +23,7 @@ def draw_options(layer: str, draw: Draw, count: int = CASES_A_LAYER) -> list[Opt
     generator = np.random.default_rng([SEED, *layer.encode()])
     found: list[Options] = []
     while len(found) < count:
-        options = draw(generator) | {"by_hand": len(found) % 2 == 1}
+        options = {"by_hand": len(found) % 2 == 1} | draw(generator)
         if options not in found:
             found.append(options)
     return found
@@ -80,13 +82,13 @@ def adaptive_pooling(generator: np.random.Generator) -> Options:
 
 
 def batch_normalisation(generator: np.random.Generator) -> Options:
-    """Images and vectors, momenta (None: the cumulative average), epsilons, biased variance, masked rows."""
+    """Images and vectors, momenta, epsilons, biased variance, masked rows."""
     affine = bool(generator.random() < 0.8)
     return {
         "image": _image(generator) if generator.random() < 0.7 else None,
         "channels": int(generator.integers(1, 6)),
         # Our op leaves the cumulative average to the layer, which always has a scale and a bias.
-        "momentum": [0.1, 0.01, 0.5, 1.0, None][generator.integers(5 if affine else 4)],
+        "momentum": [0.1, 0.01, 0.5, 1.0, CUMULATIVE][generator.integers(5 if affine else 4)],
         "epsilon": [1e-5, 1e-3, 0.1][generator.integers(3)],
         "biased_running_variance": bool(generator.random() < 0.3),
         "affine": affine,
@@ -108,8 +110,12 @@ def dense(generator: np.random.Generator) -> Options:
 def dropout(generator: np.random.Generator) -> Options:
     """Evaluation, training at rate 0, and training with a mask: given, or drawn by our own generator."""
     kind = ["eval", "train at rate 0", "given mask", "drawn mask"][generator.integers(4)]
-    rate = 0.0 if kind == "train at rate 0" else float(generator.integers(1, 10)) / 10
-    return {"shape": _shape(generator), "kind": kind, "rate": rate}
+    options = {"shape": _shape(generator), "kind": kind}
+    if kind == "train at rate 0":
+        return options | {"rate": 0.0, "by_hand": False}
+    rate = float(generator.integers(1, 9)) / 10
+    # In evaluation there is nothing to differentiate.
+    return options | {"rate": rate} | ({"by_hand": False} if kind == "eval" else {})
 
 
 def relu(generator: np.random.Generator) -> Options:
@@ -162,7 +168,7 @@ def _image(generator: np.random.Generator) -> tuple[int, int]:
 
 
 def _shape(generator: np.random.Generator) -> tuple[int, ...]:
-    rows, channels = int(generator.integers(2, 5)), int(generator.integers(2, 6))
+    rows, channels = int(generator.integers(4, 8)), int(generator.integers(3, 7))
     return (rows, channels, *_image(generator)) if generator.integers(2) else (rows, channels)
 
 
@@ -180,7 +186,7 @@ def _sided(generator: np.random.Generator, most: int) -> tuple[tuple[int, int], 
     return (top, bottom), (left, right)
 
 
-def _both(value: Any) -> tuple[int, int]:
+def _both(value: Any) -> tuple[Any, Any]:
     return value if isinstance(value, tuple) else (value, value)
 
 

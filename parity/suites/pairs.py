@@ -15,7 +15,7 @@ from flaxcnn.models import layers
 from parity.suites import flax_layers as ours
 from parity.suites import torch_layers as theirs
 from parity.suites.case import Pair
-from parity.suites.options import Options
+from parity.suites.options import CUMULATIVE, Options
 
 CHANNELS, ROWS = 4, 2
 
@@ -98,7 +98,8 @@ def adaptive_pooling(options: Options, generator: np.random.Generator) -> Pair:
 def batch_normalisation(options: Options, generator: np.random.Generator) -> Pair:
     """`nn.BatchNorm1d`, `nn.BatchNorm2d`, or the formula where they lack an option; and `BatchNorm`."""
     channels, biased, affine = (options[name] for name in ("channels", "biased_running_variance", "affine"))
-    settings = {"momentum": options["momentum"], "eps": options["epsilon"], "affine": affine}
+    momentum = None if options["momentum"] == CUMULATIVE else options["momentum"]
+    settings = {"momentum": momentum, "eps": options["epsilon"], "affine": affine}
     if biased or options["mask"]:
         torch: nn.Module = theirs.BatchNorm(channels, biased_running_variance=biased, **settings)
     else:
@@ -107,7 +108,7 @@ def batch_normalisation(options: Options, generator: np.random.Generator) -> Pai
         channels,
         affine=affine,
         hand=options["by_hand"],
-        momentum=options["momentum"],
+        momentum=momentum,
         epsilon=options["epsilon"],
         biased_running_variance=biased,
     )

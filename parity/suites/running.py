@@ -21,13 +21,17 @@ def run_cases(cases: Iterable[Case], out: Path | None = None) -> Iterator[Outcom
         cases: what to run.
         out: a folder in which each case keeps its report, as `parity check --out` would.
     """
+    import jax
+
     for case in cases:
         yield run_case(case, out)
+        # Each case compiles programs of its own, which no other case can use.
+        jax.clear_caches()
+        gc.collect()
 
 
 def run_case(case: Case, out: Path | None = None) -> Outcome:
     """Compare the two models of a case; a refusal is an outcome too."""
-    import jax
     import torch
 
     import parity
@@ -45,9 +49,6 @@ def run_case(case: Case, out: Path | None = None) -> Outcome:
     except (CannotCompare, ValueError) as refusal:
         result, sentence = "refused", str(refusal)
     seconds = time.perf_counter() - start
-    # Each case compiles programs of its own, which no other case can use.
-    jax.clear_caches()
-    gc.collect()
     return Outcome(case.name, case.suite, case.group, case.detail, result, sentence, seconds, modes)
 
 

@@ -1,0 +1,86 @@
+"""Layers through the instrument: right ones pass, one that is broken on purpose turns red."""
+
+import functools
+
+import jax.numpy as jnp
+import pytest
+
+from flaxcnn import ops
+from parity.suites import all_cases
+from parity.suites.running import run_case
+from parity.suites.selection import select
+
+CASES = all_cases()
+
+
+def outcome(name):
+    (case,) = select(CASES, [name])
+    return run_case(case)
+
+
+@pytest.mark.parametrize("name", ["max_pool-02", "dense-01", "dropout-02", "cross_entropy-01", "penalty-01"])
+def test_ours_equal_pytorchs(name):
+    found = outcome(name)
+    assert found.result == "equivalent", found.sentence
+    assert found.margin > 1
+    assert found.gap < 1e-14
+    assert sum(mode.tensors for mode in found.modes) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.suite == "layers"], ids=lambda case: case.name
+)
+def test_every_layer_case(case):
+    found = run_case(case)
+    assert found.result == "equivalent", found.sentence
+
+
+def changed(monkeypatch, name, **options):
+    """Call an op of ours with some options changed behind the caller's back."""
+    original = getattr(ops, name)
+
+    @functools.wraps(original)
+    def mutant(*arguments, **given):
+        return original(*arguments, **given | options)
+
+    monkeypatch.setattr(ops, name, mutant)
+
+
+def test_a_convolution_that_pads_elsewhere_turns_red(monkeypatch):
+    (case,) = select(CASES, ["conv-05"])
+    assert "by hand" not in case.detail
+    original = ops.conv2d
+
+    def shifted(x, *arguments, **options):
+        return original(jnp.roll(x, 1, axis=2), *arguments, **options)
+
+    monkeypatch.setattr(ops, "conv2d", shifted)
+    found = run_case(case)
+    assert found.result == "divergent"
+    assert "first at layer (forward, output, eval mode)" in found.sentence
+    assert found.margin < 1e-6
+
+
+def test_an_epsilon_off_by_a_millionth_turns_red(monkeypatch):
+    changed(monkeypatch, "batch_norm", epsilon=1e-5 + 1e-11)
+    found = outcome("batch_norm-04")
+    assert found.result == "divergent"
+    assert "first at layer (forward, output" in found.sentence
+
+
+def test_a_rule_derived_by_hand_that_forgets_the_zeros_turns_red(monkeypatch):
+    monkeypatch.setattr(ops, "relu_backward", lambda cotangent, x: jnp.where(x < 0, 0 * cotangent, cotangent))
+    found = outcome("relu-06")
+    assert found.result == "divergent"
+    assert "first at layer (backward, input cotangent, eval mode)" in found.sentence
+
+
+def test_an_op_that_raises_is_refused_and_named(monkeypatch):
+    def broken(*arguments, **options):
+        raise ValueError("broken on purpose")
+
+    monkeypatch.setattr(ops, "dense", broken)
+    found = outcome("dense-01")
+    assert found.result == "refused"
+    assert "in the module 'layer': broken on purpose" in found.sentence

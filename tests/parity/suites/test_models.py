@@ -1,0 +1,53 @@
+"""Models through the instrument: each equals its twin, and one that is broken on purpose turns red."""
+
+import functools
+import math
+
+import pytest
+
+from flaxcnn import models, ops
+from parity.suites.models import TORCHVISION, model_cases
+from parity.suites.running import run_case
+
+CASES = {case.name: case for case in model_cases()}
+
+
+def test_every_model_of_the_registry_has_a_case():
+    assert set(models.names()) <= set(CASES)
+
+
+def test_every_residual_builder_of_torchvision_has_a_case():
+    torchvision = pytest.importorskip("torchvision")
+    found = torchvision.models.list_models(module=torchvision.models)
+    residual = {name for name in found if name.startswith(("resne", "wide_resne"))}
+    assert set(TORCHVISION) == residual
+
+
+@pytest.mark.parametrize("name", ["resnet20-plain"])
+def test_equal_to_the_twin(name):
+    found = run_case(CASES[name])
+    assert found.result == "equivalent", found.sentence
+    assert [mode.mode for mode in found.modes] == ["eval", "train"]
+    assert 1 < found.margin < math.inf
+    assert 0 < found.gap < 1e-11
+    assert all(0 < mode.output_gap < 1e-11 for mode in found.modes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CASES if name != "resnet20-plain"])
+def test_every_model_equals_its_twin(name):
+    found = run_case(CASES[name])
+    assert found.result == "equivalent", found.sentence
+
+
+def test_an_epsilon_of_flax_in_place_of_torchs_is_found_at_the_first_batch_norm(monkeypatch):
+    original = ops.batch_norm
+
+    @functools.wraps(original)
+    def mutant(*arguments, **options):
+        return original(*arguments, **options | {"epsilon": 1e-6})
+
+    monkeypatch.setattr(ops, "batch_norm", mutant)
+    found = run_case(CASES["cnn-batch-norm"])
+    assert found.result == "divergent"
+    assert "first at bn1 (forward, output, eval mode)" in found.sentence
