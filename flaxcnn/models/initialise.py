@@ -1,13 +1,33 @@
 """Weight initialisers with PyTorch's distributions, for kernels stored as HWIO or [in, out]."""
 
+import contextlib
+import contextvars
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 Initialiser = Callable[[Key[Array, ""], tuple[int, ...]], Float[Array, "..."]]
+
+# Draws are made in pieces of one size, so that a whole network compiles one program for each distribution and not
+# one for every shape, which took most of the time to build it.
+PIECE = 2**16
+
+
+_shapes_only = contextvars.ContextVar("shapes_only", default=False)
+
+
+@contextlib.contextmanager
+def shapes_only() -> Iterator[None]:
+    """Within this, nothing is drawn: for `jax.eval_shape`, where only shapes are asked for."""
+    token = _shapes_only.set(True)
+    try:
+        yield
+    finally:
+        _shapes_only.reset(token)
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -25,8 +45,7 @@ def uniform_fan_in(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, 
 
     PyTorch writes it as `kaiming_uniform_(a=sqrt(5))`, whose bound `sqrt(6 / ((1 + 5) fan_in))` is the same.
     """
-    bound = 1.0 / math.sqrt(fans(shape)[0])
-    return jax.random.uniform(key, shape, dtype=jnp.float32, minval=-bound, maxval=bound)
+    return _scaled(_uniform_piece, key, shape, 1.0 / math.sqrt(fans(shape)[0]))
 
 
 def bias_for(kernel_shape: tuple[int, ...]) -> Initialiser:
@@ -34,12 +53,35 @@ def bias_for(kernel_shape: tuple[int, ...]) -> Initialiser:
     bound = 1.0 / math.sqrt(fans(kernel_shape)[0])
 
     def initialise(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
-        return jax.random.uniform(key, shape, dtype=jnp.float32, minval=-bound, maxval=bound)
+        return _scaled(_uniform_piece, key, shape, bound)
 
     return initialise
 
 
 def kaiming_normal_fan_out(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
     """`N(0, 2 / fan_out)`, what torchvision's ResNets give every convolution (He et al. 2015, eq. 14)."""
-    deviation = math.sqrt(2.0 / fans(shape)[1])
-    return deviation * jax.random.normal(key, shape, dtype=jnp.float32)
+    return _scaled(_normal_piece, key, shape, math.sqrt(2.0 / fans(shape)[1]))
+
+
+@jax.jit
+def _normal_piece(key: Key[Array, ""], index: int | Array) -> Float[Array, " n"]:
+    return jax.random.normal(jax.random.fold_in(key, index), (PIECE,), jnp.float32)
+
+
+@jax.jit
+def _uniform_piece(key: Key[Array, ""], index: int | Array) -> Float[Array, " n"]:
+    return jax.random.uniform(jax.random.fold_in(key, index), (PIECE,), jnp.float32, minval=-1.0, maxval=1.0)
+
+
+def _scaled(
+    piece: Callable[..., Float[Array, " n"]], key: Key[Array, ""], shape: tuple[int, ...], scale: float
+) -> Float[Array, "..."]:
+    """`scale` times the first `prod(shape)` draws of the pieces 0, 1, ..., in this shape."""
+    if _shapes_only.get():
+        return jnp.zeros(shape, jnp.float32)
+    size = math.prod(shape)
+    pieces = [piece(key, index) for index in range(-(-size // PIECE))]
+    # NumPy joins and cuts without compiling; where the network is only traced, JAX has to.
+    numpy = jnp if isinstance(key, jax.core.Tracer) else np
+    drawn = numpy.concatenate([numpy.asarray(part) for part in pieces])[:size].reshape(shape)
+    return jnp.asarray(drawn * numpy.float32(scale))

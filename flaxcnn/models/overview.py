@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from flaxcnn.functional import functional
+from flaxcnn.models.initialise import shapes_only
 from flaxcnn.models.registry import create, names
 
 
@@ -17,7 +18,8 @@ def shapes(name: str, **options: Any) -> dict[str, jax.ShapeDtypeStruct]:
         order.extend(params)
         return params
 
-    abstract = jax.eval_shape(parameters)
+    with shapes_only():
+        abstract = jax.eval_shape(parameters)
     return {key: abstract[key] for key in order}
 
 
