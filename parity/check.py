@@ -67,7 +67,9 @@ def assert_equivalent(torch_model: Any, flax_model: Any, inputs: Any = None, **o
     """
     report = check(torch_model, flax_model, inputs, **options)
     if report.verdict != "equivalent":
-        raise AssertionError(report.summary())
+        from parity.report import terminal
+
+        raise AssertionError(f"{report.summary()}\n\n{terminal.text(report)}")
     return report
 
 

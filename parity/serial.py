@@ -1,12 +1,13 @@
 """Frozen dataclasses to plain JSON values and back, checked against the annotations."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
-import tempfile
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 from parity.errors import TraceError
@@ -61,11 +62,24 @@ def _dataclass_from(kind: typing.Any, value: typing.Any) -> typing.Any:
 
 def write_json(path: Path, value: object) -> None:
     """Write `value` as JSON to a temporary name beside `path`, then rename, so no half file is ever seen."""
+    with written_whole(path) as stream:
+        stream.write(json.dumps(to_plain(value), indent=1, allow_nan=False).encode())
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[typing.BinaryIO]:
+    """A stream to a temporary name beside `path`, renamed when all is written, so no half file is ever seen.
+
+    A plain `open` gives the file the permissions that the user's other files have; `mkstemp` would not.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump(to_plain(value), stream, indent=1, allow_nan=False)
-    Path(temporary).replace(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> typing.Any:

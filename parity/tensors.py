@@ -26,6 +26,9 @@ class Tensors:
         """Consider the outputs and output cotangents of one mode."""
         for site in alignment.sites:
             for what, name in (("output", "output"), ("output_cotangent", "output cotangent")):
+                if what == "output_cotangent" and not site.torch.path:
+                    # That of the whole model is the objective's own, given to both sides and recorded on one.
+                    continue
                 ours, theirs = runs.torch64.get(site.torch, what), runs.flax64.get(site.flax, what)
                 if ours is None or theirs is None or not ours.size:
                     continue

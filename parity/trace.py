@@ -10,15 +10,13 @@ own framework.
 """
 
 import dataclasses
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from parity.errors import TraceError
-from parity.serial import from_plain, read_json, to_plain, write_json
+from parity.serial import from_plain, read_json, to_plain, write_json, written_whole
 
 TRACE_VERSION = 1
 
@@ -113,11 +111,8 @@ class Trace:
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write an npz file under a temporary name, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    with os.fdopen(handle, "wb") as stream:
+    with written_whole(path) as stream:
         np.savez(stream, **{name: np.asarray(array) for name, array in arrays.items()})
-    Path(temporary).replace(path)
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.errors import TraceContextError
 
-from parity.capture.intercept import Forced, Interceptor, is_floating
+from parity.capture.intercept import Forced, Interceptor, is_floating, pull
 from parity.errors import CannotCompare
 from parity.trace import Call, Trace
 from parity.weights import Owner
@@ -111,13 +111,15 @@ def capture_flax(
             terms = interceptor.objective
             if not forced:
                 terms = _projection(interceptor.arrays, output_cotangents or [])
-            total = sum(terms, jnp.zeros((), dtype))
-            return total.astype(dtype), (interceptor.arrays, after)
+            total = pull([array for array, _ in terms], [cotangent for _, cotangent in terms])
+            return total, (interceptor.arrays, after)
 
         try:
             if observed is None:
                 gradients, cotangents = {}, {}
-                arrays, after = objective(trained, {})[1]
+                # As if to differentiate: the run then shares its compiled programs, and its rounding, with
+                # the runs that do.
+                arrays, after = jax.vjp(objective, trained, {}, has_aux=True)[2]
             else:
                 probes = _probes(observed, dtype)
                 (gradients, cotangents), (arrays, after) = jax.grad(objective, (0, 1), has_aux=True)(
@@ -143,12 +145,12 @@ def capture_flax(
             raise CannotCompare(_failure(recorder, error)) from error
 
 
-def _projection(arrays: dict[str, Any], cotangents: list[np.ndarray | None]) -> list[Any]:
+def _projection(arrays: dict[str, Any], cotangents: list[np.ndarray | None]) -> list[tuple[Any, Any]]:
     terms = []
     for index, cotangent in enumerate(cotangents):
         output = arrays.get(f"#0/output/{index}")
         if output is not None and cotangent is not None and is_floating(output):
-            terms.append(jnp.vdot(jnp.asarray(cotangent, output.dtype), output))
+            terms.append((output, jnp.asarray(cotangent, output.dtype)))
     return terms
 
 

@@ -1,10 +1,20 @@
 """Defects of the instrument that its own use brought to light; each stays fixed."""
 
+import json
+
 import jax.numpy as jnp
+import numpy as np
+import pytest
 from flax import nnx
 from torch import nn
 
 import parity
+from flaxcnn import models
+from parity import assert_equivalent, check
+from parity.reference import _differ
+from parity.serial import write_json
+from parity.suites import twins
+from parity.trace import save_arrays
 
 
 class TorchLoss(nn.Module):
@@ -28,3 +38,56 @@ def test_a_model_that_returns_a_scalar_is_compared(tmp_path):
     """Found by `parity suite cross_entropy`: a loss was refused ("expected np.ndarray (got numpy.float32)")."""
     report = parity.check(TorchLoss(), NnxLoss(), "4x3", mode="eval", out=tmp_path)
     assert report.verdict == "equivalent"
+
+
+def test_files_of_a_run_have_the_permissions_of_the_users_other_files(tmp_path):
+    """`mkstemp` made report.json readable by nobody else."""
+    (tmp_path / "plain").write_text("")
+    write_json(tmp_path / "record.json", {"a": 1.0})
+    save_arrays(tmp_path / "arrays.npz", {"a": np.zeros(2)})
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["arrays.npz", "plain", "record.json"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    write_json(tmp_path / "record.json", {"a": 1.0})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "record.json", {"a": object()})
+    assert json.loads((tmp_path / "record.json").read_text()) == {"a": 1.0}
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize(
+    ("change", "differ"), [(0.0, False), (2e-6, False), (1e-2, True), (float("nan"), True)]
+)
+def test_another_order_of_a_sum_is_not_called_non_deterministic(change, differ):
+    """A batch norm of resnet18 was, when other work on the machine changed how its sum was split over threads."""
+    a = np.linspace(-1, 1, 50).astype(np.float32)
+    b = a.copy()
+    b[7] += change
+    assert _differ(a, b) is differ
+
+
+def test_the_objectives_own_cotangent_is_not_shown_as_a_gap(tmp_path):
+    """It is given to both models but recorded on PyTorch's side only, and stood first among the heat maps."""
+    flax, twin = models.cnn(image_size=4, channels=(2, 3), hidden=4, dropout=0.0), twins.CNN(
+        image_size=(4, 4), channels=(2, 3), hidden=4, dropout=0.0
+    )  # fmt: skip
+    check(twin, flax, "3x1x4x4", mode="eval", out=tmp_path)
+    with np.load(tmp_path / "tensors.npz") as arrays:
+        names = [name for name in arrays.files if name.startswith("torch/")]
+        assert names
+        for name in names:
+            ours, theirs = arrays[name], arrays["flax/" + name.removeprefix("torch/")]
+            assert np.abs(ours - theirs).max() <= 1e-12 * np.abs(ours).max(), name
+
+
+def test_assert_equivalent_says_where_and_what():
+    flax = models.cnn(image_size=4, channels=(2, 3), hidden=4, dropout=0.0, batch_norm=True)
+    twin = twins.CNN(image_size=(4, 4), channels=(2, 3), hidden=4, dropout=0.0, batch_norm=True)
+    twin.bn2.eps = 1e-3
+    with pytest.raises(AssertionError) as caught:
+        assert_equivalent(twin, flax, "3x1x4x4", mode="eval")
+    assert "divergent: first at bn2" in str(caught.value)
+    assert "BatchNorm2d" in str(caught.value)
