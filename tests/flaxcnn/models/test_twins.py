@@ -36,7 +36,12 @@ def float64(arrays):
     }
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = ("resnet20", "preact_resnet20 shortcut B", "cnn batch norm")
+
+
+@pytest.mark.parametrize(
+    "case", [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
 def test_logits_state_and_gradients_equal_the_twins(x64, case):
     options, build = CASES[case]
     torch.manual_seed(0)

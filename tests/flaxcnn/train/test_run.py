@@ -79,7 +79,9 @@ class InterruptingStep:
         return self.step(*arguments)
 
 
-@pytest.mark.parametrize("at", [3, 5, 8])
+@pytest.mark.parametrize(
+    "at", [3, pytest.param(5, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(config, tmp_path, at):
     config = config.replace(ema_decay=0.9)
     run.train(config.replace(out=str(tmp_path / "whole")))
@@ -182,7 +184,14 @@ def test_without_validation_the_last_epoch_is_the_best(config):
     assert load_run(config.run.out, "best").evaluate("test").accuracy == summary["test_accuracy"]
 
 
-@pytest.mark.parametrize(("optimiser", "rate"), [("adam", 0.03), ("adamw", 0.03), ("rmsprop", 0.003)])
+@pytest.mark.parametrize(
+    ("optimiser", "rate"),
+    [
+        ("adam", 0.03),
+        pytest.param("adamw", 0.03, marks=pytest.mark.slow),
+        pytest.param("rmsprop", 0.003, marks=pytest.mark.slow),
+    ],
+)
 def test_other_optimisers_train_in_bfloat16(config, optimiser, rate):
     config = config.replace(optimiser=optimiser, learning_rate=rate, epochs=8, precision="bfloat16")
     config = config.replace(crop_padding=0, rotate=0.0, label_smoothing=0.0)
