@@ -104,7 +104,7 @@ class OptimiserConfig:
 class RunConfig:
     """How long, how, and where to."""
 
-    epochs: int = field(40, "passes over the training images")
+    epochs: int = field(60, "passes over the training images")
     batch_size: int = field(64, "images a step")
     seed: int = field(0, "seed of weights, order, augmentation and dropout")
     precision: str = field("float32", "float32, bfloat16 (compute), or tensorfloat32 (matrix units)")
