@@ -51,9 +51,9 @@ class DataConfig:
 class AugmentConfig:
     """Random changes of the training images, made on the device."""
 
-    crop_padding: int = field(1, "pixels of zero padding before a random crop back to size")
+    crop_padding: int = field(0, "pixels of zero padding before a random crop back to size")
     flip: bool = field(False, "mirror left and right with probability one half")
-    rotate: float = field(10.0, "rotate by a random angle of at most this many degrees")
+    rotate: float = field(15.0, "rotate by a random angle of at most this many degrees")
     cutout: int = field(0, "side in pixels of a square set to zero at a random place")
     brightness: float = field(0.0, "change the brightness by a random factor within 1 +- this")
     contrast: float = field(0.0, "the same for the contrast")
