@@ -85,7 +85,7 @@ def accuracy() -> str:
                 f"{summary['model']}, {summary['parameters'] / 1e6:.2f} M parameters",
                 f"{summary['test_accuracy']:.2%} (n = 1)",
                 f"{result['target']:.1%}",
-                f"{summary['seconds'] / 60:.0f} min",
+                f"{summary['training_seconds'] / 60:.0f} min",
                 f"`{result['command']}`",
             ]
         )
