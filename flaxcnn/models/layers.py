@@ -26,7 +26,7 @@ class Conv(nnx.Module):
         kernel_size: int | tuple[int, int],
         *,
         stride: int | tuple[int, int] = 1,
-        padding: int | tuple[int, int] = 0,
+        padding: int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] = 0,
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         use_bias: bool = True,
