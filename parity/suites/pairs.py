@@ -59,8 +59,8 @@ def maximum_pooling(options: Options, generator: np.random.Generator) -> Pair:
         **settings,
     )
     images = _images(options, generator)
-    # Whole numbers in a small range: most windows have several greatest elements.
-    return _pair(torch, flax, np.round(images) if options["ties"] else images)
+    # Whole numbers in a small range: many windows have several greatest elements.
+    return _pair(torch, flax, np.round(2 * images) if options["ties"] else images)
 
 
 def average_pooling(options: Options, generator: np.random.Generator) -> Pair:
