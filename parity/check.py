@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from parity.judge import Policy, judge
+from parity.memory import old_objects_aside
 from parity.record import Report
 
 
@@ -48,7 +49,8 @@ def check(
     engine = Engine.start(
         torch_model, flax_model, inputs, seed=seed, mapping=map, objective=objective, perturbed=perturb
     )
-    measurements, tensors = engine.measure(mode)
+    with old_objects_aside():
+        measurements, tensors = engine.measure(mode)
     report = judge(measurements, policy, tuple(accept))
     if out is not None:
         directory = Path(out)

@@ -46,7 +46,7 @@ def max_pool2d(
     height, width = pooling_axes(
         x.shape, window, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
     )
-    return _max_along(_max_along(x, 2, width), 1, height)
+    return _max_pool(x, height, width)
 
 
 def max_pool2d_backward(
@@ -86,6 +86,13 @@ def max_pool2d_backward(
     )
     row_maxima = _max_along(x, 2, width)
     return _max_along_backward(_max_along_backward(cotangent, row_maxima, 1, height), x, 2, width)
+
+
+# One program where it is called outside a jit, and not one for each of its slices; inside, no trace of it.
+@functools.partial(jax.jit, static_argnums=(1, 2), inline=True)
+def _max_pool(x: Float[Array, "n h w c"], height: Axis, width: Axis) -> Float[Array, "n ho wo c"]:
+    """Take the maximum along the width, then along the height."""
+    return _max_along(_max_along(x, 2, width), 1, height)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))

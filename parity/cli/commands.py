@@ -21,6 +21,7 @@ PAGE_FILE = "report.html"
 def check(options: argparse.Namespace) -> int:
     """Compare two models. What can be refused without running them is refused first."""
     import parity
+    from flaxcnn.train.compiling import use_compilation_cache
     from parity.cli.inputs import read_map, requested_inputs
 
     accept, policy = check_ids(options.accept), _policy(Policy(), options.safety)
@@ -31,6 +32,7 @@ def check(options: argparse.Namespace) -> int:
     names = read_map(options.map)
     for path in (options.html, options.junit):
         _check_file(path)
+    use_compilation_cache()
     with _folder(options.out) as directory:
         report = parity.check(
             options.torch if captured else _torch_model(options),
@@ -107,8 +109,10 @@ def convert(options: argparse.Namespace) -> int:
 
 def suite(options: argparse.Namespace) -> int:
     """Run our own cases."""
+    from flaxcnn.train.compiling import use_compilation_cache
     from parity import suites
 
+    use_compilation_cache()
     return int(suites.run(options.names, out=options.out))
 
 

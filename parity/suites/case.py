@@ -1,4 +1,4 @@
-"""One case of a suite: a PyTorch model, its Flax twin, an input; and what came of comparing them."""
+"""One case of a suite: a PyTorch computation and its Flax twin; and what came of comparing them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from parity.direct import Compared
 from parity.record import Mode
 
 # "refused": the two could not be compared, or one of them could not be built.
@@ -29,7 +30,8 @@ class Case:
         suite, group: what it belongs to; both select it on the command line, as its name does.
         quick: whether it is among the few that `quick` selects.
         mode: "train", "eval" or "both".
-        build: makes the two models and their input, the same in every run.
+        build: makes the two models and their input, or the tensors that both sides computed; the same in
+            every run.
         detail: its options in words, "" if the name says it all.
     """
 
@@ -38,7 +40,7 @@ class Case:
     group: str
     quick: bool
     mode: str
-    build: Callable[[], Pair]
+    build: Callable[[], Pair | list[Compared]]
     detail: str = ""
 
 

@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from parity.direct import Compared, measure_directly
 from parity.errors import CannotCompare
+from parity.judge import judge
 from parity.record import Mode, Report
-from parity.suites.case import Case, ModeOutcome, Outcome, Result
+from parity.suites.case import Case, ModeOutcome, Outcome, Pair, Result
 
 # The weights of every PyTorch model, and every random input, are those of this seed.
 SEED = 0
@@ -41,15 +43,30 @@ def run_case(case: Case, out: Path | None = None) -> Outcome:
     result: Result
     try:
         torch.manual_seed(SEED)
-        pair = case.build()
+        built = case.build()
         directory = None if out is None else out / case.suite / case.name
-        report = parity.check(*pair, mode=case.mode, seed=SEED, out=directory)
+        if isinstance(built, Pair):
+            report = parity.check(*built, mode=case.mode, seed=SEED, out=directory)
+        else:
+            report = judged_directly(built, directory)
         result, sentence = report.verdict, "" if report.verdict == "equivalent" else report.summary()
         modes = tuple(outcome_of(report, mode) for mode in report.modes)
     except (CannotCompare, ValueError) as refusal:
         result, sentence = "refused", str(refusal)
     seconds = time.perf_counter() - start
     return Outcome(case.name, case.suite, case.group, case.detail, result, sentence, seconds, modes)
+
+
+def judged_directly(compared: list[Compared], directory: Path | None) -> Report:
+    """The report of tensors that both sides computed, kept in `directory` as `parity.check` would."""
+    from parity.engine import environment
+
+    measurements = measure_directly(compared, environment=environment("jax", SEED))
+    report = judge(measurements)
+    if directory is not None:
+        measurements.save(directory)
+        report.save(directory)
+    return report
 
 
 def outcome_of(report: Report, mode: Mode) -> ModeOutcome:
