@@ -1,4 +1,4 @@
-"""The command `parity`: check, capture, show, convert, suite."""
+"""The command `parity`: check, capture, show, convert, suite, equivalence."""
 
 from parity.cli.main import main
 

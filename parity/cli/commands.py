@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from parity.catalogue import check_ids
+from parity.cli.equivalence import equivalence
 from parity.errors import CannotCompare, TraceError
 from parity.judge import Policy, judge
 from parity.record import Measurements, Report
@@ -122,6 +123,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "convert": convert,
     "suite": suite,
+    "equivalence": equivalence,
 }
 
 

@@ -2,7 +2,7 @@
 
 Nothing heavy is imported before the arguments are known to be good, so that `--help` answers at once.
 
-Exit codes: 0 equivalent (or done); 1 divergent; 2 cannot compare, or the command line is wrong;
+Exit codes: 0 equivalent (or done); 1 divergent (or different); 2 cannot compare, or the command line is wrong;
 3 inconclusive; 130 Ctrl-C.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from parity.cli import arguments
+from parity.cli.equivalence import add_equivalence
 from parity.cli.exceptions import described
 from parity.errors import CannotCompare
 
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_show(commands)
     arguments.add_convert(commands)
     arguments.add_suite(commands)
+    add_equivalence(commands)
     return root
 
 
