@@ -154,8 +154,8 @@ def _accuracy(side: str, seed: int, line: str) -> float:
             value = None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise CannotCompare(
-            f"The {side} command at seed {seed} printed {repr(line) if line else 'nothing'} at the end; expected its final accuracy as the last line: a "
-            'number from 0 to 1, or JSON such as {"accuracy": 0.98}.'
+            f"The {side} command at seed {seed} printed {repr(line) if line else 'nothing'} at the end; expected its "
+            'final accuracy as the last line: a number from 0 to 1, or JSON such as {"accuracy": 0.98}.'
         )
     return float(value)
 

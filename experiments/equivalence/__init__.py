@@ -1,0 +1,1 @@
+"""Statistical equivalence on digits: flaxcnn against a plain PyTorch script, over seeds."""
