@@ -13,9 +13,9 @@ from parity.axes import image_to_flax
 from parity.capture.flax import FlaxModel, capture_flax
 from parity.compare import Comparison, Key, Runs, all_metrics, dropout_masks, entries, forced_sites
 from parity.coverage import Exercise
-from parity.diagnose.state import diagnose_state
+from parity.diagnose.diagnosis import diagnose
 from parity.errors import CannotCompare
-from parity.findings import structural_findings
+from parity.findings import structural_findings, without_repeated
 from parity.inputs import read_inputs
 from parity.judge import Policy, allowed_gap
 from parity.memory import release_memory
@@ -144,7 +144,10 @@ class Engine:
         )
         introduced = all_metrics(free.alignment, self.plan, runs, forced=True)
         comparison = Comparison(mode, free.alignment, self.plan, torch64, introduced, free.inherited)
-        self.findings += diagnose_state(comparison, runs.flax64)
+        invented = {name: self.params[name] for name in self.plan.invented}
+        found, remarks = diagnose(comparison, runs, self.reference.weights, invented)
+        self.findings = without_repeated(self.findings, found)
+        self.notes += remarks
         return self._with_reference_errors(entries(comparison), free.alignment, torch64)
 
     def _free(

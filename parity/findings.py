@@ -70,3 +70,9 @@ def _trained(plan: WeightPlan) -> list[Finding]:
                 )
             )
     return found
+
+
+def without_repeated(known: list[Finding], identified: list[Finding]) -> list[Finding]:
+    """Both lists, without what is known of the structure and was identified in a tensor too."""
+    repeated = {(f.id, f.layer) for f in identified}
+    return [f for f in known if f.mode is not None or (f.id, f.layer) not in repeated] + identified

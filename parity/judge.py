@@ -13,6 +13,7 @@ rounding, however large.
 
 import dataclasses
 import math
+from typing import Protocol
 
 from parity.record import (
     FORMAT_VERSION,
@@ -81,13 +82,11 @@ def judge(measurements: Measurements, policy: Policy | None = None, accept: tupl
         accept: ids of known, intended differences.
     """
     policy = policy or Policy()
-    causes = [c for c in map(_cause, measurements.findings) if c.id not in accept]
-    accepted = [c for c in map(_cause, measurements.findings) if c.id in accept]
-    # A quantity with an accepted explanation is excused only if nothing else explains it too.
-    explained = {(f.layer, f.quantity) for f in measurements.findings if f.id not in accept}
-    excused = {(f.layer, f.quantity) for f in measurements.findings if f.id in accept} - explained
-    judged = [_judge_entry(entry, policy, excused) for entry in measurements.entries]
-    where = first_divergence(judged, measurements.findings, accept)
+    findings = _deciding(measurements, policy)
+    causes = dict.fromkeys(_cause(f) for f in findings if f.id not in accept)
+    accepted = dict.fromkeys(_cause(f) for f in findings if f.id in accept)
+    judged = [_judge_entry(entry, policy, findings, accept) for entry in measurements.entries]
+    where = first_divergence(judged, findings, accept)
     if where is None:
         judged, where = _inherited_only(judged)
     coverage = measurements.coverage
@@ -111,7 +110,16 @@ def judge(measurements: Measurements, policy: Policy | None = None, accept: tupl
     )
 
 
-def allowed_gap(metrics: Metrics, policy: Policy) -> float:
+class Rounded(Protocol):
+    """What the rule reads of a measurement: see `parity.record.Metrics`."""
+
+    scale: float
+    rounding_torch: float
+    rounding_flax: float
+    precision: str
+
+
+def allowed_gap(metrics: Rounded, policy: Policy) -> float:
     """The largest semantic gap that rounding explains; see the module's docstring."""
     rounding = max(metrics.rounding_torch, metrics.rounding_flax)
     # The floor is judged on the larger side: a wrong value must not shrink what it is measured by.
@@ -119,13 +127,41 @@ def allowed_gap(metrics: Metrics, policy: Policy) -> float:
     return policy.safety_factor * predicted * EPSILON[metrics.precision] / EPSILON["float32"]
 
 
-def _judge_entry(entry: Entry, policy: Policy, excused: set[tuple[str, str]]) -> JudgedEntry:
+def _deciding(measurements: Measurements, policy: Policy) -> tuple[Finding, ...]:
+    """The findings that count: of structure, and those whose quantity differs under this policy."""
+
+    def differs(quantity: Quantity) -> bool:
+        return _judge_quantity(quantity, policy, accepted=False).status == "divergent"
+
+    return tuple(
+        finding
+        for finding in measurements.findings
+        if finding.mode is None
+        or any(
+            finding.explains(entry, quantity) and differs(quantity)
+            for entry in measurements.entries
+            for quantity in entry.quantities
+        )
+    )
+
+
+def _judge_entry(
+    entry: Entry, policy: Policy, findings: tuple[Finding, ...], accept: tuple[str, ...]
+) -> JudgedEntry:
     quantities = tuple(
-        _judge_quantity(quantity, policy, (entry.torch, quantity.name) in excused)
+        _judge_quantity(quantity, policy, _excused(entry, quantity, findings, accept))
         for quantity in entry.quantities
     )
     status = max((q.status for q in quantities), key=_SEVERITY.index, default="no-signal")
     return JudgedEntry(entry, status, min((q.margin for q in quantities), default=math.inf), quantities)
+
+
+def _excused(
+    entry: Entry, quantity: Quantity, findings: tuple[Finding, ...], accept: tuple[str, ...]
+) -> bool:
+    """Whether all that explains a quantity is accepted: one accepted cause of two excuses nothing."""
+    ids = [finding.id for finding in findings if finding.explains(entry, quantity)]
+    return bool(ids) and all(id in accept for id in ids)
 
 
 def _judge_quantity(quantity: Quantity, policy: Policy, accepted: bool) -> JudgedQuantity:
@@ -178,7 +214,8 @@ def first_divergence(
                     found.append((j.entry.position, where))
         mode: Mode = judged[0].entry.mode if judged else "eval"
         for finding in findings:
-            if finding.phase == phase and finding.id not in accept:
+            # What was identified in a quantity is already among the judged.
+            if finding.mode is None and finding.phase == phase and finding.id not in accept:
                 where = Divergence(finding.layer, phase, finding.quantity, mode)
                 found.append((order.get(finding.layer, 0), where))
         if found:

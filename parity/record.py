@@ -12,7 +12,7 @@ from typing import Literal
 from parity.errors import TraceError
 from parity.serial import from_plain, read_json, to_plain, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MEASUREMENTS_FILE = "measurements.json"
 REPORT_FILE = "report.json"
 TENSORS_FILE = "tensors.npz"
@@ -102,7 +102,12 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """A difference seen in the structure rather than in a tensor, named by an id of the defect catalogue."""
+    """A difference named by an id of the defect catalogue, and the quantity that it explains.
+
+    It was seen in the structure (a parameter that one side lacks), or identified as what makes the quantity
+    differ. `mode` is that of the quantity, None for structure; `place` is the entry that shows the quantity,
+    where that is not `layer`.
+    """
 
     id: str
     layer: str
@@ -111,6 +116,16 @@ class Finding:
     torch: str
     flax: str
     fix: str
+    mode: Mode | None = None
+    place: str = ""
+
+    def explains(self, entry: "Entry", quantity: "Quantity") -> bool:
+        """Whether this is what makes a quantity of an entry differ."""
+        return (
+            (self.place or self.layer) == entry.name
+            and self.quantity == quantity.name
+            and self.mode in (None, entry.mode)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +151,8 @@ class Coverage:
 @dataclasses.dataclass(frozen=True)
 class Note:
     """A remark that does not decide: kind is "perturbed", "dtype-pinned", "non-deterministic", "imprecise",
-    "reference-inexact", "kink", "dropout", "uncompared" or "weights".
+    "reference-inexact", "kink", "dropout", "uncompared" or "weights"; or, of a difference without a named
+    cause, "unexplained" (with its pattern) or "convention" (identified, but not in the catalogue).
     """
 
     kind: str

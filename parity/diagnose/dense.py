@@ -1,0 +1,56 @@
+"""Linear layers: the weight's orientation, whose weight it is, the bias."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import torch
+
+from parity.diagnose import kernels
+from parity.diagnose.identify import Difference, Side
+from parity.diagnose.kernels import Parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """How a linear layer reads its parameters."""
+
+    kernel: str = kernels.GIVEN
+    bias: str = kernels.GIVEN
+
+
+@dataclasses.dataclass(frozen=True)
+class Dense:
+    """The problem of one linear layer, [n, ..., i] -> [n, ..., o], with the weight [o, i]."""
+
+    parameters: Parameters
+    per_example: bool = True
+
+    @staticmethod
+    def of(parameters: Parameters, side: Side) -> "Dense | None":
+        """The problem of a layer that took `side.inputs[0]`, or None if that is no linear layer."""
+        if parameters.weight is None or parameters.weight.ndim != 2 or len(side.inputs) != 1:
+            return None
+        return Dense(parameters)
+
+    def starts(self) -> Iterator[Setting]:
+        """There is one way in PyTorch."""
+        yield Setting()
+
+    def changes(self, setting: Setting) -> Iterator[Setting]:
+        """One convention at a time."""
+        for kernel in self.parameters.kernel_variants():
+            yield dataclasses.replace(setting, kernel=kernel)
+        for bias in self.parameters.bias_variants():
+            yield dataclasses.replace(setting, bias=bias)
+
+    def evaluate(self, setting: Setting, side: Side) -> torch.Tensor | None:
+        """x W^T + b under the setting."""
+        weight = self.parameters.kernel(setting.kernel)
+        if weight is None:
+            return None
+        y = side.inputs[0] @ weight.transpose(0, 1)
+        return self.parameters.with_bias(setting.bias, setting.kernel, y, channel_axis=-1)
+
+    def differences(self, ours: Setting, theirs: Setting) -> list[Difference]:
+        """The differing readings, by the ids of the catalogue."""
+        return self.parameters.differences(ours.kernel, theirs.kernel, ours.bias, theirs.bias)

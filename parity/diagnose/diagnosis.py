@@ -1,0 +1,231 @@
+"""Name the cause of every difference that a mode introduces, in the order of execution.
+
+Since each layer and segment was fed PyTorch's own tensors, the differences are independent of each other: each
+has its own cause, and all are listed. What nothing explains is described, not guessed at.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from parity.compare import Comparison, Runs
+from parity.diagnose.backward import Flow, explain_layer_backward, stopped
+from parity.diagnose.evidence import Evidence, Place, diverges
+from parity.diagnose.identify import Difference, Identified
+from parity.diagnose.layers import explain_layer, solve_layer
+from parity.diagnose.pattern import pattern
+from parity.diagnose.placement import with_placements
+from parity.diagnose.segments import Segment, Source, explain_segment, segment_to
+from parity.diagnose.state import diagnose_state
+from parity.record import Finding, Mode, Note, Phase
+
+
+def diagnose(
+    comparison: Comparison, runs: Runs, weights: dict[str, np.ndarray], invented: dict[str, np.ndarray]
+) -> tuple[list[Finding], list[Note]]:
+    """The causes of one mode's differences, and remarks on what has none.
+
+    Args:
+        comparison: of the mode; its introduced metrics decide what differs.
+        runs: PyTorch's and Flax's forced runs.
+        weights: PyTorch's state_dict.
+        invented: trained Flax arrays that PyTorch lacks, by name.
+    """
+    diagnosis = _Diagnosis(Evidence(comparison, runs, weights, invented))
+    for place in diagnosis.evidence.places:
+        if not place.loose:
+            diagnosis.segments(place)
+        else:
+            diagnosis.loose_segments(place)
+        if place.role == "layer":
+            diagnosis.layer(place)
+    diagnosis.cotangents()
+    found = with_placements(_ordered(diagnosis))
+    return _with_states(found, diagnose_state(comparison, runs.flax64), comparison.mode), diagnosis.notes
+
+
+def _ordered(diagnosis: "_Diagnosis") -> list[Finding]:
+    return list(dict.fromkeys(diagnosis.findings))
+
+
+def _with_states(found: list[Finding], states: list[Finding], current: Mode) -> list[Finding]:
+    """State findings beside the others; a batch norm in the wrong mode explains its state too."""
+    wrong_mode = {f.layer: f for f in found if f.id == "bn-mode"}
+    result = list(found)
+    for found_state in states:
+        state = dataclasses.replace(found_state, mode=current)
+        mode = wrong_mode.get(state.layer)
+        if mode is not None:
+            state = dataclasses.replace(mode, phase="state", quantity=state.quantity)
+        result.append(state)
+    return list(dict.fromkeys(result))
+
+
+class _Diagnosis:
+    """One diagnosis under way."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.findings: list[Finding] = []
+        self.notes: list[Note] = []
+        self.solved: dict[tuple[str, str, int], tuple[Segment, Identified | None]] = {}
+
+    def segments(self, place: Place) -> None:
+        """The glue before a site."""
+        what = "input" if place.role == "layer" else "output"
+        count = place.torch.inputs if place.role == "layer" else place.torch.outputs
+        for index in range(count):
+            if not diverges(self.evidence.metrics(place, what, index)):
+                continue
+            name = what if count == 1 else f"{what} {index}"
+            segment = segment_to(self.evidence, place, index)
+            differences: list[Difference] = []
+            if segment is not None:
+                identified, differences = explain_segment(segment)
+                self.solved[segment.place.torch.key, what, index] = (segment, identified)
+                if not differences and identified is not None and identified.flax is not None:
+                    # The glue is the same: the difference came through a tensor that an earlier one uses too.
+                    continue
+            if any(f.place == place.before for f in self.findings):
+                continue  # a layer with other shapes inside this segment explains it
+            self._add(differences, place.before, "forward", [(name, "forward")])
+            if not differences:
+                self._unexplained(place, what, index, place.before, name)
+
+    def loose_segments(self, place: Place) -> None:
+        """The glue before a layer whose shapes differ: shown at the segment that holds the layer."""
+        shown = self.evidence.segment_of(place)
+        for index in range(place.torch.inputs):
+            segment = segment_to(self.evidence, place, index)
+            if segment is None or segment.sides[0].shape == segment.sides[1].shape:
+                continue
+            _, differences = explain_segment(segment)
+            self._add(differences, f"before {place.name}", "forward", self._shown(shown), shown)
+
+    def _shown(self, segment: str) -> list[tuple[str, str]]:
+        """The divergent forward quantities of a segment."""
+        place = next(p for p in self.evidence.places if p.before == segment and not p.loose)
+        what = "input" if place.role == "layer" else "output"
+        count = place.torch.inputs if place.role == "layer" else place.torch.outputs
+        return [
+            (what if count == 1 else f"{what} {index}", "forward")
+            for index in range(count)
+            if diverges(self.evidence.metrics(place, what, index))
+        ]
+
+    def layer(self, place: Place) -> None:
+        """A layer's own function, forward, or backward where forward is right."""
+        forward = [i for i in range(place.torch.outputs) if diverges(self.evidence.metrics(place, "output", i))]
+        if place.loose:
+            explained = explain_layer(self.evidence, place)
+            if explained is not None:
+                shown = self.evidence.segment_of(place)
+                self._add(list(explained.differences), place.name, "forward", self._shown(shown), shown)
+        elif forward:
+            explained = explain_layer(self.evidence, place)
+            differences = [] if explained is None else list(explained.differences)
+            self._add(differences, place.name, "forward", [] if explained is None else list(explained.quantities))
+            if not differences and (explained is not None or not self._by_glue(place, forward)):
+                self._unexplained(place, "output", forward[0], place.name, "output")
+            elif not differences:
+                return
+        else:
+            for name, differences in explain_layer_backward(
+                self.evidence, place, lambda: solve_layer(self.evidence, place)
+            ):
+                self._add(differences, place.name, "backward", [(name, "backward")])
+                if not differences:
+                    self._note("unexplained", place.name, f"{name}: its cause is not identified")
+
+    def _by_glue(self, place: Place, outputs: list[int]) -> bool:
+        """A layer without weights of a known kind (an activation, a pooling) read as glue from its input."""
+        from parity.diagnose.segments import inside_of
+
+        found = False
+        for index in outputs:
+            segment = inside_of(self.evidence, place, index)
+            if segment is None:
+                continue
+            _, differences = explain_segment(segment)
+            name = "output" if place.torch.outputs == 1 else f"output {index}"
+            self._add(differences, place.name, "forward", [(name, "forward")])
+            found = found or bool(differences)
+        return found
+
+    def cotangents(self) -> None:
+        """The cotangents that the glue sends back."""
+        flow = Flow(self.evidence, self.solved)
+        for source, shown, name, what in self._sent_back():
+            assert source.place is not None
+            if not diverges(self.evidence.metrics(source.place, what, source.index)):
+                continue
+            ours, theirs = (
+                self.evidence.value(side, source.place, what, source.index) for side in ("torch", "flax")
+            )
+            if ours is None or theirs is None:
+                continue
+            bound = self.evidence.bound("flax", source.place, what, source.index)
+            bound = max(bound, self.evidence.bound("torch", source.place, what, source.index))
+            causes = flow.explain(source, theirs - ours, bound)
+            for cause in causes:
+                self._add([cause.difference], cause.where, "backward", [(name, "backward")], shown)
+            if not causes and np.any(ours) and not np.any(theirs):
+                self._add([stopped(name)], shown, "backward", [(name, "backward")])
+            elif not causes and not any(f.place == shown or f.layer == shown for f in self.findings):
+                words = pattern(ours, theirs, bound)
+                self._note("unexplained", shown, f"{name}: {words}")
+
+    def _sent_back(self) -> list[tuple[Source, str, str, str]]:
+        """(tensor, entry, quantity, what) of every cotangent that arrives from glue."""
+        sites = [place for place in self.evidence.places if not place.loose]
+        found = []
+        root, empty = sites[-1], np.zeros(0)
+        for index in range(root.torch.inputs):
+            name = "input cotangent" if root.torch.inputs == 1 else f"input cotangent {index}"
+            source = Source("", empty, empty, root, index)
+            found.append((source, sites[0].before, name, "input_cotangent"))
+        for place, after in zip(sites, sites[1:], strict=False):
+            for index in range(place.torch.outputs):
+                name = "output cotangent" if place.torch.outputs == 1 else f"output cotangent {index}"
+                source = Source("", empty, empty, place, index)
+                found.append((source, after.before, name, "output_cotangent"))
+        return found
+
+    def _add(
+        self,
+        differences: list[Difference],
+        layer: str,
+        phase: Phase,
+        quantities: list[tuple[str, str]],
+        place: str = "",
+    ) -> None:
+        del phase
+        for difference in differences:
+            if difference.id is None:
+                words = f"PyTorch: {difference.torch}; Flax: {difference.flax}; fix: {difference.fix}"
+                self._note("convention", layer, words)
+                continue
+            for quantity, of in quantities:
+                self.findings.append(
+                    Finding(
+                        id=difference.id,
+                        layer=layer,
+                        phase="backward" if of == "backward" else "forward",
+                        quantity=quantity,
+                        torch=difference.torch,
+                        flax=difference.flax,
+                        fix=difference.fix,
+                        mode=self.evidence.comparison.mode,
+                        place=place if place != layer else "",
+                    )
+                )
+
+    def _unexplained(self, place: Place, what: str, index: int, shown: str, name: str) -> None:
+        ours, theirs = (self.evidence.value(side, place, what, index) for side in ("torch", "flax"))
+        if ours is None or theirs is None:
+            return
+        bound = max(self.evidence.bound(side, place, what, index) for side in ("torch", "flax"))
+        self._note("unexplained", shown, f"{name}: {pattern(ours, theirs, bound)}")
+
+    def _note(self, kind: str, layer: str, message: str) -> None:
+        self.notes.append(Note(kind, layer, message))

@@ -1,0 +1,244 @@
+"""The glue between two layers: which tensors it joins, how, and what it does to them on the way.
+
+    target = flatten(late(pool(outer(join(inner_1(x_1), inner_2(x_2), ...)))))
+
+x_i are tensors that both sides have: PyTorch's recorded outputs (to which Flax was forced), the model's inputs,
+what arrived at earlier layers, and bare parameters. Joins are nothing, a sum, a product, a concatenation.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+
+import torch
+
+from parity.diagnose import activation, pooling
+from parity.diagnose.activation import ACTIVATIONS, IDENTITY, RELU
+from parity.diagnose.identify import Difference, Side
+from parity.diagnose.pooling import Pool
+
+ONLY, SUM, PRODUCT, CONCATENATION = "only", "sum", "product", "concatenation"
+CHW, HWC = "C, H, W", "H, W, C"
+# A join looks back over so many tensors; a shortcut is never older in the models of the field.
+MOST_SOURCES = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One expression of the grammar above; `sources` index the problem's, `stopped` those without a gradient."""
+
+    sources: tuple[int, ...]
+    join: str = ONLY
+    inner: tuple[str, ...] = (IDENTITY,)
+    outer: str = IDENTITY
+    pool: Pool = dataclasses.field(default_factory=Pool)
+    late: str = IDENTITY
+    flatten: str = CHW
+    reversed_channels: bool = False
+    tie: float = 0.0
+    stopped: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Glue:
+    """The problem of one segment.
+
+    `names` and the sides' inputs list the sources, the most recent first; `likely` are activations whose
+    modules PyTorch called in the segment.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    shape_out: tuple[int, ...]
+    flax_shape_out: tuple[int, ...]
+    likely: tuple[str, ...]
+    per_example: bool = True
+
+    @property
+    def _activations(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.likely, IDENTITY, RELU, *ACTIVATIONS)))
+
+    def starts(self) -> Iterator[Setting]:
+        """One tensor before two, usual activations before rare ones."""
+        usual = tuple(dict.fromkeys((*self.likely, IDENTITY, RELU)))
+        joins = list(self._joins())
+        for activations in (usual, self._activations):
+            for join in joins:
+                yield from self._finished(join, activations)
+
+    def _joins(self) -> Iterator[Setting]:
+        near = range(min(len(self.names), MOST_SOURCES))
+        for index in near:
+            yield Setting((index,))
+        for a, b in itertools.combinations(near, 2):
+            if self.shapes[a] == self.shapes[b]:
+                yield Setting((a, b), SUM, (IDENTITY, IDENTITY))
+            elif _broadcasts(self.shapes[a], self.shapes[b]):
+                for gate in (IDENTITY, *self.likely, "sigmoid", "hard-sigmoid"):
+                    yield Setting((a, b), PRODUCT, (IDENTITY, gate))
+                    yield Setting((b, a), PRODUCT, (IDENTITY, gate))
+        for length in range(2, len(near) + 1):
+            for first in range(len(near) - length + 1):
+                chosen = tuple(range(first, first + length))
+                for order in (chosen[::-1], chosen):
+                    if self._concatenates(order):
+                        for inner in (IDENTITY, RELU, *self.likely):
+                            yield Setting(order, CONCATENATION, (inner,) * length)
+        for a, b in itertools.permutations(near, 2):
+            if abs(a - b) > 1 and self._concatenates((a, b)):
+                for inner in itertools.product((IDENTITY, RELU), repeat=2):
+                    yield Setting((a, b), CONCATENATION, inner)
+
+    def _concatenates(self, order: tuple[int, ...]) -> bool:
+        shapes = [self.shapes[index] for index in order]
+        if len(self.shape_out) < 2 or any(len(shape) < 3 or shape[2:] != shapes[0][2:] for shape in shapes):
+            return False
+        return sum(shape[1] for shape in shapes) == self.shape_out[1]
+
+    def _finished(self, join: Setting, activations: tuple[str, ...]) -> Iterator[Setting]:
+        shape = self._joined_shape(join)
+        for pool in self._pools(shape):
+            for outer in activations:
+                yield dataclasses.replace(join, outer=outer, pool=pool)
+                if join.join == SUM and outer != IDENTITY:
+                    # A shortcut that is activated before the sum, or that joins after the activation.
+                    yield dataclasses.replace(join, inner=(outer, IDENTITY), pool=pool)
+                    yield dataclasses.replace(join, inner=(IDENTITY, outer), pool=pool)
+                    yield dataclasses.replace(join, inner=(outer, IDENTITY), outer=outer, pool=pool)
+                    yield dataclasses.replace(join, inner=(IDENTITY, outer), outer=outer, pool=pool)
+            if len(shape) == 4 and len(self.shape_out) == 2 and math.prod(shape[2:]) > 1 and not pool.kind:
+                yield dataclasses.replace(join, flatten=HWC)
+
+    def _joined_shape(self, join: Setting) -> tuple[int, ...]:
+        shape = self.shapes[join.sources[0]]
+        if join.join != CONCATENATION:
+            return shape
+        return (shape[0], sum(self.shapes[index][1] for index in join.sources), *shape[2:])
+
+    def _pools(self, shape: tuple[int, ...]) -> Iterator[Pool]:
+        out = self.shape_out
+        if len(shape) == 4 and len(out) == 2:
+            yield Pool()
+            if shape[1] == out[1]:
+                yield from pooling.options(shape[2:], ())
+            elif out[1] % shape[1] == 0:
+                side = math.isqrt(out[1] // shape[1])
+                if side * side * shape[1] == out[1]:
+                    yield from pooling.options(shape[2:], (side, side))
+        elif len(shape) == len(out) == 4:
+            yield from pooling.options(shape[2:], out[2:])
+        elif shape == out:
+            yield Pool()
+
+    def changes(self, setting: Setting) -> Iterator[Setting]:
+        """One convention at a time: activation, flatten order, shortcut, pooling."""
+        for outer in self._activations:
+            yield dataclasses.replace(setting, outer=outer)
+            yield dataclasses.replace(setting, late=outer)
+        yield from self._residual_changes(setting)
+        yield dataclasses.replace(setting, flatten=HWC if setting.flatten == CHW else CHW)
+        yield dataclasses.replace(setting, reversed_channels=not setting.reversed_channels)
+        for pool in pooling.changes(setting.pool):
+            yield dataclasses.replace(setting, pool=pool)
+        for position, inner in enumerate(setting.inner):
+            for name in self._activations:
+                changed = (*setting.inner[:position], name, *setting.inner[position + 1 :])
+                yield dataclasses.replace(setting, inner=changed)
+                if inner != name and setting.join == SUM and setting.outer == name:
+                    yield dataclasses.replace(setting, inner=changed, outer=IDENTITY)
+
+    def _residual_changes(self, setting: Setting) -> Iterator[Setting]:
+        """The shortcut left out, exchanged for another tensor, or added where there is none."""
+        near = range(min(len(self.names), MOST_SOURCES))
+        for position, source in enumerate(setting.sources):
+            if setting.join in (SUM, PRODUCT):
+                kept = setting.sources[1 - position], setting.inner[1 - position]
+                yield dataclasses.replace(setting, sources=kept[:1], join=ONLY, inner=kept[1:])
+            if setting.join == CONCATENATION and len(setting.sources) == 2:
+                yield dataclasses.replace(setting, sources=setting.sources[::-1], inner=setting.inner[::-1])
+            for other in near:
+                if other not in setting.sources and self.shapes[other] == self.shapes[source]:
+                    changed = (*setting.sources[:position], other, *setting.sources[position + 1 :])
+                    yield dataclasses.replace(setting, sources=changed)
+                    if setting.join == ONLY:
+                        pair = (source, other)
+                        inner = (*setting.inner, IDENTITY)
+                        yield dataclasses.replace(setting, sources=pair, join=SUM, inner=inner)
+                        if setting.outer != IDENTITY:
+                            inner = (setting.outer, IDENTITY)
+                            yield dataclasses.replace(
+                                setting, sources=pair, join=SUM, inner=inner, outer=IDENTITY
+                            )
+
+    def evaluate(self, setting: Setting, side: Side) -> torch.Tensor | None:
+        """The expression on the side's sources, in the shape of the side's target."""
+        parts = []
+        for index, name in zip(setting.sources, setting.inner, strict=True):
+            x = side.inputs[index]
+            x = x.detach() if index in setting.stopped else x
+            parts.append(activation.apply(name, x, setting.tie))
+        y = activation.apply(setting.outer, _joined(setting.join, parts), setting.tie)
+        spatial = self._spatial(setting, y, side.shape)
+        if spatial is None:
+            return None
+        pooled = pooling.apply(setting.pool, y, spatial)
+        if pooled is None:
+            return None
+        y = activation.apply(setting.late, pooled, setting.tie)
+        y = y.flip(1) if setting.reversed_channels and y.ndim > 1 else y
+        return _shaped(y, side.shape, setting.flatten)
+
+    def _spatial(self, setting: Setting, y: torch.Tensor, out: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The spatial shape after pooling."""
+        if not setting.pool.kind:
+            return tuple(y.shape[2:])
+        if y.ndim != 4:
+            return None
+        if len(out) == 4:
+            return out[2:]
+        if setting.pool.kind in pooling.WHOLE:
+            return ()
+        side = math.isqrt(out[1] // y.shape[1])
+        return (side, side) if side * side * y.shape[1] == out[1] else None
+
+    def differences(self, ours: Setting, theirs: Setting) -> list[Difference]:
+        """The differing conventions, by the ids of the catalogue."""
+        from parity.diagnose.glue_words import differences
+
+        return differences(self, ours, theirs)
+
+
+def _broadcasts(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Whether one is a number a channel for the other."""
+    long, short = (a, b) if len(a) >= len(b) and math.prod(a) >= math.prod(b) else (b, a)
+    return len(long) == 4 and short[:2] == long[:2] and math.prod(short[2:]) == 1
+
+
+def _joined(join: str, parts: list[torch.Tensor]) -> torch.Tensor:
+    if join == ONLY:
+        return parts[0]
+    if join == SUM:
+        return parts[0] + parts[1]
+    if join == PRODUCT:
+        a, b = parts
+        if a.ndim != b.ndim:
+            short, long = sorted(parts, key=lambda part: part.ndim)
+            return long * short.reshape((*short.shape[:2], *(1,) * (long.ndim - 2)))
+        return a * b
+    return torch.cat(parts, 1)
+
+
+def _shaped(y: torch.Tensor, shape: tuple[int, ...], flatten: str) -> torch.Tensor | None:
+    """`y` as it is, flattened, or with its channels where the target has them."""
+    if tuple(y.shape) == shape:
+        return y
+    if len(shape) == 2 and y.ndim > 2:
+        moved = y.movedim(1, -1) if flatten == HWC else y
+        return moved.reshape(y.shape[0], -1)
+    for moved in (y.movedim(1, -1), y.movedim(-1, 1)) if y.ndim > 2 else ():
+        if tuple(moved.shape) == shape:
+            return moved
+    if len(shape) > 2 and y.ndim > 2 and y.numel() == math.prod(shape):
+        return y.reshape(shape)
+    return None

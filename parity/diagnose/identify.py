@@ -1,0 +1,188 @@
+"""Find the conventions by which each side computed what it recorded.
+
+A *problem* is a family of float64 functions with conventions as parameters: a convolution with its padding,
+stride, dilation, kernel orientation and bias; the glue between two layers with its activation, pooling and
+flatten order. `identify` searches the settings of the family: first one that reproduces PyTorch's recorded
+tensor from PyTorch's recorded inputs, then the nearest one to it (no change, one, two) that reproduces Flax's.
+"Reproduces" is the bound of the judge: float64 rounding as the measured float32 rounding predicts it.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from parity.judge import EPSILON, Policy
+
+# So many settings that reproduce PyTorch's tensor are carried on to the search for Flax's: more than one can
+# (a ReLU6 is a ReLU on values below 6), and the nearest pair names the fewest differences.
+MOST_ALIKE = 6
+# After the first that reproduces it, so many more are tried.
+MORE_EVALUATIONS = 200
+# The search ends after so many evaluations; what is not found then is unexplained.
+MOST_EVALUATIONS = 6000
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """What one side recorded: inputs and target in float64 and PyTorch's layout, and the bound of rounding.
+
+    `bound` is the largest |candidate - target| that float64 rounding explains.
+    """
+
+    inputs: tuple[torch.Tensor, ...]
+    target: torch.Tensor
+    bound: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The target's shape."""
+        return tuple(self.target.shape)
+
+    def first_example(self) -> "Side":
+        """The same for the first example of the batch, to try a setting cheaply."""
+        return Side(tuple(x[:1] for x in self.inputs), self.target[:1], self.bound)
+
+    def reproduced_by(self, value: torch.Tensor | None) -> bool:
+        """Whether a candidate is the target to float64 rounding."""
+        if value is None or value.shape != self.target.shape:
+            return False
+        gap = (value - self.target).abs()
+        # A comparison with NaN is false, so a candidate that is not finite reproduces nothing.
+        return bool(gap.numel() == 0 or gap.max() <= self.bound)
+
+
+def rounding_bound(array32: np.ndarray, array64: np.ndarray) -> float:
+    """The largest gap that float64 rounding explains, by the rule of `parity.judge` for one side."""
+    wide = np.asarray(array64, np.float64)
+    scale = float(np.max(np.abs(wide), initial=0.0))
+    rounding = float(np.max(np.abs(np.asarray(array32, np.float64) - wide), initial=0.0))
+    predicted = max(rounding, EPSILON["float32"] * scale)
+    return Policy().safety_factor * predicted * EPSILON["float64"] / EPSILON["float32"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """One convention in which the sides differ; `id` is None where the catalogue has no name for it."""
+
+    id: str | None
+    torch: str
+    flax: str
+    fix: str
+
+
+class Problem(Protocol):
+    """A family of functions; a setting is a frozen dataclass that each implementation defines."""
+
+    per_example: bool
+
+    def starts(self) -> Iterable[Any]:
+        """Settings that PyTorch may follow, the likeliest first."""
+        ...
+
+    def changes(self, setting: Any) -> Iterable[Any]:
+        """Settings that differ from this one in one convention."""
+        ...
+
+    def evaluate(self, setting: Any, side: Side) -> torch.Tensor | None:
+        """What the setting makes of the side's inputs, or None where it does not apply."""
+        ...
+
+    def differences(self, ours: Any, theirs: Any) -> list[Difference]:
+        """PyTorch's and Flax's settings in words."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Identified:
+    """The settings of the two sides; `flax` is None where no setting near PyTorch's reproduces Flax."""
+
+    torch: Any
+    flax: Any
+
+
+class _Search:
+    """One search: counts evaluations, and tries each setting on one example before the whole batch."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.left = MOST_EVALUATIONS
+
+    def tester(self, side: Side) -> Callable[[Any], bool]:
+        """A predicate: whether a setting reproduces this side."""
+        several = side.target.ndim > 0 and len(side.target) > 1
+        small = side.first_example() if self.problem.per_example and several else None
+
+        def reproduces(setting: Any) -> bool:
+            self.left -= 1
+            if small is not None and not small.reproduced_by(self._value(setting, small)):
+                return False
+            return side.reproduced_by(self._value(setting, side))
+
+        return reproduces
+
+    def _value(self, setting: Any, side: Side) -> torch.Tensor | None:
+        try:
+            with torch.no_grad():
+                return self.problem.evaluate(setting, side)
+        except (RuntimeError, ValueError, IndexError):
+            return None  # shapes that this setting cannot take
+
+    def within_budget(self, settings: Iterable[Any]) -> Iterator[Any]:
+        """The settings, as long as evaluations are left."""
+        return itertools.takewhile(lambda _: self.left > 0, settings)
+
+
+def reproducing(problem: Problem, side: Side, most: int = MOST_ALIKE) -> list[Any]:
+    """The first few of the problem's starting settings that reproduce a side."""
+    search = _Search(problem)
+    reproduces, alike = search.tester(side), []
+    for setting in search.within_budget(problem.starts()):
+        if reproduces(setting):
+            alike.append(setting)
+            search.left = min(search.left, MORE_EVALUATIONS)
+        if len(alike) == most:
+            break
+    return alike
+
+
+def identify(problem: Problem, torch_side: Side, flax_side: Side) -> Identified | None:
+    """The settings of both sides, nearest to each other; None if nothing reproduces PyTorch's.
+
+    Two simultaneous causes are found as two changes from PyTorch's setting.
+    """
+    ours = reproducing(problem, torch_side)
+    if not ours:
+        return None
+    search = _Search(problem)
+    reproduces = search.tester(flax_side)
+    for rings in range(3):
+        for setting in ours:
+            for candidate in search.within_budget(_ring(problem, setting, rings)):
+                if reproduces(candidate):
+                    return Identified(setting, candidate)
+    return Identified(ours[0], None)
+
+
+def _ring(problem: Problem, setting: Any, distance: int) -> Iterator[Any]:
+    """The settings at exactly this many changes, each once."""
+    if distance == 0:
+        yield setting
+        return
+    seen = {setting}
+    first = []
+    for change in problem.changes(setting):
+        if change not in seen:
+            seen.add(change)
+            first.append(change)
+    if distance == 1:
+        yield from first
+        return
+    for change in first:
+        for second in problem.changes(change):
+            if second not in seen:
+                seen.add(second)
+                yield second

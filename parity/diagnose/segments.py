@@ -1,0 +1,191 @@
+"""The glue before each place: what it may be made of, and what makes it differ."""
+
+import dataclasses
+
+import numpy as np
+
+from parity.align import unpaired_leaves
+from parity.diagnose.activation import CLASSES
+from parity.diagnose.evidence import Evidence, Place
+from parity.diagnose.glue import ONLY, Glue, Setting
+from parity.diagnose.identify import Difference, Identified, Side, identify, reproducing
+
+# So many candidates are looked at, newest first; the glue's own limit then says how many of them may join.
+_MOST_LOOKED_AT = 40
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """A tensor from which glue may compute: its values on both sides, and the place whose output it is, if any."""
+
+    name: str
+    torch: np.ndarray
+    flax: np.ndarray
+    place: Place | None
+    index: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Segment:
+    """The glue that leads to one tensor of a place: `what` is "input" before a layer, else "output"."""
+
+    place: Place
+    what: str
+    index: int
+    sources: tuple[Source, ...]
+    problem: Glue
+    sides: tuple[Side, Side]
+
+
+def segment_to(evidence: Evidence, place: Place, index: int) -> Segment | None:
+    """The problem of the glue before a place, or None if nothing floating was recorded there."""
+    what = "input" if place.role == "layer" else "output"
+    sources = sources_of(evidence, place)
+    if not sources:
+        return None
+    sides = (
+        evidence.target("torch", place, what, [s.torch for s in sources], index),
+        evidence.target("flax", place, what, [s.flax for s in sources], index),
+    )
+    if sides[0] is None or sides[1] is None:
+        return None
+    problem = Glue(
+        tuple(s.name for s in sources),
+        tuple(s.torch.shape for s in sources),
+        sides[0].shape,
+        sides[1].shape,
+        _likely(evidence, place),
+    )
+    return Segment(place, what, index, sources, problem, (sides[0], sides[1]))
+
+
+def explain_segment(segment: Segment) -> tuple[Identified | None, list[Difference]]:
+    """What makes the glue differ: identified from its sources, or else relative to PyTorch's own result."""
+    identified = identify(segment.problem, *segment.sides)
+    if identified is not None and identified.flax is not None:
+        return identified, segment.problem.differences(identified.torch, identified.flax)
+    return identified, _relative(segment)
+
+
+def _relative(segment: Segment) -> list[Difference]:
+    """What Flax does to PyTorch's result, where that is one more convention: a softmax, channels reversed."""
+    ours, theirs = segment.sides
+    if ours.shape != theirs.shape:
+        return []
+    problem = dataclasses.replace(
+        segment.problem,
+        names=("PyTorch's tensor", *segment.problem.names),
+        shapes=(ours.shape, *segment.problem.shapes),
+    )
+    sides = [dataclasses.replace(side, inputs=(ours.target, *side.inputs)) for side in (ours, theirs)]
+    start = Setting((0,), ONLY)
+    for change in problem.changes(start):
+        if change != start and reproducing(_Only(problem, change), sides[1], 1):
+            return problem.differences(start, change)
+    return []
+
+
+@dataclasses.dataclass(frozen=True)
+class _Only:
+    """A problem with a single setting to try."""
+
+    problem: Glue
+    setting: Setting
+    per_example: bool = True
+
+    def starts(self) -> tuple[Setting, ...]:
+        return (self.setting,)
+
+    def evaluate(self, setting: Setting, side: Side) -> object:
+        return self.problem.evaluate(setting, side)
+
+
+def sources_of(evidence: Evidence, place: Place) -> tuple[Source, ...]:
+    """The tensors that both sides had before a place, the newest first, each once."""
+    earlier = [p for p in evidence.places if p.position < place.position and p.role != "output"]
+    found: list[Source] = []
+    for one in reversed(earlier):
+        if len(found) >= _MOST_LOOKED_AT:
+            break
+        if one.flax.key == place.flax.key:
+            continue
+        found += _outputs(evidence, one)
+        if one.role == "layer":
+            found += _arrived(evidence, one)
+    found += _inputs(evidence)
+    return _distinct(found)
+
+
+def _outputs(evidence: Evidence, place: Place) -> list[Source]:
+    side = "flax" if place.loose else "torch"
+    found = []
+    for index in range(place.torch.outputs):
+        ours, theirs = (evidence.value(s, place, "output", index) for s in ("torch", side))
+        if ours is not None and theirs is not None and ours.ndim:
+            found.append(Source(place.name, ours, theirs, None if place.loose else place, index))
+    return found
+
+
+def _arrived(evidence: Evidence, place: Place) -> list[Source]:
+    found = []
+    for index in range(place.torch.inputs):
+        ours, theirs = (evidence.value(s, place, "input", index) for s in ("torch", "flax"))
+        if ours is not None and theirs is not None and ours.ndim:
+            found.append(Source(f"what {place.name} takes", ours, theirs, None, index))
+    return found
+
+
+def _inputs(evidence: Evidence) -> list[Source]:
+    root = evidence.places[-1]
+    found = []
+    for index in range(root.torch.inputs):
+        ours, theirs = (evidence.value(s, root, "input", index) for s in ("torch", "flax"))
+        if ours is not None and theirs is not None and np.issubdtype(ours.dtype, np.floating) and ours.ndim:
+            found.append(Source("the model's input", ours, theirs, root, index))
+    return found
+
+
+def _distinct(sources: list[Source]) -> tuple[Source, ...]:
+    """Each tensor once, under the name of the output that it is rather than of the layer that takes it."""
+    found: list[Source] = []
+    for source in sources:
+        same = [i for i, s in enumerate(found) if s.torch is source.torch or _equal(s.torch, source.torch)]
+        if not same:
+            found.append(source)
+        elif found[same[0]].place is None and source.place is not None:
+            found[same[0]] = source
+    return tuple(found)
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and bool(np.array_equal(a, b))
+
+
+def _likely(evidence: Evidence, place: Place) -> tuple[str, ...]:
+    """Activations whose modules PyTorch called between the place before and this one."""
+    calls = evidence.runs.torch64.calls
+    glue = {call.key for call in unpaired_leaves(evidence.comparison.alignment, evidence.runs.torch64)}
+    end = place.position - (place.torch.inner if place.role == "layer" else 0)
+    start = max((p.position for p in evidence.places if p.position < end), default=-1)
+    names = [
+        CLASSES[call.class_name]
+        for call in calls[start + 1 : end]
+        if call.key in glue and call.class_name in CLASSES
+    ]
+    return tuple(dict.fromkeys(names))
+
+
+def inside_of(evidence: Evidence, place: Place, index: int) -> Segment | None:
+    """A layer without weights read as glue: its inputs are the sources, its output the target."""
+    inputs = [evidence.value("torch", place, "input", i) for i in range(place.torch.inputs)]
+    known = [x for x in inputs if x is not None and np.issubdtype(x.dtype, np.floating) and x.ndim]
+    if not known or len(known) != len(inputs):
+        return None
+    sources = tuple(Source(f"input {i}", x, x, None, i) for i, x in enumerate(known))
+    sides = [evidence.target(side, place, "output", known, index) for side in ("torch", "flax")]
+    if sides[0] is None or sides[1] is None:
+        return None
+    likely = (CLASSES[place.torch.class_name],) if place.torch.class_name in CLASSES else ()
+    shapes = tuple(x.shape for x in known)
+    problem = Glue(tuple(s.name for s in sources), shapes, sides[0].shape, sides[1].shape, likely)
+    return Segment(place, "output", index, sources, problem, (sides[0], sides[1]))

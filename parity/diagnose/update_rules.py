@@ -1,0 +1,168 @@
+"""The update rules of optimisers in float64, every convention a parameter.
+
+A step takes parameters p and gradients g to p'. Parameters are given at every step, so that an error does not
+build up. Every rule but "inside" is p' = p - rate * direction, so that the rate of each step can be fitted.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+Kind = Literal["sgd", "adam", "rmsprop", "adagrad"]
+# The weights that decay: all, those with more than one axis, those with one at most, none.
+Decayed = Literal["all", "matrices", "vectors"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One optimiser.
+
+    Attributes:
+        kind: which family.
+        momentum, dampening, nesterov: of sgd, and the momentum of rmsprop.
+        first_dampened: the first gradient enters the momentum by 1 - dampening as well.
+        rate_inside: v = momentum v + rate g, p' = p - v, which differs where the rate changes.
+        beta_mean, beta_square: of adam; rmsprop's alpha is beta_square.
+        corrected: adam's bias correction.
+        epsilon, epsilon_place: added to the root ("outside"), to the root before the bias correction ("before"), or
+            under the root ("inside").
+        largest: amsgrad.
+        centred: rmsprop.
+        initial: adagrad's and rmsprop's first mean square.
+        decay, decay_place, decayed: decay times p enters the gradient ("gradient"), or the direction ("direction").
+        clip_norm, clip_epsilon: g times min(1, clip_norm / (|g| + clip_epsilon)).
+    """
+
+    kind: Kind
+    momentum: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    first_dampened: bool = False
+    rate_inside: bool = False
+    beta_mean: float = 0.9
+    beta_square: float = 0.999
+    corrected: bool = True
+    epsilon: float = 1e-8
+    epsilon_place: Literal["outside", "before", "inside"] = "outside"
+    largest: bool = False
+    centred: bool = False
+    initial: float = 0.0
+    decay: float = 0.0
+    decay_place: Literal["gradient", "direction"] = "gradient"
+    decayed: Decayed = "all"
+    clip_norm: float | None = None
+    clip_epsilon: float = 1e-6
+    maximise: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """Parameters [n] and gradients [n], flattened; the norm of the whole gradient; which elements are vectors'."""
+
+    before: np.ndarray
+    gradient: np.ndarray
+    norm: float
+    vectors: np.ndarray
+
+
+def directions(rule: Rule, steps: Sequence[Step], rates: Sequence[float]) -> list[np.ndarray]:
+    """The direction of every step, so that p' = p - rate * direction.
+
+    Args:
+        rule: the optimiser.
+        steps: in order.
+        rates: the learning rate of every step, which only `rate_inside` reads.
+    """
+    memory: dict[str, np.ndarray] = {}
+    found = []
+    for number, step in enumerate(steps):
+        g = _clipped(rule, step)
+        decay = rule.decay * step.before * _mask(rule.decayed, step.vectors)
+        if rule.decay_place == "gradient":
+            g = g + decay
+        d = _RULES[rule.kind](rule, g, number, memory, rates)
+        found.append(d + decay if rule.decay_place == "direction" else d)
+    return found
+
+
+def _clipped(rule: Rule, step: Step) -> np.ndarray:
+    g = -step.gradient if rule.maximise else step.gradient
+    if rule.clip_norm is None:
+        return g
+    return g * min(1.0, rule.clip_norm / (step.norm + rule.clip_epsilon))
+
+
+def _mask(decayed: Decayed, vectors: np.ndarray) -> np.ndarray:
+    return (
+        np.ones_like(vectors, float)
+        if decayed == "all"
+        else (vectors == (decayed == "vectors")).astype(float)
+    )
+
+
+def _momentum(
+    rule: Rule, d: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
+) -> np.ndarray:
+    if rule.momentum == 0:
+        return d
+    gain = rates[number] if rule.rate_inside else 1.0
+    share = 1.0 if number == 0 and not rule.first_dampened else 1 - rule.dampening
+    v = rule.momentum * memory.get("v", np.zeros_like(d)) + share * gain * d
+    memory["v"] = v
+    out = gain * d + rule.momentum * v if rule.nesterov else v
+    return out / rates[number] if rule.rate_inside and rates[number] else out
+
+
+def _sgd(
+    rule: Rule, g: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
+) -> np.ndarray:
+    return _momentum(rule, g, number, memory, rates)
+
+
+def _root(rule: Rule, square: np.ndarray, correction: float = 1.0) -> np.ndarray:
+    if rule.epsilon_place == "inside":
+        return np.sqrt(square / correction + rule.epsilon)
+    if rule.epsilon_place == "before":
+        return (np.sqrt(square) + rule.epsilon) / np.sqrt(correction)
+    return np.sqrt(square / correction) + rule.epsilon
+
+
+def _adam(
+    rule: Rule, g: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
+) -> np.ndarray:
+    zero = np.zeros_like(g)
+    m = memory["m"] = rule.beta_mean * memory.get("m", zero) + (1 - rule.beta_mean) * g
+    s = memory["s"] = rule.beta_square * memory.get("s", zero) + (1 - rule.beta_square) * g * g
+    if rule.largest:
+        s = memory["largest"] = np.maximum(memory.get("largest", zero), s)
+    first = 1 - rule.beta_mean ** (number + 1) if rule.corrected else 1.0
+    second = 1 - rule.beta_square ** (number + 1) if rule.corrected else 1.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nan_to_num(m / first / _root(rule, s, second))
+
+
+def _rmsprop(
+    rule: Rule, g: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
+) -> np.ndarray:
+    alpha = rule.beta_square
+    s = memory.get("s", np.full_like(g, rule.initial))
+    s = memory["s"] = alpha * s + (1 - alpha) * g * g
+    if rule.centred:
+        m = memory["m"] = alpha * memory.get("m", np.zeros_like(g)) + (1 - alpha) * g
+        s = np.maximum(s - m * m, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        d = np.nan_to_num(g / _root(rule, s))
+    return _momentum(rule, d, number, memory, rates)
+
+
+def _adagrad(
+    rule: Rule, g: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
+) -> np.ndarray:
+    s = memory["s"] = memory.get("s", np.full_like(g, rule.initial)) + g * g
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nan_to_num(g / _root(rule, s))
+
+
+_RULES = {"sgd": _sgd, "adam": _adam, "rmsprop": _rmsprop, "adagrad": _adagrad}
