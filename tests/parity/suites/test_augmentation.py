@@ -1,0 +1,145 @@
+"""Augmentation through the instrument: right operations pass, one that is broken on purpose turns red."""
+
+import colorsys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional
+
+from flaxcnn.data import augmentation
+from parity.suites import augmentation_torch
+from parity.suites.augmentation import augmentation_cases, compare, draw, images_of
+from parity.suites.augmentation_arguments import DRAWS, Drawn
+from parity.suites.augmentation_quirks import QUIRKS, hue_in_double
+from parity.suites.running import run_case
+from parity.suites.selection import select
+
+CASES = augmentation_cases()
+
+
+def outcome(name):
+    (case,) = select(CASES, [name])
+    return run_case(case)
+
+
+@pytest.mark.parametrize("operation", DRAWS)
+def test_ours_equals_torchvisions(operation):
+    found = outcome(f"{operation}-02" if operation in ("centre_crop", "resize") else f"{operation}-01")
+    assert found.result == "equivalent", found.sentence
+    assert found.margin > 1
+    assert found.gap < 1e-14
+    assert sum(mode.tensors for mode in found.modes) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_case(case):
+    found = run_case(case)
+    assert found.result == "equivalent", found.sentence
+
+
+def test_every_operation_has_cases_of_both_colours_and_a_quick_one():
+    assert len({case.name for case in CASES}) == len(CASES)
+    for operation in DRAWS:
+        cases = select(CASES, [operation])
+        assert len(cases) >= 8
+        assert sum(case.quick for case in cases) == 1
+        channels = {draw(operation, number).shape[3] for number in range(1, len(cases) + 1)}
+        assert channels == {1, 3}
+
+
+def test_a_case_is_the_same_in_every_run():
+    first, again = draw("rotate", 3), draw("rotate", 3)
+    np.testing.assert_array_equal(first.each, again.each)
+    np.testing.assert_array_equal(images_of("rotate", first, 3), images_of("rotate", again, 3))
+
+
+def clockwise(images, angles, *, fill=0):
+    return augmentation.resampling.rotate_images(images, -angles, fill=fill)
+
+
+def swapped(images, offsets, padding):
+    return augmentation.geometry.crop_at(images, offsets[:, ::-1], padding)
+
+
+def sharp(images, size, *, antialias=True):
+    return augmentation.resampling.resize(images, size, antialias=False)
+
+
+def turned_a_little_more(images, shifts):
+    return augmentation.colour.adjust_hue(images, shifts + jnp.asarray(1e-10, shifts.dtype))
+
+
+def moved(images, centres, side):
+    return augmentation.geometry.cutout_at(images, centres + (side % 2 == 0), side)
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "mutant"),
+    [
+        ("rotate-02", "rotate_images", clockwise),
+        ("crop_at-03", "crop_at", swapped),
+        ("resize_antialias-04", "resize", sharp),
+        ("hue-01", "adjust_hue", turned_a_little_more),
+        ("cutout-02", "cutout_at", moved),
+    ],
+)
+def test_a_wrong_operation_turns_red(monkeypatch, name, function, mutant):
+    monkeypatch.setattr(augmentation, function, mutant)
+    found = outcome(name)
+    assert found.result == "divergent"
+    assert "first at image" in found.sentence
+
+
+def test_the_weights_of_itu_601_unrounded_turn_red(monkeypatch):
+    monkeypatch.setattr(augmentation.colour, "GREY_WEIGHTS", (0.299, 0.587, 0.114))
+    assert outcome("saturation-01").result == "divergent"
+
+
+def test_a_function_that_leaves_float64_is_refused(monkeypatch):
+    def single(images, factors):
+        return augmentation.colour.adjust_brightness(images, factors).astype(jnp.float32)
+
+    monkeypatch.setattr(augmentation, "adjust_brightness", single)
+    found = outcome("brightness-01")
+    assert found.result == "refused"
+    assert found.sentence == "brightness returns float32 for float64."
+
+
+def test_an_image_is_named_with_its_argument():
+    drawn = Drawn((2, 4, 5, 3), {"fill": None}, np.array([30.0, -7.5], np.float32))
+    first, second = compare("rotate", drawn, 1)
+    assert (first.where, second.where) == ("image 0: 30.0", "image 1: -7.5")
+    assert first.source_torch == "torchvision.transforms.v2.functional.rotate"
+    assert first.torch64.shape == (3, 4, 5)
+
+
+@pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: quirk.torchvision[:40])
+def test_a_quirk_is_one_of_the_installed_torchvision(quirk):
+    assert quirk.reproduce()
+
+
+@pytest.mark.parametrize("shift", [-0.5, -0.2, 0.0, 0.37, 0.5])
+def test_the_hue_in_double_is_that_of_pythons_colorsys(shift):
+    images = images_of("hue", Drawn((1, 7, 9, 3)), 1)[0].astype(np.float64)
+    expected = np.empty_like(images)
+    for place in np.ndindex(images.shape[:2]):
+        hue, saturation, value = colorsys.rgb_to_hsv(*images[place])
+        expected[place] = colorsys.hsv_to_rgb((hue + shift) % 1, saturation, value)
+    image = torch.from_numpy(images.transpose(2, 0, 1).copy())
+    found = hue_in_double(image, shift)
+    np.testing.assert_allclose(found.permute(1, 2, 0).numpy(), expected, atol=2e-15)
+    # And it is what torchvision means, as far as float32 can tell.
+    single = functional.adjust_hue(image.float(), shift)
+    np.testing.assert_allclose(found.numpy(), single.numpy(), atol=2e-6)
+
+
+def test_resizing_to_one_column_is_compared_with_what_pillow_does():
+    images = np.random.default_rng(0).random((1, 9, 7, 1), np.float32)
+    drawn = Drawn(images.shape, {"size": (5, 1), "antialias": True})
+    (found,) = augmentation_torch.run("resize_antialias", drawn, images, "float64")
+    expected = np.asarray(Image.fromarray(images[0, :, :, 0]).resize((1, 5), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(found[0], expected, atol=1e-6)
