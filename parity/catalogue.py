@@ -56,6 +56,7 @@ DEFECTS: dict[str, str] = {
     "adagrad-epsilon": "O: accumulator 0, epsilon 1e-10 outside; 0.1 and 1e-7 inside",
     "clip-epsilon": "O: max / (norm + 1e-6); no epsilon",
     "schedule-off-by-one": "O: stepped after the update; the count is read before the increment, or t/(T-1) for t/T",
+    "learning-rate-scale": "O: the learning rate as given; a multiple of it, such as one divided by devices",
     "init-distribution": "I: uniform +-1/sqrt(fan_in), torchvision's ResNets kaiming fan_out; lecun normal, bias 0",
     "zero-gamma": "I: off by default; the last scale of a block starts at zero",
     "matmul-precision": "P: float32 products; TF32 or bf16 by default on accelerators",

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from parity.catalogue import DEFECTS
+from parity.cli import train
 
 Commands = Any  # argparse has no public name for what add_subparsers returns
 
@@ -180,3 +181,8 @@ def _option(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+
+
+def add_train(commands: Commands) -> None:
+    """`parity train`."""
+    train.add(commands, _MODELS)

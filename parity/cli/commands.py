@@ -10,6 +10,7 @@ from pathlib import Path
 
 from parity.catalogue import check_ids
 from parity.cli.equivalence import equivalence
+from parity.cli.train import train
 from parity.errors import CannotCompare, TraceError
 from parity.judge import Policy, judge
 from parity.record import Measurements, Report
@@ -123,6 +124,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "convert": convert,
     "suite": suite,
+    "train": train,
     "equivalence": equivalence,
 }
 

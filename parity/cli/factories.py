@@ -61,14 +61,23 @@ def find_factory(text: str, flag: str) -> Callable[[], Any]:
     Raises:
         CannotCompare: it is not written MODULE:CALLABLE, cannot be imported, or needs arguments.
     """
+    factory = find_callable(text, flag)
+    _check_signature(factory, text, flag)
+    return factory
+
+
+def find_callable(text: str, flag: str) -> Callable[..., Any]:
+    """Import a callable, which may need arguments.
+
+    Raises:
+        CannotCompare: it is not written MODULE:CALLABLE, or cannot be imported.
+    """
     name, separator, attribute = text.partition(":")
     if not separator or not name or not attribute:
         raise CannotCompare(
             f"{flag} {text} is not MODULE:CALLABLE; write, for example, torchvision.models:resnet18."
         )
-    factory = _find(_import(name, flag), name, attribute, flag)
-    _check_signature(factory, text, flag)
-    return factory
+    return _find(_import(name, flag), name, attribute, flag)
 
 
 def _call(factory: Callable[[], Any], text: str, flag: str) -> Any:

@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_show(commands)
     arguments.add_convert(commands)
     arguments.add_suite(commands)
+    arguments.add_train(commands)
     add_equivalence(commands)
     return root
 

@@ -1,0 +1,138 @@
+"""Why the two trainings part: the instrument is pointed at the step, or the optimiser's rule is identified."""
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from parity.diagnose.optimiser import UpdateStep, identify_optimiser
+from parity.diagnose.update_rules import Rule
+from parity.engine import Engine
+from parity.errors import CannotCompare
+from parity.judge import judge
+from parity.record import Cause, Note
+from parity.trajectory.lockstep import StepRecord
+from parity.trajectory.record import Compared
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """The layer at which the step parts (None: as measured), and why, as far as it could be identified."""
+
+    layer: str | None
+    causes: tuple[Cause, ...]
+    notes: tuple[Note, ...]
+
+
+def explain(
+    torch_model: Any,
+    flax_model: Any,
+    record: StepRecord,
+    where: Compared,
+    samples: Sequence[StepRecord],
+    rule: Rule | None,
+    mapping: Any,
+) -> Explanation:
+    """Explain the first step that parts.
+
+    Args:
+        torch_model, flax_model: the user's.
+        record: of that step, whole.
+        where: the first tensor that differs.
+        samples: all steps, a few elements of each tensor.
+        rule: that of PyTorch's optimiser, None if it is unknown.
+        mapping: the user's map.
+    """
+    if where.phase == "update":
+        return _of_update(record, samples, rule)
+    return _of_step(torch_model, flax_model, record, where, mapping)
+
+
+def _of_step(
+    torch_model: Any, flax_model: Any, record: StepRecord, where: Compared, mapping: Any
+) -> Explanation:
+    """Compare the models layer by layer at the weights, statistics and batch of the step."""
+    import torch
+
+    model = copy.deepcopy(torch_model).cpu()
+    with torch.no_grad():
+        tensors = model.state_dict()
+        for name, array in {**record.before, **record.state_before}.items():
+            tensors[name].copy_(torch.from_numpy(np.asarray(array)))
+    try:
+        engine = Engine.start(
+            model,
+            flax_model,
+            [record.batch.x],
+            seed=0,
+            mapping=mapping,
+            objective="projection",
+            perturbed=False,
+        )
+        measurements, _ = engine.measure("train")
+    except CannotCompare as refusal:
+        return Explanation(None, (), (Note("unexplained", where.layer, str(refusal)),))
+    report = judge(measurements)
+    first = report.first_divergence
+    if first is None:
+        message = "the models are equal layer by layer at this step: the difference lies in the loss"
+        return Explanation(None, (), (Note("unexplained", where.layer, message),))
+    notes = tuple(note for note in report.notes if note.kind == "unexplained")
+    return Explanation(first.layer, report.causes, notes)
+
+
+def _of_update(record: StepRecord, samples: Sequence[StepRecord], rule: Rule | None) -> Explanation:
+    shapes = {name: array.shape for name, array in record.before.items()}
+    sequence = [
+        UpdateStep(
+            number=one.number,
+            rate=one.learning_rate,
+            next_rate=one.next_learning_rate,
+            norm=one.gradient_norm.torch64,
+            before=one.before,
+            gradients=one.gradients,
+            after_torch=one.after_torch,
+            after_flax=one.after_flax,
+        )
+        for one in samples
+    ]
+    causes = identify_optimiser(rule, sequence, shapes)
+    if causes:
+        return Explanation(None, causes, ())
+    message = "no update rule that is known to the instrument gives both sides' parameters"
+    return Explanation(None, (), (Note("unexplained", "optimiser", message),))
+
+
+def touched_statistics(engine: Engine) -> tuple[Cause, ...]:
+    """Statistics that PyTorch has not touched yet, and that Flax's initialising call has.
+
+    They are overwritten with PyTorch's before the first step, so no step can show them.
+    """
+    from parity.capture.kinds import NORM
+
+    found = []
+    for owner in engine.reference.owners:
+        mean, variance = owner.full("running_mean"), owner.full("running_var")
+        weights = engine.reference.weights
+        if owner.kind != NORM or mean not in weights or variance not in weights:
+            continue
+        if np.any(weights[mean]) or np.any(weights[variance] != 1):
+            continue
+        names = {link.torch: link.flax for link in engine.plan.links}
+        theirs = [engine.flax.state.get(names.get(name, "")) for name in (mean, variance)]
+        if any(a is None for a in theirs):
+            continue
+        if np.any(theirs[0]) or np.any(theirs[1] != 1):
+            shown = f"mean up to {float(np.max(np.abs(theirs[0]))):.3g}"
+            found.append(
+                Cause(
+                    "bn-stats-touched-at-init",
+                    owner.path,
+                    "running mean 0 and variance 1 before the first step",
+                    f"already moved before the first step ({shown})",
+                    "initialise with use_running_average=True, or drop the statistics that init returns",
+                )
+            )
+    return tuple(found)

@@ -1,0 +1,151 @@
+"""PyTorch's side: a model, its optimiser and schedule, in one precision, one step at a time."""
+
+import contextlib
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from parity.capture.kinds import DROPOUT, torch_kind
+from parity.capture.torch import DTYPES
+from parity.errors import CannotCompare
+
+# Parameters of the model -> optimiser, or (optimiser, scheduler).
+TorchOptimiser = Callable[[list[torch.nn.Parameter]], Any]
+TorchLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Masks = Callable[[str, tuple[int, ...], float], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Gradients:
+    """What the forward and backward pass of one step give: arrays by name, in the framework's own layout."""
+
+    loss: float
+    gradients: dict[str, np.ndarray]
+    state: dict[str, np.ndarray]
+
+    @property
+    def norm(self) -> float:
+        """The Euclidean norm of all gradients together."""
+        return float(
+            np.sqrt(sum(float(np.sum(np.square(g, dtype=np.float64))) for g in self.gradients.values()))
+        )
+
+
+class TorchRun:
+    """A copy of the user's model under training."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        dtype: str,
+        optimiser: TorchOptimiser,
+        loss: TorchLoss,
+        clip_norm: float | None,
+    ) -> None:
+        """Copy the model into `dtype` and build its optimiser.
+
+        Raises:
+            CannotCompare: the optimiser's factory raises or returns something else.
+        """
+        self.dtype = dtype
+        self.model = copy.deepcopy(model).to(DTYPES[dtype]).train()
+        self.trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.loss, self.clip_norm = loss, clip_norm
+        self.optimiser, self.scheduler = _built(optimiser, list(self.trained.values()))
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the next update, of the first parameter group."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def params(self) -> dict[str, np.ndarray]:
+        """The trained parameters by name, copied."""
+        return {name: p.detach().numpy().copy() for name, p in self.trained.items()}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything else of the state_dict: buffers and frozen parameters, copied."""
+        everything = self.model.state_dict()
+        return {name: t.detach().numpy().copy() for name, t in everything.items() if name not in self.trained}
+
+    def put(self, arrays: dict[str, np.ndarray]) -> None:
+        """Overwrite parameters and buffers, cast into this run's precision."""
+        with torch.no_grad():
+            everything = self.model.state_dict()
+            for name, array in arrays.items():
+                everything[name].copy_(torch.from_numpy(np.asarray(array)))
+
+    def gradients(self, x: np.ndarray, y: np.ndarray, masks: Masks) -> Gradients:
+        """Run the model forward and backward on a batch; running statistics move on, parameters do not."""
+        self.model.zero_grad(set_to_none=True)
+        with _dropout(self.model, masks):
+            output = self.model(_tensor(x, self.dtype))
+        value = self.loss(output, _tensor(y, self.dtype))
+        value.backward()
+        found = {
+            name: np.zeros(tuple(p.shape), self.dtype) if p.grad is None else p.grad.detach().numpy().copy()
+            for name, p in self.trained.items()
+        }
+        return Gradients(float(value.detach()), found, self.state())
+
+    def update(self, gradients: dict[str, np.ndarray]) -> None:
+        """Clip the gradients, and let optimiser and scheduler make a step with them."""
+        for name, parameter in self.trained.items():
+            parameter.grad = torch.from_numpy(gradients[name].astype(self.dtype))
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.trained.values(), self.clip_norm)
+        self.optimiser.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+
+
+def cross_entropy(label_smoothing: float) -> TorchLoss:
+    """The mean cross-entropy of logits [n, k] and labels [n] or probabilities [n, k]."""
+
+    def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+
+    return loss
+
+
+def _tensor(array: np.ndarray, dtype: str) -> torch.Tensor:
+    tensor = torch.from_numpy(np.array(array))
+    return tensor.to(DTYPES[dtype]) if tensor.is_floating_point() else tensor.long()
+
+
+def _built(factory: TorchOptimiser, parameters: list[torch.nn.Parameter]) -> tuple[Any, Any]:
+    built = factory(parameters)
+    optimiser, scheduler = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
+    if not isinstance(optimiser, torch.optim.Optimizer):
+        raise CannotCompare(
+            f"PyTorch's optimiser factory returns a {type(optimiser).__name__}; it must take the list of parameters "
+            "and return a torch.optim.Optimizer, or (optimizer, scheduler)."
+        )
+    return optimiser, scheduler
+
+
+@contextlib.contextmanager
+def _dropout(model: torch.nn.Module, masks: Masks) -> Iterator[None]:
+    """Inside, every dropout layer multiplies by the given mask instead of one of its own."""
+    counts: dict[str, int] = {}
+
+    def hook(path: str) -> Callable[..., torch.Tensor]:
+        def masked(module: torch.nn.Module, args: Any, _: Any) -> torch.Tensor:
+            nth = counts.get(path, 0)
+            counts[path] = nth + 1
+            x = args[0]
+            factor = masks(f"{path}#{nth}", tuple(x.shape), float(module.p))
+            return x * torch.from_numpy(factor).to(x.dtype)
+
+        return masked
+
+    layers = [(path, m) for path, m in model.named_modules() if torch_kind(m) == DROPOUT]
+    handles = [module.register_forward_hook(hook(path)) for path, module in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,294 @@
+"""From the user's two models to the verdict on their training: set up, run in step, judge, name the cause."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from parity.align import align
+from parity.axes import image_to_flax, to_flax
+from parity.capture.flax import capture_flax
+from parity.capture.kinds import DROPOUT
+from parity.diagnose.optimiser import rule_of
+from parity.diagnose.update_rules import Rule
+from parity.engine import Engine, environment
+from parity.errors import CannotCompare
+from parity.judge import Policy
+from parity.record import Cause, Note, Unexercised, Verdict
+from parity.trajectory import flax_side, lockstep, torch_side
+from parity.trajectory.explain import explain, touched_statistics
+from parity.trajectory.lockstep import Arrays, Sides, StepRecord, first_parting
+from parity.trajectory.record import PHASES, TRAJECTORY_VERSION, Compared, Parting, Step, Trajectory
+from parity.trajectory.stream import Batch, batches, mask_of, same_batches
+from parity.trajectory.together import growth, parted
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How both sides are trained.
+
+    Attributes:
+        torch_optimiser: takes the list of trained parameters; returns a `torch.optim.Optimizer`, or
+            `(optimizer, scheduler)`, whose scheduler is stepped after every update.
+        flax_optimiser: an optax transformation of a dictionary of parameters by Flax path, with schedule and clipping.
+        torch_loss, flax_loss: of the model's first output and the targets; by default the mean cross-entropy.
+        label_smoothing: of the default losses.
+        clip_norm: PyTorch's gradients are clipped to this global norm; Flax's optimiser clips its own.
+    """
+
+    torch_optimiser: torch_side.TorchOptimiser
+    flax_optimiser: Any
+    torch_loss: Any = None
+    flax_loss: Any = None
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+
+
+def train(
+    torch_model: Any,
+    flax_model: Any,
+    stream: Iterable[Any] | tuple[Iterable[Any], Iterable[Any]],
+    training: Training,
+    *,
+    steps: int = 100,
+    seed: int = 0,
+    map: Any = None,
+    policy: Policy | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Trajectory:
+    """Train a Flax model and its PyTorch twin in step, and judge every step.
+
+    Both start from PyTorch's weights and statistics and see the same batches and dropout masks. See
+    `parity.trajectory.lockstep` for what is run and `parity.judge` for the rule, which a single step must satisfy.
+
+    Args:
+        torch_model: an `nn.Module`; it is not changed.
+        flax_model: an `nnx.Module`, a Linen module, or `(linen_module, variables)`.
+        stream: batches (x, y) with x in PyTorch's layout and y labels or probabilities; or a tuple of two such
+            streams, PyTorch's and Flax's, which must be equal.
+        training: optimisers and losses.
+        steps: how many updates to make.
+        seed: of dropout masks.
+        map: PyTorch path -> Flax path, where names and order do not tell.
+        policy: thresholds of the judge.
+        progress: called with the number of each finished step.
+
+    Raises:
+        CannotCompare: the models, optimisers or batches cannot be compared, or a side reaches NaN.
+    """
+    policy = policy or Policy()
+    given = same_batches(*stream, steps) if isinstance(stream, tuple) else batches(stream, steps)
+    first = next(given)
+    engine = Engine.start(
+        torch_model, flax_model, [first.x], seed=seed, mapping=map, objective="projection", perturbed=False
+    )
+    sides = _sides(torch_model, engine, training)
+    kept, compressed = _Kept(policy), []
+    for record in lockstep.steps(sides, itertools.chain([first], given)):
+        compressed.append(kept.add(record))
+        if progress is not None:
+            progress(record.number)
+    rule = rule_of(sides.torch("float64").optimiser, training.clip_norm)
+    return _judged(torch_model, flax_model, engine, kept, tuple(compressed), rule, map)
+
+
+class _Kept:
+    """Collects what the verdict and the explanation need of the steps as they pass."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.parting: tuple[StepRecord, Compared] | None = None
+        self.samples: list[StepRecord] = []
+        self.largest = 0.0
+        self.gradient_scale: dict[str, float] = {}
+
+    def add(self, record: StepRecord) -> Step:
+        ratio = self._ratio
+        self.largest = max([self.largest, *(ratio(one.difference) for one in record.introduced)])
+        if self.parting is None:
+            where = first_parting(record.introduced, ratio)
+            self.parting = None if where is None else (record, where)
+        for name, gradient in record.gradients.items():
+            size = float(np.max(np.abs(gradient), initial=0.0))
+            self.gradient_scale[name] = max(self.gradient_scale.get(name, 0.0), size)
+        self.samples.append(_sampled(record))
+        return Step(
+            number=record.number,
+            learning_rate=record.learning_rate,
+            loss=record.loss,
+            gradient_norm=record.gradient_norm,
+            worst=tuple(
+                max(
+                    (one for one in record.introduced if one.phase == phase),
+                    key=lambda one: ratio(one.difference),
+                )
+                for phase in PHASES
+                if any(one.phase == phase for one in record.introduced)
+            ),
+            distance32=record.distance32,
+            distance64=record.distance64,
+            rounding=record.rounding,
+        )
+
+    def _ratio(self, difference: Any) -> float:
+        return float(difference.ratio(self.policy))
+
+
+# Of every tensor this many elements are kept of every step, to identify the optimiser by.
+_SAMPLED = 64
+
+
+def _sampled(record: StepRecord) -> StepRecord:
+    """The record with the first elements of every array, and without its batch."""
+
+    def few(arrays: Arrays) -> Arrays:
+        return {name: a.ravel()[:_SAMPLED].copy() for name, a in arrays.items()}
+
+    return dataclasses.replace(
+        record,
+        introduced=(),
+        before=few(record.before),
+        gradients=few(record.gradients),
+        after_torch=few(record.after_torch),
+        after_flax=few(record.after_flax),
+        batch=Batch(np.zeros(0), np.zeros(0)),
+        state_before={},
+    )
+
+
+def _judged(
+    torch_model: Any,
+    flax_model: Any,
+    engine: Engine,
+    kept: _Kept,
+    taken: tuple[Step, ...],
+    rule: Rule | None,
+    mapping: Any,
+) -> Trajectory:
+    unexercised = tuple(
+        Unexercised(
+            name, "its gradient is zero at every step", "train on data, or from weights, that reach it"
+        )
+        for name, size in kept.gradient_scale.items()
+        if size == 0.0
+    )
+    causes: tuple[Cause, ...] = touched_statistics(engine)
+    notes = [*engine.notes]
+    parting = None
+    if kept.parting is not None:
+        record, where = kept.parting
+        found = explain(torch_model, flax_model, record, where, kept.samples, rule, mapping)
+        parting = Parting(record.number, found.layer or where.layer, where.phase, where.quantity)
+        causes += found.causes
+        notes += found.notes
+    free = max((_free_ratio(step, kept.policy) for step in taken), default=0.0)
+    if parting is None and free > 1:
+        notes.append(
+            Note(
+                "kink", "", f"the free runs part {free:.1f} times faster than rounding predicts: ties decide"
+            )
+        )
+    verdict: Verdict = "divergent" if parting else "inconclusive" if unexercised else "equivalent"
+    return Trajectory(
+        version=TRAJECTORY_VERSION,
+        verdict=verdict,
+        parting=parting,
+        causes=causes,
+        steps=taken,
+        growth32=growth([step.distance32 for step in taken]),
+        growth64=growth([step.distance64 for step in taken]),
+        parted32=parted(taken),
+        free_ratio=free,
+        margin=math.inf if kept.largest == 0 else 1 / kept.largest,
+        unexercised=unexercised,
+        notes=tuple(dict.fromkeys(notes)),
+        environment=environment(engine.flax.framework, engine.seed),
+        policy=dataclasses.asdict(kept.policy),
+    )
+
+
+def _free_ratio(step: Step, policy: Policy) -> float:
+    """The distance of the float64 runs as they go, over what their float32 rounding allows."""
+    eps32, eps64 = 2.0**-23, 2.0**-52
+    return step.distance64 / (policy.safety_factor * max(step.rounding, eps32) * eps64 / eps32)
+
+
+def _sides(torch_model: Any, engine: Engine, training: Training) -> Sides:
+    torch_loss = training.torch_loss or torch_side.cross_entropy(training.label_smoothing)
+    flax_loss = training.flax_loss or flax_side.cross_entropy(training.label_smoothing)
+    trained = {link.flax for link in engine.plan.links if link.torch_trainable and link.flax_trainable}
+    frozen = set(engine.reference.frozen)
+    trained -= {link.flax for link in engine.plan.links if link.torch in frozen}
+    names = tuple(name for name in engine.params if name in trained)
+    if not hasattr(training.flax_optimiser, "update") or not hasattr(training.flax_optimiser, "init"):
+        raise CannotCompare(
+            f"Flax's optimiser is a {type(training.flax_optimiser).__name__}; give an optax.GradientTransformation."
+        )
+
+    def torch_run(dtype: str) -> torch_side.TorchRun:
+        model = torch_model.cpu()
+        return torch_side.TorchRun(model, dtype, training.torch_optimiser, torch_loss, training.clip_norm)
+
+    def flax_run(dtype: str) -> flax_side.FlaxRun:
+        return flax_side.FlaxRun(engine.flax, names, dtype, training.flax_optimiser, flax_loss)
+
+    return Sides(
+        torch=torch_run,
+        flax=flax_run,
+        plan=engine.plan,
+        params=engine.params,
+        state=engine.state,
+        to_flax_input=image_to_flax,
+        masks=_masks(engine),
+        order={owner.path: position for position, owner in enumerate(engine.reference.owners)},
+    )
+
+
+def _masks(engine: Engine) -> Callable[[int], tuple[torch_side.Masks, Callable[[], Arrays]]]:
+    """Masks of every step, and which call of Flax gets which call of PyTorch's."""
+    partners = _dropout_partners(engine)
+
+    def of(step: int) -> tuple[torch_side.Masks, Callable[[], Arrays]]:
+        drawn: Arrays = {}
+
+        def draw(key: str, shape: tuple[int, ...], rate: float) -> np.ndarray:
+            if key not in drawn:
+                drawn[key] = mask_of(key, shape, rate, engine.seed, step)
+            return drawn[key]
+
+        def for_flax() -> Arrays:
+            return {
+                flax: to_flax(drawn[torch], shape, DROPOUT)
+                for torch, (flax, shape) in partners.items()
+                if torch in drawn
+            }
+
+        return draw, for_flax
+
+    return of
+
+
+def _dropout_partners(engine: Engine) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Flax's dropout call, and the shape of its output, by PyTorch's; only models with dropout are run for it."""
+    torch32, _ = engine.reference.traces("train")
+    if not any(call.kind == DROPOUT for call in torch32.calls):
+        return {}
+    observed = capture_flax(
+        engine.flax,
+        engine.params,
+        engine.state,
+        engine.inputs,
+        mode="train",
+        dtype="float32",
+        seed=engine.seed,
+    )
+    sites = align(torch32, observed, engine.plan.modules, engine.mapping).sites
+    found = {}
+    for site in sites:
+        output = observed.get(site.flax, "output")
+        if site.torch.kind == DROPOUT and output is not None:
+            found[site.torch.key] = (site.flax.key, output.shape)
+    return found
