@@ -58,6 +58,23 @@ def test_a_small_difference_that_is_certainly_there_is_equivalent_below_the_marg
     assert tost(flax, torch, 0.003).verdict == "different"
 
 
+@pytest.mark.parametrize(
+    ("statistic", "alpha", "verdict"),
+    [
+        (2.1, 0.05, "inconclusive"),
+        (2.6, 0.05, "different"),
+        (2.1, 0.1, "different"),
+        (2.6, 0.02, "inconclusive"),
+    ],
+)
+def test_a_difference_counts_from_the_two_sided_level_on(statistic, alpha, verdict):
+    # With 6 degrees of freedom: t = 2.1 has p = 0.080, t = 2.6 has p = 0.041.
+    torch = np.array([0.90, 0.91, 0.92, 0.93])
+    flax = torch + statistic * torch.std(ddof=1) * np.sqrt(2 / 4)
+    for first, second in ((torch, flax), (flax, torch)):
+        assert tost(first.tolist(), second.tolist(), 0.001, alpha).verdict == verdict
+
+
 def test_a_handicapped_side_is_different_and_too_few_runs_are_inconclusive():
     healthy, handicapped = [0.981, 0.978, 0.984], [0.31, 0.44, 0.37]
     assert tost(healthy, handicapped, 0.01).verdict == "different"
