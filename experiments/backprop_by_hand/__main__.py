@@ -7,6 +7,7 @@ Takes under half a minute. The page is `DIR/backprop_by_hand.html`; figures and 
 """
 
 import argparse
+import errno
 import sys
 import tempfile
 from pathlib import Path
@@ -48,6 +49,8 @@ def make_writable(folder: Path) -> None:
     Raises:
         OSError: it cannot be made or written in.
     """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass

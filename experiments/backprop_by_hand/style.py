@@ -25,7 +25,7 @@ sub, sup { font-size: .7em; line-height: 0; }
 .head.forward { fill: var(--introduced); } .head.back { fill: var(--inherited); }
 .loss { fill: none; stroke-linejoin: round; stroke-linecap: round; }
 .loss.hand { stroke: var(--explained-line); } .loss.jax { stroke: var(--introduced); }
-.loss.torch { stroke: var(--card); }
+.loss.torch { stroke: var(--ink); }
 :root { --explained-line: #f0b878; } @media (prefers-color-scheme: dark) { :root { --explained-line: #9a5f1c; } }
 .layer { border-top: 1px solid var(--edge); padding: 1rem 0; }
 .layer h3 { font-size: 1.05rem; font-weight: 600; margin: 0 0 .3rem; }
