@@ -92,7 +92,7 @@ def laws_table() -> str:
     body = [
         [
             item["name"],
-            item["against"] if item["against"][0].islower() else f"`{item['against']}`",
+            f"`{item['against']}`" if item["test"].startswith("two-sample") else item["against"],
             item["test"],
             str(item["draws"]),
             f"{item['p_value']:.2g}" + (" (rejected)" if item["rejected"] else ""),

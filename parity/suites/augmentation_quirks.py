@@ -111,6 +111,12 @@ def _one_draw_a_batch() -> bool:
     return all(torch.equal(batch, batch[:1].expand_as(batch)) for batch in batches)
 
 
+def _share_below_one() -> bool:
+    torch.manual_seed(0)
+    draws = torch.distributions.Beta(torch.tensor(0.2), torch.tensor(0.2)).sample((1000,))
+    return draws.max().item() == 1 - 2**-24
+
+
 def _nearest_by_default() -> bool:
     return InterpolationMode(v2.RandomRotation(10).interpolation) == InterpolationMode.NEAREST
 
@@ -158,5 +164,11 @@ QUIRKS = (
         "A random transform draws once for all images of a batch.",
         "Each image gets its own draw; compared with one call an image.",
         _one_draw_a_batch,
+    ),
+    Quirk(
+        "mixup",
+        "`MixUp` draws a share of at most 1 - 2^-24, on which one draw in fifty falls at alpha 0.2.",
+        "`mixup` rounds such a draw to 1; compared to five decimals.",
+        _share_below_one,
     ),
 )

@@ -239,6 +239,12 @@ def test_a_draw_outside_the_support_has_no_chance(expected, draws):
     assert (statistic, found) == (np.inf, 0)
 
 
+def test_two_samples_are_compared_as_finely_as_they_are_read():
+    ours, theirs = np.ones(500), np.full(500, 1 - 2**-24)
+    assert two_sample(Continuous.uniform(0.0, 1.0), ours, theirs)[2] == 1
+    assert two_sample(Continuous.uniform(0.0, 1.0, reading=1e-9), ours, theirs)[2] < REJECTED
+
+
 def test_too_few_draws_are_refused():
     with pytest.raises(ValueError, match="30 draws are too few for 24 outcomes: give some 5 an outcome"):
         one_sample(Discrete.uniform(24), np.arange(30) % 24)
