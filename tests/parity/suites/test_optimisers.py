@@ -1,0 +1,141 @@
+"""Optimisers, step by step: right ones pass, one that is broken on purpose turns red at the right step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from flaxcnn.optim import optimisers, rules
+from parity.errors import CannotCompare
+from parity.suites.optimiser_options import CASES_A_GROUP, GRADIENTS, optimiser_options
+from parity.suites.optimiser_runs import SHAPES, STEPS, flax_run, gradients_of, initial_parameters, torch_run
+from parity.suites.optimisers import GROUPS, optimiser_cases
+from parity.suites.running import run_case
+from parity.suites.stepwise import Runs, by_step
+
+CASES = {case.name: case for case in optimiser_cases()}
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [("sgd-04", 4), ("rmsprop-02", 12), ("clipping-03", 17)],
+)
+def test_ours_equal_pytorchs_at_every_step(name, state):
+    found = run_case(CASES[name])
+    assert found.result == "equivalent", found.sentence
+    assert found.margin > 1
+    (mode,) = found.modes
+    assert mode.layers == STEPS
+    assert mode.tensors == STEPS * (len(SHAPES) + state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_every_case(name):
+    found = run_case(CASES[name])
+    assert found.result == "equivalent", found.sentence
+
+
+def test_a_first_step_that_is_dampened_turns_red_there(monkeypatch):
+    def dampened(momentum, dampening):
+        def update(gradients, state, params=None):
+            buffer = jax.tree.map(lambda v, g: momentum * v + (1 - dampening) * g, state.buffer, gradients)
+            return buffer, rules.MomentumState(state.count + 1, buffer)
+
+        init = rules.dampened_momentum(momentum, dampening).init
+        return optax.GradientTransformation(init, update)
+
+    monkeypatch.setattr(optimisers, "dampened_momentum", dampened)
+    found = run_case(CASES["sgd-04"])
+    assert found.result == "divergent"
+    assert "first at step 0 (state, momentum_buffer of conv.weight" in found.sentence
+
+
+def test_decay_after_the_momentum_turns_red_in_the_buffer(monkeypatch):
+    original = optax.chain
+    monkeypatch.setattr(optax, "chain", lambda decay, trace, rate: original(trace, decay, rate))
+    found = run_case(CASES["sgd-02"])
+    assert found.result == "divergent"
+    assert "first at step 0 (state, momentum_buffer" in found.sentence
+
+
+def test_a_largest_square_after_the_bias_correction_turns_red(monkeypatch):
+    """The two part where the square first falls below what it was, not at the first step."""
+    original = rules.adam_direction
+
+    def corrected(beta_mean, beta_square, epsilon, *, amsgrad=False):
+        inner = original(beta_mean, beta_square, epsilon, amsgrad=amsgrad)
+
+        def update(gradients, state, params=None):
+            updates, new = inner.update(gradients, state, params)
+            now = rules.bias_correction(beta_square, new.count)
+            before = jnp.where(state.count == 0, 1.0, rules.bias_correction(beta_square, state.count + 0))
+            largest = jax.tree.map(
+                lambda old, s: now * jnp.maximum(old / before, s / now), state.largest_square, new.square
+            )
+            return updates, new._replace(largest_square=largest)
+
+        return optax.GradientTransformation(inner.init, update)
+
+    monkeypatch.setattr(optimisers, "adam_direction", corrected)
+    found = run_case(CASES["adam-03"])
+    assert found.result == "divergent"
+    assert "max_exp_avg_sq" in found.sentence
+
+
+def test_a_norm_without_pytorchs_epsilon_turns_red(monkeypatch):
+    monkeypatch.setattr("flaxcnn.optim.clipping.NORM_EPSILON", 0.0)
+    found = run_case(CASES["clipping-01"])
+    assert found.result == "divergent"
+    assert "first at step 0 (state, clipped gradient of conv.weight" in found.sentence
+
+
+def test_a_run_that_is_not_finite_is_refused_in_one_sentence():
+    options = {"optimiser": "sgd", "gradients": "normal", "learning_rate": 1e30, "weight_decay": 1.0}
+    generator = np.random.default_rng(0)
+    start, gradients = initial_parameters(generator), gradients_of("normal", generator, 3)
+    narrow, wide = (
+        run(options, start, gradients, dtype)
+        for dtype, run in (("float32", torch_run), ("float64", torch_run))
+    )
+    ours = flax_run(options, start, gradients, "float64")
+    with pytest.raises(CannotCompare, match=r"conv.weight of PyTorch is not finite in float32.*\.$") as error:
+        by_step(Runs(narrow, wide, narrow, ours))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_same_cases_in_every_run_and_all_different(group):
+    found = optimiser_options(group)
+    assert found == optimiser_options(group)
+    assert len(found) == CASES_A_GROUP
+    assert all(found.count(one) == 1 for one in found)
+
+
+@pytest.mark.parametrize(
+    ("group", "wanted"),
+    [
+        ("sgd", ["nesterov", "dampening", "maximize", "decay_mask", "weight_decay"]),
+        ("adam", ["amsgrad", "maximize", "decay_mask", "weight_decay"]),
+        ("adamw", ["amsgrad", "maximize", "decay_mask", "weight_decay"]),
+        ("rmsprop", ["centered", "momentum", "maximize", "decay_mask", "weight_decay"]),
+        ("clipping", ["clip_norm", "clip_value", "maximize"]),
+    ],
+)
+def test_every_option_is_on_in_some_case_and_off_in_another(group, wanted):
+    found = optimiser_options(group)
+    for option in wanted:
+        on = [bool(one.get(option)) for one in found]
+        assert any(on), option
+        assert not all(on), option
+    assert any(one.get("clip_norm") and one.get("clip_value") for one in found) or group != "clipping"
+
+
+def test_every_kind_of_gradient_occurs():
+    kinds = {one["gradients"] for group in GROUPS for one in optimiser_options(group)}
+    assert kinds == set(GRADIENTS)
+    sparse = gradients_of("sparse", np.random.default_rng(0))["fc.weight"]
+    assert not sparse[0].any()
+    assert not sparse[50:70].any()
+    assert 0.85 < (sparse == 0).mean() < 0.95

@@ -1,0 +1,68 @@
+"""Schedules, step by step: right ones pass, one that is a step late turns red."""
+
+import jax.numpy as jnp
+import pytest
+
+from flaxcnn import optim
+from flaxcnn.optim import schedules
+from parity.suites.running import run_case
+from parity.suites.schedules import GROUPS, NAMES, STEPS, schedule_cases, schedule_options
+
+CASES = {case.name: case for case in schedule_cases()}
+QUICK = [name for name, case in CASES.items() if case.quick]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_ours_equal_pytorchs_at_every_step(name):
+    found = run_case(CASES[name])
+    assert found.result == "equivalent", found.sentence
+    assert found.margin > 1
+    assert sum(mode.tensors for mode in found.modes) == STEPS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_every_case(name):
+    found = run_case(CASES[name])
+    assert found.result == "equivalent", found.sentence
+
+
+def test_every_schedule_of_ours_has_cases():
+    assert set(optim.schedule_names()) == set(NAMES)
+    assert set(GROUPS) == {case.group for case in CASES.values()}
+    assert {one["schedule"] for one in schedule_options("warm_up")} == set(NAMES)
+
+
+@pytest.mark.parametrize(("name", "first"), [("cosine-01", 0), ("step-01", 14), ("one_cycle-01", 0)])
+def test_a_count_that_is_one_ahead_turns_red(monkeypatch, name, first):
+    original = optim.schedule
+
+    def ahead(*arguments, **options):
+        rate = original(*arguments, **options)
+        return lambda step: rate(jnp.asarray(step) + 1)
+
+    monkeypatch.setattr(optim, "schedule", ahead)
+    found = run_case(CASES[name])
+    assert found.result == "divergent"
+    assert f"first at step {first} (state, learning rate" in found.sentence
+
+
+def test_a_cosine_that_ends_on_its_last_step_turns_red(monkeypatch):
+    """t / (T - 1) for t / T: the same at step 0, and never again."""
+    original = schedules.cosine_decay
+    builder, required, optional = schedules._SCHEDULES["cosine"]
+    assert builder is original
+    shorter = (lambda base_lr, total, **given: original(base_lr, total - 1, **given), required, optional)
+    monkeypatch.setitem(schedules._SCHEDULES, "cosine", shorter)
+    found = run_case(CASES["cosine-01"])
+    assert found.result == "divergent"
+    assert "first at step 1 (state, learning rate" in found.sentence
+
+
+def test_a_schedule_beyond_its_end_occurs_and_one_that_is_not():
+    ends = [options["total_steps"] for options in schedule_options("cosine")]
+    assert any(end < STEPS for end in ends)
+    assert any(end == STEPS for end in ends)
+    assert all(
+        options["closed_form"] == (options["total_steps"] < STEPS) for options in schedule_options("cosine")
+    )

@@ -1,0 +1,93 @@
+"""Statistics and dropout over many steps: right ones pass, one that is broken on purpose turns red."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from flaxcnn import ops
+from parity.suites import statistics_runs
+from parity.suites.running import run_case
+from parity.suites.statistics import FROZEN, GROUPS, STEPS, batches_of, statistics_cases, statistics_options
+
+CASES = {case.name: case for case in statistics_cases()}
+
+
+@pytest.mark.parametrize(
+    ("name", "tensors"), [("frozen_statistics-02", 7), ("dropout_mask-04", 2), ("dropout_mask-06", 2)]
+)
+def test_ours_equal_pytorchs_at_every_step(name, tensors):
+    found = run_case(CASES[name])
+    assert found.result == "equivalent", found.sentence
+    assert found.margin > 1
+    assert sum(mode.tensors for mode in found.modes) == STEPS * tensors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_every_case(name):
+    found = run_case(CASES[name])
+    assert found.result == "equivalent", found.sentence
+
+
+def mutate(monkeypatch, change):
+    """Call `ops.batch_norm` with its options changed."""
+    original = ops.batch_norm
+
+    @functools.wraps(original)
+    def mutant(*arguments, **options):
+        return original(*arguments, **options | change(options))
+
+    monkeypatch.setattr(ops, "batch_norm", mutant)
+
+
+def test_a_biased_running_variance_turns_red_at_the_first_step(monkeypatch):
+    mutate(monkeypatch, lambda options: {"biased_running_variance": True})
+    found = run_case(CASES["frozen_statistics-01"])
+    assert found.result == "divergent"
+    # What is normalised by it in the frozen stretch comes first: the forward pass is told before a state.
+    assert f"first at step {FROZEN.start} (forward, output" in found.sentence
+    found = run_case(CASES["running_statistics-01"])
+    assert "first at step 0 (state, running_var" in found.sentence
+
+
+def test_statistics_that_are_not_frozen_turn_red_when_they_should_be(monkeypatch):
+    mutate(monkeypatch, lambda options: {"train": True})
+    found = run_case(CASES["frozen_statistics-02"])
+    assert found.result == "divergent"
+    assert f"first at step {FROZEN.start} (forward, output" in found.sentence
+
+
+def test_a_dropout_that_does_not_scale_turns_red(monkeypatch):
+    original = ops.dropout
+
+    def unscaled(x, key, rate, **options):
+        return original(x, key, rate, **options) * (1 - rate) if options["train"] else x
+
+    monkeypatch.setattr(ops, "dropout", unscaled)
+    found = run_case(CASES["dropout_mask-04"])
+    assert found.result == "divergent"
+    assert "first at step 0 (forward, output" in found.sentence
+
+
+def test_the_masks_are_pytorchs_in_both_precisions_and_differ_from_step_to_step():
+    options = {"rate": 0.5, "frozen": False, "changing_batches": False}
+    batches = batches_of(options, np.random.default_rng(0))
+    narrow, wide = (
+        statistics_runs.masks_of_torch(options, batches, dtype) for dtype in ("float32", "float64")
+    )
+    for a, b in zip(narrow, wide, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not (narrow[0] == narrow[1]).all()
+    assert 0.4 < np.mean(narrow) < 0.6
+
+
+def test_every_option_occurs():
+    options = [one for group in GROUPS[:2] for one in statistics_options(group)]
+    for name, count in (
+        ("momentum", 6),
+        ("biased_running_variance", 2),
+        ("changing_batches", 2),
+        ("frozen", 2),
+    ):
+        assert len({one[name] for one in options}) == count, name
