@@ -2,15 +2,17 @@
 
     python -m experiments.parity_suite                 all that is not stored yet, about an hour on 2 cores
     python -m experiments.parity_suite torchvision     one group, suite, case or pattern, as for `parity suite`
+    python -m experiments.parity_suite optimisers schedules losses statistics     about five minutes
     python -m experiments.parity_suite --again ...     also what is stored already
 
-Each case is stored as it finishes, in `experiments/results/parity_models.json` or `parity_layers.json`, so that
-the study can be run in pieces. Each model runs in a process of its own, whose peak memory is its own too. The
-torchvision builders are compared at 4x3x64x64.
+Each case is stored as it finishes, in `experiments/results/parity_SUITE.json`, so that the study can be run in
+pieces. The suite `augmentation` has a study of its own, `experiments.augmentation`. Each model runs in a process of
+its own, whose peak memory is its own too. The torchvision builders are compared at 4x3x64x64.
 """
 
 import argparse
 import dataclasses
+import functools
 import math
 import multiprocessing
 import resource
@@ -30,7 +32,8 @@ from parity.suites.selection import select
 from parity.suites.table import line
 from parity.suites.table import margin as in_words
 
-COMMANDS = {suite: f"python -m experiments.parity_suite {suite}" for suite in ("models", "layers")}
+SUITES = ("models", "layers", "optimisers", "schedules", "losses", "statistics")
+COMMANDS = {suite: f"python -m experiments.parity_suite {suite}" for suite in SUITES}
 # From kilobytes, in which Linux counts, or bytes, in which macOS does.
 UNITS_A_GIB = 2**30 if sys.platform == "darwin" else 2**20
 
@@ -43,7 +46,7 @@ def main() -> int:
     options = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
     try:
-        cases = select(all_cases(), options.names)
+        cases = select([case for case in all_cases() if case.suite in SUITES], options.names)
     except CannotCompare as refusal:
         print(refusal, file=sys.stderr)
         return 2
@@ -132,8 +135,35 @@ def models_table() -> str:
 
 def layers_table() -> str:
     """The README's table of layers, in Markdown."""
+
+    def by_hand(items: list[dict[str, Any]]) -> int:
+        return sum("by hand" in item["detail"] for item in items)
+
+    return groups_table("layers", "layer", {"of them by hand": by_hand})
+
+
+def steps_table(suite: str) -> str:
+    """The README's table of a suite whose cases compare many steps, in Markdown."""
+
+    def steps(items: list[dict[str, Any]]) -> int:
+        return sum(mode["layers"] for item in items for mode in item["modes"])
+
+    def tensors(items: list[dict[str, Any]]) -> int:
+        return sum(mode["tensors"] for item in items for mode in item["modes"])
+
+    return groups_table(suite, "group", {"steps": steps, "tensors": tensors})
+
+
+def groups_table(suite: str, first: str, counts: dict[str, Callable[[list[dict[str, Any]]], int]]) -> str:
+    """A row for each group of a suite, in Markdown.
+
+    Args:
+        suite: whose stored cases are shown.
+        first: the heading of the groups.
+        counts: further columns: what each counts in the cases of a group.
+    """
     groups: dict[str, list[dict[str, Any]]] = {}
-    for item in stored("layers"):
+    for item in stored(suite):
         groups.setdefault(item["group"], []).append(item)
     body = []
     for group, items in groups.items():
@@ -141,10 +171,10 @@ def layers_table() -> str:
         equivalent = sum(item["result"] == "equivalent" for item in items)
         margins = in_words(min((mode.margin for mode in modes), default=math.inf))
         gap = max((mode.gap for mode in modes), default=0.0)
-        by_hand = sum("by hand" in item["detail"] for item in items)
-        body.append([f"`{group}`", str(len(items)), str(by_hand), str(equivalent), f"{gap:.0e}", margins])
-    header = ["layer", "cases", "of them by hand", "equivalent", "largest gap", "margin left"]
-    return tables.rows(header, body) + f"\n\nMeasured on: {tables.where(record.read('parity_layers'))}."
+        counted = [str(count(items)) for count in counts.values()]
+        body.append([f"`{group}`", str(len(items)), *counted, str(equivalent), f"{gap:.0e}", margins])
+    header = [first, "cases", *counts, "equivalent", "largest gap", "margin left"]
+    return tables.rows(header, body) + f"\n\nMeasured on: {tables.where(record.read(f'parity_{suite}'))}."
 
 
 def restored(mode: dict[str, Any]) -> ModeOutcome:
@@ -156,7 +186,11 @@ def _gap(modes: list[ModeOutcome], name: str) -> str:
     return next((f"{mode.gap:.0e}" for mode in modes if mode.mode == name), "")
 
 
-TABLES: dict[str, Callable[[], str]] = {"models": models_table, "layers": layers_table}
+TABLES: dict[str, Callable[[], str]] = {
+    "models": models_table,
+    "layers": layers_table,
+    **{suite: functools.partial(steps_table, suite) for suite in SUITES[2:]},
+}
 
 if __name__ == "__main__":
     sys.exit(main())

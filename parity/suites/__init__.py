@@ -1,4 +1,4 @@
-"""Our own cases: models, layers. `run` is what `parity suite` calls."""
+"""Our own cases, from models and layers to optimisers and augmentation. `run` is what `parity suite` calls."""
 
 import time
 from collections.abc import Sequence
@@ -19,10 +19,23 @@ __all__ = ["Case", "Outcome", "all_cases", "run"]
 
 def all_cases() -> list[Case]:
     """Every case of every suite, in order; nothing is built."""
+    from parity.suites.augmentation import augmentation_cases
     from parity.suites.layers import layer_cases
+    from parity.suites.losses import loss_cases
     from parity.suites.models import model_cases
+    from parity.suites.optimisers import optimiser_cases
+    from parity.suites.schedules import schedule_cases
+    from parity.suites.statistics import statistics_cases
 
-    return [*model_cases(), *layer_cases()]
+    return [
+        *model_cases(),
+        *layer_cases(),
+        *optimiser_cases(),
+        *schedule_cases(),
+        *loss_cases(),
+        *statistics_cases(),
+        *augmentation_cases(),
+    ]
 
 
 def run(names: Sequence[str] = (), out: str | Path | None = None, console: "Console | None" = None) -> int:

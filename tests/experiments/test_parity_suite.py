@@ -50,6 +50,21 @@ def test_the_tables_count_what_is_stored():
     assert "| `conv` | 2 | 1 | 1 | 4e-15 | 0x |" in parity_suite.layers_table()
 
 
+def test_a_suite_of_steps_counts_steps_and_tensors():
+    parity_suite.store(outcome("adam-01", "optimisers"), None)
+    parity_suite.store(outcome("adam-02", "optimisers", "divergent", 0.5), None)
+    parity_suite.store(outcome("sgd-01", "optimisers"), None)
+    table = parity_suite.TABLES["optimisers"]()
+    assert table.startswith("| group | cases | steps | tensors | equivalent | largest gap | margin left |")
+    assert "| `adam` | 2 | 248 | 1200 | 1 | 4e-15 | 0x |" in table
+    assert table.index("`sgd`") < table.index("`adam`"), "in the order of the suite"
+
+
+def test_every_suite_but_augmentation_is_stored_here():
+    assert {case.suite for case in parity_suite.all_cases()} == {*parity_suite.SUITES, "augmentation"}
+    assert set(parity_suite.TABLES) == set(parity_suite.SUITES)
+
+
 def test_what_is_stored_is_not_run_again(monkeypatch, capsys):
     ran = []
 
