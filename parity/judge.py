@@ -13,7 +13,7 @@ rounding, however large.
 
 import dataclasses
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from parity.record import (
     FORMAT_VERSION,
@@ -110,6 +110,7 @@ def judge(measurements: Measurements, policy: Policy | None = None, accept: tupl
     )
 
 
+@runtime_checkable
 class Rounded(Protocol):
     """What the rule reads of a measurement: see `parity.record.Metrics`."""
 
@@ -244,7 +245,7 @@ def _covered(coverage: Coverage, policy: Policy) -> bool:
 
 
 def _cause(finding: Finding) -> Cause:
-    return Cause(finding.id, finding.layer, finding.torch, finding.flax, finding.fix)
+    return Cause(finding.id, finding.layer, finding.torch, finding.flax, finding.fix, finding.code)
 
 
 def _notes(judged: list[JudgedEntry], policy: Policy) -> list[Note]:

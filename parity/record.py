@@ -106,7 +106,8 @@ class Finding:
 
     It was seen in the structure (a parameter that one side lacks), or identified as what makes the quantity
     differ. `mode` is that of the quantity, None for structure; `place` is the entry that shows the quantity,
-    where that is not `layer`.
+    where that is not `layer`. `code` is the "file:line" of the Flax call that differs, or of the one to which the
+    differing glue leads, or "".
     """
 
     id: str
@@ -118,6 +119,7 @@ class Finding:
     fix: str
     mode: Mode | None = None
     place: str = ""
+    code: str = ""
 
     def explains(self, entry: "Entry", quantity: "Quantity") -> bool:
         """Whether this is what makes a quantity of an entry differ."""
@@ -221,13 +223,17 @@ class Divergence:
 
 @dataclasses.dataclass(frozen=True)
 class Cause:
-    """A named cause: an id of the catalogue, where, what each side does, and the change that removes it."""
+    """A named cause: an id of the catalogue, where, what each side does, and the change that removes it.
+
+    `code` is the "file:line" of the Flax code that calls the layer, or "".
+    """
 
     id: str
     layer: str
     torch: str
     flax: str
     fix: str
+    code: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

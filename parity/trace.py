@@ -18,7 +18,7 @@ import numpy as np
 from parity.errors import TraceError
 from parity.serial import from_plain, read_json, to_plain, write_json, written_whole
 
-TRACE_VERSION = 1
+TRACE_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Call:
 
     `nth` counts the calls of this module from 0; `inner` is the number of calls made inside;
     `same_as_previous`: its output is the very object that the call listed before it returned (a container
-    that hands on the output of its last child).
+    that hands on the output of its last child); `called` is the "file:line" of the call, or "".
     """
 
     path: str
@@ -39,6 +39,7 @@ class Call:
     outputs: int
     inner: int
     same_as_previous: bool
+    called: str = ""
 
     @property
     def key(self) -> str:

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from parity.capture.source import called_from
 from parity.trace import Call
 from parity.trees import list_tensors, map_tensors
 
@@ -128,6 +129,7 @@ class Interceptor:
         key = f"{module.path}#{nth}"
         forced = self.forced.get(key)
         finished_before = len(self.calls)
+        called = called_from()
         self.active.append(module.path)
         index = iter(range(1_000_000))
 
@@ -160,6 +162,7 @@ class Interceptor:
                 outputs=next(out_index),
                 inner=inner,
                 same_as_previous=bool(inner and same),
+                called=called,
             )
         )
         self.previous_output = [array for _, array in list_tensors(output, is_array)]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from parity.capture.kinds import torch_kind
-from parity.capture.source import source_of
+from parity.capture.source import called_from, source_of
 from parity.errors import CannotCompare
 from parity.trace import Call, Trace
 from parity.trees import list_tensors, map_tensors
@@ -37,7 +37,7 @@ def _numpy(tensor: torch.Tensor) -> np.ndarray:
 
 @dataclasses.dataclass
 class _Frame:
-    """A call under way: the tensors as the caller gave them, the clones, and the calls finished before it."""
+    """A call under way: the tensors as the caller gave them, the clones, the calls finished before, the line."""
 
     path: str
     nth: int
@@ -45,6 +45,7 @@ class _Frame:
     clones: list[torch.Tensor]
     versions: list[int]
     finished_before: int
+    called: str
 
 
 class _Recorder:
@@ -86,7 +87,7 @@ class _Recorder:
     def _enter(self, path: str, args: Any, kwargs: Any) -> Any:
         nth = self.counts.get(path, 0)
         self.counts[path] = nth + 1
-        frame = _Frame(path, nth, [], [], [], len(self.calls))
+        frame = _Frame(path, nth, [], [], [], len(self.calls), called_from())
         self.stack.append(frame)
 
         def take(_: str, tensor: torch.Tensor) -> torch.Tensor:
@@ -129,6 +130,7 @@ class _Recorder:
                 outputs=len(outputs),
                 inner=inner,
                 same_as_previous=bool(inner and same),
+                called=frame.called,
             )
         )
         return given

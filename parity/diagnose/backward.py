@@ -23,6 +23,11 @@ _STOPPED = "jax.lax.stop_gradient must not lie on this path"
 _TIES = {0.0: "0", 0.5: "1/2", 1.0: "1"}
 
 
+# A tensor is consumed within so many paired calls, and the search for how ends after so many evaluations.
+_NEAR, _FEW = 10, 800
+_Solution = tuple[Segment, Identified]
+
+
 @dataclasses.dataclass(frozen=True)
 class Cause:
     """A difference of derivatives, and the segment or layer that has it."""
@@ -34,81 +39,130 @@ class Cause:
 class Flow:
     """The glue of one mode, solved where a gradient asks for it."""
 
-    def __init__(self, evidence: Evidence, solved: dict[tuple[str, str, int], tuple[Segment, Identified | None]]):
+    def __init__(
+        self, evidence: Evidence, solved: dict[tuple[str, str, int], tuple[Segment, Identified | None]]
+    ):
         """`solved`: the segments whose forward difference was searched, by (call, what, index)."""
         self.evidence = evidence
         self.solved = solved
+        self.right: dict[tuple[str, int], list[_Solution]] = {}
 
     @functools.cached_property
-    def segments(self) -> list[tuple[Segment, Identified]]:
-        """Every segment whose expression is known in PyTorch, with Flax's (the same where nothing differs)."""
+    def different(self) -> list[_Solution]:
+        """The segments that differ forward, with both expressions."""
+        return [
+            (segment, identified)
+            for segment, identified in self.solved.values()
+            if identified is not None and identified.flax is not None
+        ]
+
+    def alike(self, source: Source) -> list[_Solution]:
+        """The segments that may consume a tensor and are right forward: one expression stands for both sides."""
+        assert source.place is not None
+        first = -1 if source.place.role == "output" else source.place.position
+        near = [p for p in self.evidence.places if p.position > first and not p.loose][:_NEAR]
         found = []
-        for place in self.evidence.places:
-            for index in range(place.torch.inputs if place.role == "layer" else place.torch.outputs):
-                known = self._segment(place, index)
-                if known is not None:
-                    found.append(known)
+        for place in near:
+            what = "input" if place.role == "layer" else "output"
+            for index in range(place.torch.inputs if what == "input" else place.torch.outputs):
+                if (place.torch.key, what, index) not in self.solved:
+                    found += self._searched(place, index)
         return found
 
-    def _segment(self, place: Place, index: int) -> tuple[Segment, Identified] | None:
-        what = "input" if place.role == "layer" else "output"
-        key = (place.torch.key, what, index)
-        if key in self.solved:
-            segment, identified = self.solved[key]
-            if identified is None or identified.flax is None:
-                return None
-            return segment, identified
-        new = None if place.loose else segment_to(self.evidence, place, index)
-        if new is None:
-            return None
-        alike = reproducing(new.problem, new.sides[0], 1)
-        return (new, Identified(alike[0], alike[0])) if alike else None
+    def _searched(self, place: Place, index: int) -> list[_Solution]:
+        key = (place.torch.key, index)
+        if key not in self.right:
+            segment = segment_to(self.evidence, place, index)
+            alike = [] if segment is None else reproducing(segment.problem, segment.sides[0], 1, _FEW)
+            self.right[key] = [] if segment is None else [(segment, Identified(s, s)) for s in alike]
+        return self.right[key]
 
     def explain(self, source: Source, gap: np.ndarray, bound: float) -> list[Cause]:
         """The causes whose contributions add up to the gap Flax - PyTorch of the cotangent of a source."""
-        consumers = [
-            (segment, solution, position)
-            for segment, solution in self.segments
-            for position, other in enumerate(segment.sources)
-            if _same(other, source) and position in (*solution.torch.sources, *solution.flax.sources)
-        ]
         predicted, causes = np.zeros_like(gap), []
-        for segment, solution, position in consumers:
-            if solution.flax != solution.torch:
-                change = self._change(segment, position, solution.torch, solution.flax)
-                if change is None:
-                    return []
-                predicted = predicted + change
-                causes += _named(segment, solution.torch, solution.flax)
+        for segment, solution in self.different:
+            parts = [
+                self._sent(segment, setting, side, source, None)
+                for side, setting in enumerate((solution.torch, solution.flax))
+            ]
+            if parts[0] is None or parts[1] is None:
+                continue
+            predicted = predicted + parts[1] - parts[0]
+            if np.any(parts[0]) or np.any(parts[1]):
+                causes += self.named(segment, solution)
         rest = gap - predicted
         if np.max(np.abs(rest), initial=0.0) <= bound:
-            return causes
-        for segment, solution, position in consumers:
-            for changed, difference in _variants(solution.flax, position):
-                change = self._change(segment, position, solution.flax, changed)
-                if change is not None and np.max(np.abs(rest - change), initial=0.0) <= bound:
+            return list(dict.fromkeys(causes))
+        for segment, solution in [*self.different, *self.alike(source)]:
+            for changed, difference in _variants(solution.flax):
+                parts = [self._sent(segment, s, 1, source, None) for s in (solution.flax, changed)]
+                if parts[0] is None or parts[1] is None:
+                    continue
+                if np.max(np.abs(rest - parts[1] + parts[0]), initial=0.0) <= bound:
                     return [*causes, Cause(entry_of(self.evidence, segment.place), difference)]
         return []
 
-    def _change(self, segment: Segment, position: int, ours: Setting, theirs: Setting) -> np.ndarray | None:
-        """How the contribution of a segment to the cotangent of one of its sources changes."""
-        parts = [self._contribution(segment, position, setting) for setting in (ours, theirs)]
-        return None if parts[0] is None or parts[1] is None else parts[1] - parts[0]
+    def named(self, segment: Segment, solution: Identified) -> list[Cause]:
+        """The differences of a segment; where it has none of its own, of the glue whose results it uses."""
+        own = segment.problem.differences(solution.torch, solution.flax)
+        if own:
+            return [Cause(segment.place.before, difference) for difference in own]
+        found = []
+        for position in solution.torch.sources:
+            inner = self._before(segment.sources[position])
+            if inner is not None:
+                found += self.named(*inner)
+        return found
 
-    def _contribution(self, segment: Segment, position: int, setting: Setting) -> np.ndarray | None:
-        cotangent = self.evidence.value("torch", segment.place, f"{segment.what}_cotangent", segment.index)
-        side = segment.sides[0]
+    def _before(self, source: Source) -> _Solution | None:
+        """The glue that computed a tensor which a later segment uses again."""
+        if source.arrival is None:
+            return None
+        key = (source.arrival.torch.key, "input", source.index)
+        if key in self.solved:
+            segment, identified = self.solved[key]
+            return None if identified is None or identified.flax is None else (segment, identified)
+        found = self._searched(source.arrival, source.index)
+        return found[0] if found else None
+
+    def _sent(
+        self, segment: Segment, setting: Setting, side: int, source: Source, cotangent: torch.Tensor | None
+    ) -> np.ndarray | None:
+        """What a segment sends back to a source, directly and through glue whose result it uses again."""
         if cotangent is None:
+            given = self.evidence.value("torch", segment.place, f"{segment.what}_cotangent", segment.index)
+            if given is None:
+                return None
+            cotangent = tensor(given)
+        used = sorted(set(setting.sources))
+        one = segment.sides[side]
+        inputs = [x.detach() for x in one.inputs]
+        for position in used:
+            inputs[position] = inputs[position].clone().requires_grad_()
+        y = segment.problem.evaluate(setting, dataclasses.replace(one, inputs=tuple(inputs)))
+        if y is None or y.shape != cotangent.shape:
             return None
-        inputs = [x.detach() for x in side.inputs]
-        inputs[position] = inputs[position].clone().requires_grad_()
-        y = segment.problem.evaluate(setting, dataclasses.replace(side, inputs=tuple(inputs)))
-        if y is None:
-            return None
+        total = np.zeros(self._shape(source))
         if not y.requires_grad:
-            return np.zeros(tuple(inputs[position].shape))
-        (gradient,) = torch.autograd.grad(y, inputs[position], tensor(cotangent), allow_unused=True)
-        return np.zeros(tuple(inputs[position].shape)) if gradient is None else gradient.numpy()
+            return total
+        gradients = torch.autograd.grad(y, [inputs[p] for p in used], cotangent, allow_unused=True)
+        for position, gradient in zip(used, gradients, strict=True):
+            other = segment.sources[position]
+            if gradient is None:
+                continue
+            if _same(other, source):
+                total = total + gradient.numpy()
+            elif (inner := self._before(other)) is not None:
+                settings = inner[1].torch, inner[1].flax
+                part = self._sent(inner[0], settings[side], side, source, gradient.detach())
+                total = total if part is None else total + part
+        return total
+
+    def _shape(self, source: Source) -> tuple[int, ...]:
+        assert source.place is not None
+        what = "input" if source.place.role == "output" else "output"
+        value = self.evidence.value("torch", source.place, what, source.index)
+        return () if value is None else value.shape
 
 
 def entry_of(evidence: Evidence, place: Place) -> str:
@@ -116,28 +170,30 @@ def entry_of(evidence: Evidence, place: Place) -> str:
     return evidence.segment_of(place)
 
 
-def _named(segment: Segment, ours: Setting, theirs: Setting) -> list[Cause]:
-    return [Cause(segment.place.before, d) for d in segment.problem.differences(ours, theirs)]
-
-
 def _same(a: Source, b: Source) -> bool:
-    return a.place is not None and b.place is not None and (a.place.torch.key, a.index) == (
-        b.place.torch.key,
-        b.index,
+    return (
+        a.place is not None
+        and b.place is not None
+        and (a.place.torch.key, a.index)
+        == (
+            b.place.torch.key,
+            b.index,
+        )
     )
 
 
-def _variants(setting: Setting, position: int) -> Iterator[tuple[Setting, Difference]]:
+def _variants(setting: Setting) -> Iterator[tuple[Setting, Difference]]:
     """The same glue with another derivative."""
     for tie in (0.5, 1.0):
         words = f"derivative of ReLU at zero: {_TIES[setting.tie]}", f"derivative at zero: {_TIES[tie]}"
         difference = Difference("relu-tie-gradient", *words, "use jax.nn.relu, whose derivative at zero is 0")
         yield dataclasses.replace(setting, tie=tie), difference
     words = "the gradient passes", "no gradient passes (the branch is detached)"
-    yield (
-        dataclasses.replace(setting, stopped=(*setting.stopped, position)),
-        Difference("gradient-stopped", *words, _STOPPED),
-    )
+    for chosen in [(source,) for source in setting.sources] + [setting.sources]:
+        yield (
+            dataclasses.replace(setting, stopped=tuple(dict.fromkeys((*setting.stopped, *chosen)))),
+            Difference("gradient-stopped", *words, _STOPPED),
+        )
 
 
 def stopped(name: str) -> Difference:
@@ -174,9 +230,7 @@ def _detached(evidence: Evidence, place: Place, solved: Solved | None) -> dict[s
     return gradients_of(solved, dataclasses.replace(setting, detached=True), tensor(cotangent))
 
 
-def _gradients(
-    evidence: Evidence, place: Place
-) -> Iterable[tuple[str, str, np.ndarray, np.ndarray, float]]:
+def _gradients(evidence: Evidence, place: Place) -> Iterable[tuple[str, str, np.ndarray, np.ndarray, float]]:
     """(quantity, key, PyTorch's, Flax's, bound) of the divergent gradients of a layer."""
     from parity.diagnose.identify import rounding_bound
 
@@ -188,7 +242,9 @@ def _gradients(
                 yield name, "input", pair[0], pair[1], evidence.bound("flax", place, "input_cotangent", index)
     for index, link in enumerate(evidence.comparison.plan.links):
         owner, _, leaf = link.torch.rpartition(".")
-        if owner == place.torch.path and diverges(evidence.comparison.introduced.get(("", "gradient", index))):
+        if owner == place.torch.path and diverges(
+            evidence.comparison.introduced.get(("", "gradient", index))
+        ):
             narrow, wide = (
                 link.layout.to_torch(trace.arrays[f"gradient/{link.flax}"])
                 for trace in (evidence.runs.flax32, evidence.runs.flax64)

@@ -4,20 +4,24 @@ Since each layer and segment was fed PyTorch's own tensors, the differences are 
 has its own cause, and all are listed. What nothing explains is described, not guessed at.
 """
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
+import torch
 
 from parity.compare import Comparison, Runs
 from parity.diagnose.backward import Flow, explain_layer_backward, stopped
 from parity.diagnose.evidence import Evidence, Place, diverges
+from parity.diagnose.exchange import exchanged
 from parity.diagnose.identify import Difference, Identified
 from parity.diagnose.layers import explain_layer, solve_layer
 from parity.diagnose.pattern import pattern
 from parity.diagnose.placement import with_placements
 from parity.diagnose.segments import Segment, Source, explain_segment, segment_to
 from parity.diagnose.state import diagnose_state
-from parity.record import Finding, Mode, Note, Phase
+from parity.record import Finding, Mode, Note
 
 
 def diagnose(
@@ -31,7 +35,24 @@ def diagnose(
         weights: PyTorch's state_dict.
         invented: trained Flax arrays that PyTorch lacks, by name.
     """
-    diagnosis = _Diagnosis(Evidence(comparison, runs, weights, invented))
+    with one_thread():
+        return _diagnose(Evidence(comparison, runs, weights, invented))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: the tensors tried are small, and waking a second thread costs more than it gives."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _diagnose(evidence: Evidence) -> tuple[list[Finding], list[Note]]:
+    diagnosis = _Diagnosis(evidence)
+    comparison, runs = evidence.comparison, evidence.runs
     for place in diagnosis.evidence.places:
         if not place.loose:
             diagnosis.segments(place)
@@ -68,6 +89,7 @@ class _Diagnosis:
         self.evidence = evidence
         self.findings: list[Finding] = []
         self.notes: list[Note] = []
+        self.exchanges: list[tuple[set[str], Difference]] = []
         self.solved: dict[tuple[str, str, int], tuple[Segment, Identified | None]] = {}
 
     def segments(self, place: Place) -> None:
@@ -77,20 +99,40 @@ class _Diagnosis:
         for index in range(count):
             if not diverges(self.evidence.metrics(place, what, index)):
                 continue
+            if any(f.place == place.before for f in self.findings):
+                continue  # a layer with other shapes inside this segment explains it
             name = what if count == 1 else f"{what} {index}"
             segment = segment_to(self.evidence, place, index)
             differences: list[Difference] = []
+            identified = None
             if segment is not None:
                 identified, differences = explain_segment(segment)
                 self.solved[segment.place.torch.key, what, index] = (segment, identified)
                 if not differences and identified is not None and identified.flax is not None:
-                    # The glue is the same: the difference came through a tensor that an earlier one uses too.
+                    # The glue is the same: the difference came through a tensor that an earlier one computed.
+                    for cause in Flow(self.evidence, self.solved).named(segment, identified):
+                        self._add([cause.difference], cause.where, [(name, "forward")], place.before)
                     continue
-            if any(f.place == place.before for f in self.findings):
-                continue  # a layer with other shapes inside this segment explains it
-            self._add(differences, place.before, "forward", [(name, "forward")])
+            if not any(difference.id for difference in differences):
+                differences = self._exchanges(place, segment, identified) or differences
+            self._add(differences, place.before, [(name, "forward")])
             if not differences:
                 self._unexplained(place, what, index, place.before, name)
+
+    def _exchanges(
+        self, place: Place, segment: Segment | None, identified: Identified | None
+    ) -> list[Difference]:
+        """Another layer called in this one's place, here or before."""
+        found = exchanged(self.evidence, place)
+        if found is not None:
+            self.exchanges.append(found)
+            return [found[1]]
+        if identified is None or identified.flax is None or segment is None:
+            return []
+        # What follows two exchanged layers takes the other's output.
+        changed = {*identified.torch.sources} ^ {*identified.flax.sources}
+        names = {segment.sources[index].name for index in changed}
+        return [cause for pair, cause in self.exchanges if names & pair][:1]
 
     def loose_segments(self, place: Place) -> None:
         """The glue before a layer whose shapes differ: shown at the segment that holds the layer."""
@@ -100,7 +142,7 @@ class _Diagnosis:
             if segment is None or segment.sides[0].shape == segment.sides[1].shape:
                 continue
             _, differences = explain_segment(segment)
-            self._add(differences, f"before {place.name}", "forward", self._shown(shown), shown)
+            self._add(differences, f"before {place.name}", self._shown(shown), shown)
 
     def _shown(self, segment: str) -> list[tuple[str, str]]:
         """The divergent forward quantities of a segment."""
@@ -115,16 +157,18 @@ class _Diagnosis:
 
     def layer(self, place: Place) -> None:
         """A layer's own function, forward, or backward where forward is right."""
-        forward = [i for i in range(place.torch.outputs) if diverges(self.evidence.metrics(place, "output", i))]
+        forward = [
+            i for i in range(place.torch.outputs) if diverges(self.evidence.metrics(place, "output", i))
+        ]
         if place.loose:
             explained = explain_layer(self.evidence, place)
             if explained is not None:
                 shown = self.evidence.segment_of(place)
-                self._add(list(explained.differences), place.name, "forward", self._shown(shown), shown)
+                self._add(list(explained.differences), place.name, self._shown(shown), shown)
         elif forward:
             explained = explain_layer(self.evidence, place)
             differences = [] if explained is None else list(explained.differences)
-            self._add(differences, place.name, "forward", [] if explained is None else list(explained.quantities))
+            self._add(differences, place.name, [] if explained is None else list(explained.quantities))
             if not differences and (explained is not None or not self._by_glue(place, forward)):
                 self._unexplained(place, "output", forward[0], place.name, "output")
             elif not differences:
@@ -133,7 +177,7 @@ class _Diagnosis:
             for name, differences in explain_layer_backward(
                 self.evidence, place, lambda: solve_layer(self.evidence, place)
             ):
-                self._add(differences, place.name, "backward", [(name, "backward")])
+                self._add(differences, place.name, [(name, "backward")])
                 if not differences:
                     self._note("unexplained", place.name, f"{name}: its cause is not identified")
 
@@ -148,7 +192,7 @@ class _Diagnosis:
                 continue
             _, differences = explain_segment(segment)
             name = "output" if place.torch.outputs == 1 else f"output {index}"
-            self._add(differences, place.name, "forward", [(name, "forward")])
+            self._add(differences, place.name, [(name, "forward")])
             found = found or bool(differences)
         return found
 
@@ -166,14 +210,27 @@ class _Diagnosis:
                 continue
             bound = self.evidence.bound("flax", source.place, what, source.index)
             bound = max(bound, self.evidence.bound("torch", source.place, what, source.index))
+            if any(f.place == shown and f.phase == "forward" for f in self.findings):
+                continue  # other shapes inside: what comes back is another tensor's gradient
             causes = flow.explain(source, theirs - ours, bound)
             for cause in causes:
-                self._add([cause.difference], cause.where, "backward", [(name, "backward")], shown)
+                self._add([cause.difference], cause.where, [(name, "backward")], shown)
             if not causes and np.any(ours) and not np.any(theirs):
-                self._add([stopped(name)], shown, "backward", [(name, "backward")])
-            elif not causes and not any(f.place == shown or f.layer == shown for f in self.findings):
+                self._add([stopped(name)], shown, [(name, "backward")])
+            elif not causes and not self._consequence(source.place, shown):
                 words = pattern(ours, theirs, bound)
                 self._note("unexplained", shown, f"{name}: {words}")
+
+    def _consequence(self, place: Place, shown: str) -> bool:
+        """Whether a forward difference that is described already may be what changes this cotangent."""
+        first = -1 if place.role == "output" else place.position
+        if any(p.loose and p.position > first for p in self.evidence.places):
+            return True
+        unknown = [
+            s for s, identified in self.solved.values() if identified is None or identified.flax is None
+        ]
+        used = [source.place for segment in unknown for source in segment.sources]
+        return place in used or any(shown in (f.place, f.layer) for f in self.findings)
 
     def _sent_back(self) -> list[tuple[Source, str, str, str]]:
         """(tensor, entry, quantity, what) of every cotangent that arrives from glue."""
@@ -195,11 +252,9 @@ class _Diagnosis:
         self,
         differences: list[Difference],
         layer: str,
-        phase: Phase,
         quantities: list[tuple[str, str]],
         place: str = "",
     ) -> None:
-        del phase
         for difference in differences:
             if difference.id is None:
                 words = f"PyTorch: {difference.torch}; Flax: {difference.flax}; fix: {difference.fix}"
@@ -217,8 +272,16 @@ class _Diagnosis:
                         fix=difference.fix,
                         mode=self.evidence.comparison.mode,
                         place=place if place != layer else "",
+                        code=self._code(layer),
                     )
                 )
+
+    def _code(self, layer: str) -> str:
+        """The line that calls a layer, or the one after a segment."""
+        for place in self.evidence.places:
+            if layer in (place.name, f"before {place.name}") or (layer == place.before and not place.loose):
+                return place.flax.called
+        return ""
 
     def _unexplained(self, place: Place, what: str, index: int, shown: str, name: str) -> None:
         ours, theirs = (self.evidence.value(side, place, what, index) for side in ("torch", "flax"))

@@ -157,4 +157,3 @@ def in_torch_layout(array: np.ndarray | None, like: tuple[int, ...], kind: str) 
     if fits(like, array.shape):
         return to_torch(array, like, kind)
     return np.moveaxis(array, -1, 1) if array.ndim == len(like) and array.ndim > 2 else array
-

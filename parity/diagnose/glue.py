@@ -9,7 +9,7 @@ what arrived at earlier layers, and bare parameters. Joins are nothing, a sum, a
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 
@@ -36,6 +36,8 @@ class Setting:
     late: str = IDENTITY
     flatten: str = CHW
     reversed_channels: bool = False
+    # How a part of a sum or a concatenation comes to the size of the target, where it has another.
+    resize: Pool = dataclasses.field(default_factory=lambda: Pool("nearest"))
     tie: float = 0.0
     stopped: tuple[int, ...] = ()
 
@@ -51,6 +53,7 @@ class Glue:
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     shape_out: tuple[int, ...]
+    flax_shapes: tuple[tuple[int, ...], ...]
     flax_shape_out: tuple[int, ...]
     likely: tuple[str, ...]
     per_example: bool = True
@@ -60,12 +63,16 @@ class Glue:
         return tuple(dict.fromkeys((*self.likely, IDENTITY, RELU, *ACTIVATIONS)))
 
     def starts(self) -> Iterator[Setting]:
-        """One tensor before two, usual activations before rare ones."""
+        """Simple glue before intricate: usual activations, then usual pooling, then all of either."""
         usual = tuple(dict.fromkeys((*self.likely, IDENTITY, RELU)))
         joins = list(self._joins())
         for activations in (usual, self._activations):
             for join in joins:
-                yield from self._finished(join, activations)
+                yield from self._finished(join, self._plain(self._joined_shape(join)), activations)
+        for shifted, activations in ((False, usual), (False, self._activations), (True, usual)):
+            for join in joins:
+                pools = self._windows(self._joined_shape(join), shifted)
+                yield from self._finished(join, pools, activations)
 
     def _joins(self) -> Iterator[Setting]:
         near = range(min(len(self.names), MOST_SOURCES))
@@ -73,6 +80,8 @@ class Glue:
             yield Setting((index,))
         for a, b in itertools.combinations(near, 2):
             if self.shapes[a] == self.shapes[b]:
+                yield Setting((a, b), SUM, (IDENTITY, IDENTITY))
+            elif self._resizes(a, b):
                 yield Setting((a, b), SUM, (IDENTITY, IDENTITY))
             elif _broadcasts(self.shapes[a], self.shapes[b]):
                 for gate in (IDENTITY, *self.likely, "sigmoid", "hard-sigmoid"):
@@ -90,15 +99,30 @@ class Glue:
                 for inner in itertools.product((IDENTITY, RELU), repeat=2):
                     yield Setting((a, b), CONCATENATION, inner)
 
+    def _resizes(self, a: int, b: int) -> bool:
+        """Whether one of two images has the target's shape, and the other all but its size."""
+        shapes = self.shapes[a], self.shapes[b]
+        return self.shape_out in shapes and all(
+            len(s) == 4 and s[:2] == self.shape_out[:2] and min(s[2:]) > 1 for s in shapes
+        )
+
     def _concatenates(self, order: tuple[int, ...]) -> bool:
         shapes = [self.shapes[index] for index in order]
-        if len(self.shape_out) < 2 or any(len(shape) < 3 or shape[2:] != shapes[0][2:] for shape in shapes):
+        if len(self.shape_out) < 3 or any(len(shape) < 3 for shape in shapes):
             return False
-        return sum(shape[1] for shape in shapes) == self.shape_out[1]
+        fits = [shape[2:] == self.shape_out[2:] for shape in shapes]
+        return any(fits) and sum(shape[1] for shape in shapes) == self.shape_out[1]
 
-    def _finished(self, join: Setting, activations: tuple[str, ...]) -> Iterator[Setting]:
+    def _finished(
+        self, join: Setting, pools: Iterable[Pool], activations: tuple[str, ...]
+    ) -> Iterator[Setting]:
         shape = self._joined_shape(join)
-        for pool in self._pools(shape):
+        other = next((s for i in join.sources if (s := self.shapes[i][2:]) != self.shape_out[2:]), None)
+        if len(join.sources) > 1 and len(self.shape_out) == 4 and other is not None and len(other) == 2:
+            sizes = pooling.resized(other, self.shape_out[2:])
+            yield from (dataclasses.replace(join, resize=resize) for resize in sizes)
+            return
+        for pool in pools:
             for outer in activations:
                 yield dataclasses.replace(join, outer=outer, pool=pool)
                 if join.join == SUM and outer != IDENTITY:
@@ -114,22 +138,32 @@ class Glue:
         shape = self.shapes[join.sources[0]]
         if join.join != CONCATENATION:
             return shape
-        return (shape[0], sum(self.shapes[index][1] for index in join.sources), *shape[2:])
+        return (shape[0], sum(self.shapes[index][1] for index in join.sources), *self.shape_out[2:])
 
-    def _pools(self, shape: tuple[int, ...]) -> Iterator[Pool]:
+    def _plain(self, shape: tuple[int, ...]) -> Iterator[Pool]:
+        """No pooling, or that of the whole image, or resizing."""
         out = self.shape_out
         if len(shape) == 4 and len(out) == 2:
             yield Pool()
             if shape[1] == out[1]:
-                yield from pooling.options(shape[2:], ())
-            elif out[1] % shape[1] == 0:
-                side = math.isqrt(out[1] // shape[1])
-                if side * side * shape[1] == out[1]:
-                    yield from pooling.options(shape[2:], (side, side))
-        elif len(shape) == len(out) == 4:
-            yield from pooling.options(shape[2:], out[2:])
-        elif shape == out:
+                yield from pooling.whole()
+        elif len(shape) == len(out) == 4 and shape[:2] == out[:2] and shape != out:
+            yield from pooling.whole() if out[2:] == (1, 1) else ()
+            yield from pooling.resized(shape[2:], out[2:])
+        elif math.prod(shape) == math.prod(out):
             yield Pool()
+
+    def _windows(self, shape: tuple[int, ...], shifted: bool) -> Iterator[Pool]:
+        """Pooling by windows."""
+        out = self.shape_out
+        if len(shape) != 4 or shape[:1] != out[:1]:
+            return
+        if len(out) == 4 and shape[1] == out[1]:
+            yield from pooling.windows(shape[2:], out[2:], shifted)
+        elif len(out) == 2 and out[1] % shape[1] == 0:
+            side = math.isqrt(out[1] // shape[1])
+            if side * side * shape[1] == out[1]:
+                yield from pooling.windows(shape[2:], (side, side), shifted)
 
     def changes(self, setting: Setting) -> Iterator[Setting]:
         """One convention at a time: activation, flatten order, shortcut, pooling."""
@@ -141,6 +175,9 @@ class Glue:
         yield dataclasses.replace(setting, reversed_channels=not setting.reversed_channels)
         for pool in pooling.changes(setting.pool):
             yield dataclasses.replace(setting, pool=pool)
+        if len(setting.sources) > 1:
+            for pool in pooling.changes(setting.resize):
+                yield dataclasses.replace(setting, resize=pool)
         for position, inner in enumerate(setting.inner):
             for name in self._activations:
                 changed = (*setting.inner[:position], name, *setting.inner[position + 1 :])
@@ -177,7 +214,7 @@ class Glue:
         for index, name in zip(setting.sources, setting.inner, strict=True):
             x = side.inputs[index]
             x = x.detach() if index in setting.stopped else x
-            parts.append(activation.apply(name, x, setting.tie))
+            parts.append(self._resized(setting, activation.apply(name, x, setting.tie), side.shape))
         y = activation.apply(setting.outer, _joined(setting.join, parts), setting.tie)
         spatial = self._spatial(setting, y, side.shape)
         if spatial is None:
@@ -188,6 +225,14 @@ class Glue:
         y = activation.apply(setting.late, pooled, setting.tie)
         y = y.flip(1) if setting.reversed_channels and y.ndim > 1 else y
         return _shaped(y, side.shape, setting.flatten)
+
+    def _resized(self, setting: Setting, x: torch.Tensor, out: tuple[int, ...]) -> torch.Tensor:
+        """A part of a join at the size of the target."""
+        joins = setting.join in (SUM, CONCATENATION) and not setting.pool.kind
+        if not joins or not len(out) == x.ndim == 4 or tuple(x.shape[2:]) == out[2:]:
+            return x
+        resized = pooling.apply(setting.resize, x, out[2:])
+        return x if resized is None else resized
 
     def _spatial(self, setting: Setting, y: torch.Tensor, out: tuple[int, ...]) -> tuple[int, ...] | None:
         """The spatial shape after pooling."""

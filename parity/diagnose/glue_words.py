@@ -13,17 +13,22 @@ def differences(problem: Glue, ours: Setting, theirs: Setting) -> list[Differenc
     found = _of_joins(problem, ours, theirs)
     if not found:
         found += _of_activations(ours, theirs)
-    if ours.pool != theirs.pool:
-        shape = problem.shapes[ours.sources[0]][2:]
-        outs = [_spatial(problem, s, ours.pool, shape) for s in (problem.shape_out, problem.flax_shape_out)]
-        found += pooling.differences(ours.pool, theirs.pool, (shape, *outs))
-    elif not found and problem.flax_shape_out != problem.shape_out and ours.pool.kind:
-        shape = problem.shapes[ours.sources[0]][2:]
-        outs = [_spatial(problem, s, ours.pool, shape) for s in (problem.shape_out, problem.flax_shape_out)]
-        found += pooling.differences(ours.pool, theirs.pool, (shape, *outs))
+    source = ours.sources[0]
+    unchanged = problem.flax_shapes[source] == problem.shapes[source]
+    if ours.pool != theirs.pool or (
+        ours.pool.kind and unchanged and problem.shape_out != problem.flax_shape_out
+    ):
+        outs = [_spatial(problem, shape, ours) for shape in (problem.shape_out, problem.flax_shape_out)]
+        found += pooling.differences(ours.pool, theirs.pool, (problem.shapes[source][2:], *outs))
+    if ours.resize != theirs.resize:
+        found += pooling.differences(ours.resize, theirs.resize, ((), (), ()))
     if ours.flatten != theirs.flatten:
         words = f"flattens {ours.flatten}", f"flattens {theirs.flatten}"
-        fix = "jnp.transpose(x, (0, 3, 1, 2)) before the reshape" if ours.flatten == glue.CHW else "no transpose"
+        fix = (
+            "jnp.transpose(x, (0, 3, 1, 2)) before the reshape"
+            if ours.flatten == glue.CHW
+            else "no transpose"
+        )
         found.append(Difference("flatten-order", *words, fix))
     if ours.reversed_channels != theirs.reversed_channels:
         names = ("channels in order", "channels reversed")
@@ -32,13 +37,11 @@ def differences(problem: Glue, ours: Setting, theirs: Setting) -> list[Differenc
     return found
 
 
-def _spatial(
-    problem: Glue, out: tuple[int, ...], pool: pooling.Pool, shape_in: tuple[int, ...]
-) -> tuple[int, ...]:
-    if len(out) == 4 or not pool.kind:
+def _spatial(problem: Glue, out: tuple[int, ...], setting: Setting) -> tuple[int, ...]:
+    """The spatial shape after pooling, before a flatten."""
+    if len(out) != 2 or not setting.pool.kind or setting.pool.kind in pooling.WHOLE:
         return out[2:]
-    del shape_in
-    side = math.isqrt(out[1] // max(problem.shapes[0][1], 1))
+    side = math.isqrt(out[1] // max(problem.shapes[setting.sources[0]][1], 1))
     return (side, side)
 
 
@@ -80,11 +83,19 @@ def _called(name: str, argument: str) -> str:
 
 def _of_activations(ours: Setting, theirs: Setting) -> list[Difference]:
     found = []
-    pairs = [*zip(ours.inner, theirs.inner, strict=False), (ours.outer, theirs.outer), (ours.late, theirs.late)]
+    pairs = [
+        *zip(ours.inner, theirs.inner, strict=False),
+        (ours.outer, theirs.outer),
+        (ours.late, theirs.late),
+    ]
     for mine, other in pairs:
         if mine == other:
             continue
-        fix = f"use {FLAX_NAMES.get(mine, mine)}" if mine != IDENTITY else f"remove {FLAX_NAMES.get(other, other)}"
+        fix = (
+            f"use {FLAX_NAMES.get(mine, mine)}"
+            if mine != IDENTITY
+            else f"remove {FLAX_NAMES.get(other, other)}"
+        )
         if mine == IDENTITY and "softmax" in other:
             words = "hands on the logits", f"applies {other}, which the loss applies again"
             found.append(Difference("softmax-twice", *words, fix))

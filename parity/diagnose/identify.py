@@ -10,7 +10,7 @@ tensor from PyTorch's recorded inputs, then the nearest one to it (no change, on
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -74,6 +74,7 @@ class Difference:
     fix: str
 
 
+@runtime_checkable
 class Problem(Protocol):
     """A family of functions; a setting is a frozen dataclass that each implementation defines."""
 
@@ -107,9 +108,9 @@ class Identified:
 class _Search:
     """One search: counts evaluations, and tries each setting on one example before the whole batch."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, evaluations: int = MOST_EVALUATIONS) -> None:
         self.problem = problem
-        self.left = MOST_EVALUATIONS
+        self.left = evaluations
 
     def tester(self, side: Side) -> Callable[[Any], bool]:
         """A predicate: whether a setting reproduces this side."""
@@ -136,9 +137,11 @@ class _Search:
         return itertools.takewhile(lambda _: self.left > 0, settings)
 
 
-def reproducing(problem: Problem, side: Side, most: int = MOST_ALIKE) -> list[Any]:
+def reproducing(
+    problem: Problem, side: Side, most: int = MOST_ALIKE, evaluations: int = MOST_EVALUATIONS
+) -> list[Any]:
     """The first few of the problem's starting settings that reproduce a side."""
-    search = _Search(problem)
+    search = _Search(problem, evaluations)
     reproduces, alike = search.tester(side), []
     for setting in search.within_budget(problem.starts()):
         if reproduces(setting):

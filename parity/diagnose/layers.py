@@ -81,9 +81,13 @@ def backward_of(evidence: Evidence, place: Place, solved: Solved, setting: objec
             found.append(("input cotangent", "backward"))
     for index, link in enumerate(evidence.comparison.plan.links):
         owner, _, leaf = link.torch.rpartition(".")
-        if owner != place.torch.path or not diverges(evidence.comparison.introduced.get(("", "gradient", index))):
+        if owner != place.torch.path or not diverges(
+            evidence.comparison.introduced.get(("", "gradient", index))
+        ):
             continue
-        arrays = [trace.arrays[f"gradient/{link.flax}"] for trace in (evidence.runs.flax32, evidence.runs.flax64)]
+        arrays = [
+            trace.arrays[f"gradient/{link.flax}"] for trace in (evidence.runs.flax32, evidence.runs.flax64)
+        ]
         if near(gradients.get(leaf), link.layout.to_torch(arrays[1]), rounding_bound(*arrays)):
             found.append((f"gradient of {leaf}", "backward"))
     return found

@@ -15,8 +15,19 @@ import torch
 from parity.diagnose.identify import Difference, Side
 from parity.diagnose.words import number_words
 
-RUNNING, BATCH, INSTANCE = "the running statistics", "the statistics of the batch", "each channel of each example"
-SCALES = ("scale and bias", "no scale", "no bias", "no scale and no bias", "1 + scale", "scale and bias exchanged")
+RUNNING, BATCH, INSTANCE = (
+    "the running statistics",
+    "the statistics of the batch",
+    "each channel of each example",
+)
+SCALES = (
+    "scale and bias",
+    "no scale",
+    "no bias",
+    "no scale and no bias",
+    "1 + scale",
+    "scale and bias exchanged",
+)
 _GROUPS, _LAST = "{} groups of channels", "the last {} dimensions"
 
 

@@ -22,7 +22,9 @@ def pattern(torch: np.ndarray, flax: np.ndarray, bound: float) -> str:
         words = find(torch, flax, bound)
         if words:
             return words
-    return ", ".join(part for part in (_share(wrong), _rows(wrong), _channels(wrong), _positions(wrong)) if part)
+    return ", ".join(
+        part for part in (_share(wrong), _rows(wrong), _channels(wrong), _positions(wrong)) if part
+    )
 
 
 def _nothing(torch: np.ndarray, flax: np.ndarray, bound: float) -> str:
@@ -34,19 +36,29 @@ def _factor(torch: np.ndarray, flax: np.ndarray, bound: float) -> str:
     fitted = _fit(torch.ravel(), flax.ravel(), bound)
     if fitted is not None:
         return f"Flax = {_line(*fitted)}"
-    if torch.ndim < 2 or torch.shape[0] * int(np.prod(torch.shape[2:])) < 4:
+    lines = channel_lines(torch, flax, bound)
+    if lines is None:
         return ""
-    lines = [_fit(torch[:, c].ravel(), flax[:, c].ravel(), bound) for c in range(torch.shape[1])]
-    if any(line is None for line in lines):
-        return ""
-    factors = [line[0] for line in lines if line is not None]
-    offsets = [line[1] for line in lines if line is not None]
+    factors, offsets = ([line[i] for line in lines] for i in (0, 1))
     parts = []
     if max(abs(f - 1) for f in factors) > 1e-9:
         parts.append(f"a factor of {min(factors):.6g} to {max(factors):.6g}")
     if max(map(abs, offsets)) > bound:
         parts.append(f"an offset of {min(offsets):.6g} to {max(offsets):.6g}")
     return f"each channel has its own constants: {' and '.join(parts)}" if parts else ""
+
+
+def channel_lines(x: np.ndarray, y: np.ndarray, bound: float) -> list[tuple[float, float]] | None:
+    """(factor, offset) of each channel of y [n, c, ...] as a line of x, if all are to rounding.
+
+    The numbers are rounded to twelve digits, of which the rest are rounding.
+    """
+    if x.ndim < 2:
+        return None
+    lines = [_fit(x[:, c].ravel(), y[:, c].ravel(), bound) for c in range(x.shape[1])]
+    if any(line is None for line in lines):
+        return None
+    return [(float(f"{line[0]:.12g}"), float(f"{line[1]:.12g}")) for line in lines if line is not None]
 
 
 def _fit(x: np.ndarray, y: np.ndarray, bound: float) -> tuple[float, float] | None:
@@ -65,7 +77,7 @@ def _fit(x: np.ndarray, y: np.ndarray, bound: float) -> tuple[float, float] | No
 
 
 def _line(factor: float, offset: float) -> str:
-    words = "PyTorch" if abs(factor - 1) < 1e-9 else f"{factor:.6g} x PyTorch"
+    words = "PyTorch" if abs(factor - 1) < 1e-9 else f"{factor:.10g} x PyTorch"
     return words if offset == 0.0 else f"{words} {'+' if offset > 0 else '-'} {abs(offset):.6g}"
 
 

@@ -13,7 +13,11 @@ def with_placements(found: list[Finding]) -> list[Finding]:
     for first in lost:
         for second in lost:
             a, b = found[first], found[second]
-            if first < second and _block(a.layer) == _block(b.layer) and (a.torch, a.flax) == (b.flax, b.torch):
+            if (
+                first < second
+                and _block(a.layer) == _block(b.layer)
+                and (a.torch, a.flax) == (b.flax, b.torch)
+            ):
                 for position, one in ((first, a), (second, b)):
                     result[position] = _placed(one, a, b)
     return list(dict.fromkeys(result))

@@ -36,28 +36,28 @@ class Pool:
     antialias: bool = False
 
 
-def options(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> Iterator[Pool]:
-    """The reductions that take the spatial shape to another, in PyTorch's usual forms first."""
-    if len(shape_in) != 2:
-        if shape_in == shape_out:
-            yield Pool()
-        return
-    if shape_in == shape_out:
-        yield Pool()
-    if shape_out in ((), (1, 1)):
-        yield from (Pool(kind) for kind in WHOLE)
-        yield from (Pool(kind, ddof=0) for kind in WHOLE[2:4])
-    if len(shape_out) != 2:
-        return
-    if all(b > a for a, b in zip(shape_in, shape_out, strict=True)):
-        for kind in RESIZED:
-            yield Pool(kind)
-            if kind in RESIZED[2:]:
-                yield Pool(kind, corners=True)
-    elif shape_in != shape_out:
-        yield from (Pool(kind, antialias=aa) for kind in RESIZED[2:] for aa in (False, True))
-        yield Pool("nearest")
-    shifted = []
+def whole() -> Iterator[Pool]:
+    """The reductions of a whole image to one number a channel."""
+    yield from (Pool(kind) for kind in WHOLE)
+    yield from (Pool(kind, ddof=0) for kind in WHOLE[2:4])
+
+
+def resized(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> Iterator[Pool]:
+    """The ways to resize an image: to a larger one without antialiasing, which only matters to a smaller one."""
+    larger = all(b >= a for a, b in zip(shape_in, shape_out, strict=True))
+    for kind in RESIZED:
+        yield Pool(kind)
+        if kind in RESIZED[2:]:
+            yield Pool(kind, corners=True)
+            if not larger:
+                yield Pool(kind, antialias=True)
+
+
+def windows(shape_in: tuple[int, ...], shape_out: tuple[int, ...], shifted: bool) -> Iterator[Pool]:
+    """Maxima and averages over windows that take a spatial shape to another.
+
+    Padded alike at the start of both dimensions by at most half a window, or `shifted`: all others.
+    """
     for window, stride in itertools.product(WINDOWS, STRIDES):
         if window > max(shape_in) + 2:
             continue
@@ -70,12 +70,8 @@ def options(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> Iterator[P
             for size, out in zip(shape_in, shape_out, strict=True)
         ]
         for start in itertools.product(*feasible):
-            for pool in _kinds(Pool("", window, stride, start)):
-                if start[0] == start[1] and 2 * start[0] <= window:
-                    yield pool
-                else:
-                    shifted.append(pool)
-    yield from shifted
+            if (start[0] == start[1] and 2 * start[0] <= window) != shifted:
+                yield from _kinds(Pool("", window, stride, start))
 
 
 def _kinds(pool: Pool) -> Iterator[Pool]:

@@ -9,6 +9,8 @@ from parity.diagnose.activation import CLASSES
 from parity.diagnose.evidence import Evidence, Place
 from parity.diagnose.glue import ONLY, Glue, Setting
 from parity.diagnose.identify import Difference, Identified, Side, identify, reproducing
+from parity.diagnose.pattern import channel_lines
+from parity.diagnose.words import number_words
 
 # So many candidates are looked at, newest first; the glue's own limit then says how many of them may join.
 _MOST_LOOKED_AT = 40
@@ -16,13 +18,18 @@ _MOST_LOOKED_AT = 40
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
-    """A tensor from which glue may compute: its values on both sides, and the place whose output it is, if any."""
+    """A tensor from which glue may compute, with its values on both sides.
+
+    `place` is the site whose output it is (of the model: its input); `arrival` the layer that takes it, where
+    it is itself the result of glue.
+    """
 
     name: str
     torch: np.ndarray
     flax: np.ndarray
     place: Place | None
     index: int = 0
+    arrival: Place | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,6 +60,7 @@ def segment_to(evidence: Evidence, place: Place, index: int) -> Segment | None:
         tuple(s.name for s in sources),
         tuple(s.torch.shape for s in sources),
         sides[0].shape,
+        tuple(s.flax.shape for s in sources),
         sides[1].shape,
         _likely(evidence, place),
     )
@@ -61,10 +69,38 @@ def segment_to(evidence: Evidence, place: Place, index: int) -> Segment | None:
 
 def explain_segment(segment: Segment) -> tuple[Identified | None, list[Difference]]:
     """What makes the glue differ: identified from its sources, or else relative to PyTorch's own result."""
+    constants = normalised(segment)
+    if constants is not None:
+        return None, [constants]
     identified = identify(segment.problem, *segment.sides)
     if identified is not None and identified.flax is not None:
         return identified, segment.problem.differences(identified.torch, identified.flax)
     return identified, _relative(segment)
+
+
+def normalised(segment: Segment) -> Difference | None:
+    """Other constants by which the model's input is normalised: both sides are lines of it in each channel."""
+    source = next((s for s in segment.sources if s.place is not None and s.place.role == "output"), None)
+    if source is None or source.torch.shape != segment.sides[0].shape or source.torch.ndim < 2:
+        return None
+    lines = [channel_lines(source.torch, side.target.numpy(), side.bound) for side in segment.sides]
+    if lines[0] is None or lines[1] is None or lines[0] == lines[1]:
+        return None
+    words = [_line_words(line) for line in lines if line is not None]
+    return Difference("preprocess-normalise", *words, f"give the layer {words[0]}")
+
+
+def _line_words(lines: list[tuple[float, float]]) -> str:
+    factors, offsets = ([line[i] for line in lines] for i in (0, 1))
+    factor = (
+        number_words(factors[0]) if len(set(factors)) == 1 else f"[{', '.join(map(number_words, factors))}]"
+    )
+    offset = (
+        number_words(offsets[0]) if len(set(offsets)) == 1 else f"[{', '.join(map(number_words, offsets))}]"
+    )
+    if (factor, offset) == ("1", "0"):
+        return "the input as it is"
+    return f"{factor} x input" if offset == "0" else f"{factor} x input + {offset}".replace("+ -", "- ")
 
 
 def _relative(segment: Segment) -> list[Difference]:
@@ -76,6 +112,7 @@ def _relative(segment: Segment) -> list[Difference]:
         segment.problem,
         names=("PyTorch's tensor", *segment.problem.names),
         shapes=(ours.shape, *segment.problem.shapes),
+        flax_shapes=(ours.shape, *segment.problem.flax_shapes),
     )
     sides = [dataclasses.replace(side, inputs=(ours.target, *side.inputs)) for side in (ours, theirs)]
     start = Setting((0,), ONLY)
@@ -131,7 +168,7 @@ def _arrived(evidence: Evidence, place: Place) -> list[Source]:
     for index in range(place.torch.inputs):
         ours, theirs = (evidence.value(s, place, "input", index) for s in ("torch", "flax"))
         if ours is not None and theirs is not None and ours.ndim:
-            found.append(Source(f"what {place.name} takes", ours, theirs, None, index))
+            found.append(Source(f"what {place.name} takes", ours, theirs, None, index, place))
     return found
 
 
@@ -187,5 +224,5 @@ def inside_of(evidence: Evidence, place: Place, index: int) -> Segment | None:
         return None
     likely = (CLASSES[place.torch.class_name],) if place.torch.class_name in CLASSES else ()
     shapes = tuple(x.shape for x in known)
-    problem = Glue(tuple(s.name for s in sources), shapes, sides[0].shape, sides[1].shape, likely)
+    problem = Glue(tuple(s.name for s in sources), shapes, sides[0].shape, shapes, sides[1].shape, likely)
     return Segment(place, "output", index, sources, problem, (sides[0], sides[1]))

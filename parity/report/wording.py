@@ -94,10 +94,15 @@ def _by_how_much(name: str, introduced: bool, metrics: Metrics) -> str:
 
 
 def cause(found: Cause) -> list[tuple[str, str]]:
-    """What each side does and the change that removes the difference; empty parts are left out."""
+    """What each side does, the change that removes the difference, and where; empty parts are left out."""
     return [
         (label, text)
-        for label, text in (("PyTorch", found.torch), ("Flax", found.flax), ("Fix", found.fix))
+        for label, text in (
+            ("PyTorch", found.torch),
+            ("Flax", found.flax),
+            ("Fix", found.fix),
+            ("Code", found.code),
+        )
         if text
     ]
 

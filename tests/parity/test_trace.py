@@ -39,7 +39,7 @@ def test_a_trace_survives_the_disk(tmp_path):
     [
         ("trace.json", b"{", "damaged"),
         ("trace.json", b'{"version": 99}', "format version 99"),
-        ("trace.json", b'{"version": 1, "arrays": []}', "damaged"),
+        ("trace.json", b'{"version": 2, "arrays": []}', "damaged"),
         ("arrays.npz", b"PK", "damaged"),
     ],
 )

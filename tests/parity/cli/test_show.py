@@ -58,7 +58,10 @@ def test_reports_are_written_where_they_are_asked(run, folder, saved):
         (lambda run: (run / "measurements.json").write_text("{"), "is damaged"),
         (lambda run: (run / "measurements.json").write_bytes(b"\xff\xfe"), "is damaged"),
         (lambda run: (run / "measurements.json").write_text('{"version": 0}'), "format version 0"),
-        (lambda run: (run / "measurements.json").write_text(f'{{"version": {FORMAT_VERSION}}}'), "lacks modes"),
+        (
+            lambda run: (run / "measurements.json").write_text(f'{{"version": {FORMAT_VERSION}}}'),
+            "lacks modes",
+        ),
         (lambda run: (run / "report.json").write_text("[]"), "format version None"),
     ],
 )
