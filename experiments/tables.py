@@ -7,6 +7,7 @@ A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
 import argparse
+import importlib
 import re
 import sys
 from collections.abc import Callable
@@ -93,7 +94,42 @@ def accuracy() -> str:
     return rows(header, body) + f"\n\nMeasured on: {where(digits)}."
 
 
-TABLES: dict[str, Callable[[], str]] = {"accuracy": accuracy}
+def _of(module: str, function: str) -> Callable[[], str]:
+    """A table that a study makes itself; studies import this module, so they are imported when asked."""
+    return lambda: str(getattr(importlib.import_module(f"experiments.{module}"), function)())
+
+
+def _of_suite(name: str) -> Callable[[], str]:
+    def table() -> str:
+        from experiments import parity_suite
+
+        return parity_suite.TABLES[name]()
+
+    return table
+
+
+def _of_augmentation(name: str) -> Callable[[], str]:
+    def table() -> str:
+        from experiments import augmentation
+
+        return augmentation.TABLES[name]()
+
+    return table
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "accuracy": accuracy,
+    "optimisers": _of_suite("optimisers"),
+    "schedules": _of_suite("schedules"),
+    "losses": _of_suite("losses"),
+    "statistics": _of_suite("statistics"),
+    "augmentation": _of_augmentation("augmentation"),
+    "augmentation_laws": _of_augmentation("augmentation_laws"),
+    "trajectories": _of("trajectories.table", "runs"),
+    "trajectory_defects": _of("trajectories.table", "planted"),
+    "equivalence": _of("equivalence.table", "table"),
+    "backprop_by_hand": _of("backprop_by_hand.terminal", "markdown"),
+}
 
 if __name__ == "__main__":
     sys.exit(main())

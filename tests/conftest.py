@@ -19,11 +19,11 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Compiled programs are kept between runs of the suite and shared by its workers.
+# Compiled programs are kept between runs of the suite; each worker has its own, since nothing locks them.
+worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 jax.config.update(
-    "jax_compilation_cache_dir", str(pathlib.Path(__file__).parent.parent / ".pytest_cache" / "programs")
+    "jax_compilation_cache_dir", str(pathlib.Path(__file__).parent.parent / ".pytest_cache" / "programs" / worker)
 )
-jax.config.update("jax_compilation_cache_max_size", 4 * 2**30)  # with a limit JAX locks the folder
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 
 # One profile: reproducible, and no deadline, since the first call of each shape compiles.

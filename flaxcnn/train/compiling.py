@@ -1,5 +1,6 @@
 """Compilation: once for each function of a run, counted, with the options that suit the platform."""
 
+import contextlib
 import functools
 import os
 import time
@@ -26,19 +27,42 @@ def compiler_options(platform: str | None = None) -> dict[str, str]:
     return _CPU_OPTIONS
 
 
+# Programs are small, some 20 KiB; this many bytes are thousands of them.
+_CACHE_LIMIT = 2**32
+
+
 def use_compilation_cache() -> None:
     """Keep compiled programs in the user's cache folder, so that a second run starts at once.
 
     The command calls it; a program that imports the library decides for itself. `JAX_COMPILATION_CACHE_DIR` names
-    another folder, and `JAX_ENABLE_COMPILATION_CACHE=false` turns it off.
+    another folder, and `JAX_ENABLE_COMPILATION_CACHE=false` turns it off. JAX's own limit of size is not used: with
+    it, every new program reads a file of every old one, and a killed process leaves a folder that cannot be written.
     """
     if jax.config.jax_compilation_cache_dir is None:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "flaxcnn" / "programs"))
-        # A limit makes JAX lock the folder: without it a process can read what another has half written.
-        jax.config.update("jax_compilation_cache_max_size", 4 * 2**30)
+        folder = Path(home) / "flaxcnn" / "programs"
+        trim(folder, _CACHE_LIMIT)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
     # The many small programs of an initialisation take 0.1 s each and minutes in all.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+
+
+def trim(folder: Path, limit: int) -> None:
+    """Delete the oldest files of a folder until half of `limit` bytes is left, if there are more than `limit`.
+
+    A file that another process deletes meanwhile, or a folder that is not there, is nothing to worry about.
+    """
+    with contextlib.suppress(OSError):
+        found = [(entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder)]
+        total = sum(size for _, size, _ in found)
+        if total <= limit:
+            return
+        for _, size, path in sorted(found):
+            if total <= limit // 2:
+                break
+            with contextlib.suppress(OSError):
+                os.remove(path)
+            total -= size
 
 
 class Compiled:

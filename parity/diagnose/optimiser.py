@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.diagnose.rule_words import in_words
 from parity.diagnose.schedule import schedule_cause
 from parity.diagnose.update_rules import Rule, Step, directions
 from parity.record import Cause
@@ -98,15 +99,20 @@ def identify_optimiser(
     rates = [one.rate for one in sequence]
     if not reproduces(rule, steps, ours, rates, rates):
         return ()
+    following = [*rates[1:], sequence[-1].next_rate]
+    best: tuple[int, tuple[Cause, ...]] | None = None
     for candidate, changes in candidates(rule):
+        # Candidates come by their number of changes, so nothing simpler than this can follow.
+        if best is not None and best[0] <= len(changes):
+            break
         fitted = fit(candidate, steps, theirs, rates)
-        if fitted is None:
-            continue
-        schedule = schedule_cause(rates, [*rates[1:], sequence[-1].next_rate], fitted)
+        schedule = None if fitted is None else schedule_cause(rates, following, fitted)
         if schedule is None:
             continue
-        return (*(describe(change, rule, candidate) for change in changes), *schedule)
-    return ()
+        count = len(changes) + len(schedule)
+        if best is None or count < best[0] or (count == best[0] and not schedule):
+            best = count, (*(describe(change, rule, candidate) for change in changes), *schedule)
+    return () if best is None else best[1]
 
 
 def _step(one: UpdateStep, shapes: dict[str, tuple[int, ...]]) -> Step:
@@ -238,5 +244,5 @@ def describe(change: Change, ours: Rule, theirs: Rule) -> Cause:
     """A cause in words: the fields that changed, with both values."""
     id, fields = change
     names = [name for name in fields if getattr(ours, name) != getattr(theirs, name)]
-    words = [", ".join(f"{n.replace('_', ' ')} {getattr(rule, n)}" for n in names) for rule in (ours, theirs)]
+    words = ["; ".join(in_words(rule, name) for name in names) for rule in (ours, theirs)]
     return Cause(id, LAYER, words[0], words[1], _FIXES[id])

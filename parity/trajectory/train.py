@@ -184,6 +184,8 @@ def _judged(
         parting = Parting(record.number, found.layer or where.layer, where.phase, where.quantity)
         causes += found.causes
         notes += found.notes
+    elif causes:
+        parting = Parting(0, causes[0].layer, "state", "statistics before the first step")
     free = max((_free_ratio(step, kept.policy) for step in taken), default=0.0)
     if parting is None and free > 1:
         notes.append(
