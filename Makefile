@@ -3,6 +3,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+# What `check` runs: everything, or some folders and files.
+TESTS ?= tests
 # A marker that is newer than pyproject.toml: everything is installed.
 READY := $(VENV)/.installed
 
@@ -19,7 +21,7 @@ test: $(READY) ## run every test
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(READY) ## run the quick tests: under three minutes
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(TESTS)
 
 lint: $(READY) ## check format and style
 	$(BIN)/ruff format --check .

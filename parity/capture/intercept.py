@@ -103,7 +103,7 @@ class Interceptor:
         self,
         probes: dict[str, Any] | None = None,
         forced: dict[str, Forced] | None = None,
-        dropout_masks: dict[str, np.ndarray] | None = None,
+        dropout_masks: dict[str, Any] | None = None,
     ) -> None:
         """Without arguments the run is only observed.
 

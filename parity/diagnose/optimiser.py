@@ -53,15 +53,15 @@ def rule_of(optimiser: Any, clip_norm: float | None) -> Rule | None:
     if len(decayed) > 1:
         common["decay"], common["decayed"] = max(decayed), "matrices"
     if name == "SGD":
-        own = {key: group[key] for key in ("momentum", "dampening", "nesterov")}
-        return Rule("sgd", **own, **common)
+        momentum, dampening = float(group["momentum"]), float(group["dampening"])
+        return Rule("sgd", momentum, dampening, bool(group["nesterov"]), **common)
     if name in ("Adam", "AdamW"):
         coupled = name == "Adam" and not group.get("decoupled_weight_decay", False)
         return Rule(
             "adam",
-            beta_mean=group["betas"][0],
-            beta_square=group["betas"][1],
-            epsilon=group["eps"],
+            beta_mean=float(group["betas"][0]),
+            beta_square=float(group["betas"][1]),
+            epsilon=float(group["eps"]),
             largest=group["amsgrad"],
             decay_place="gradient" if coupled else "direction",
             **common,
@@ -69,15 +69,15 @@ def rule_of(optimiser: Any, clip_norm: float | None) -> Rule | None:
     if name == "RMSprop":
         return Rule(
             "rmsprop",
-            momentum=group["momentum"],
-            beta_square=group["alpha"],
-            epsilon=group["eps"],
+            momentum=float(group["momentum"]),
+            beta_square=float(group["alpha"]),
+            epsilon=float(group["eps"]),
             centred=group["centered"],
             **common,
         )
     if name == "Adagrad" and not group.get("lr_decay"):
-        initial = group["initial_accumulator_value"]
-        return Rule("adagrad", epsilon=group["eps"], initial=initial, **common)
+        initial = float(group["initial_accumulator_value"])
+        return Rule("adagrad", epsilon=float(group["eps"]), initial=initial, **common)
     return None
 
 

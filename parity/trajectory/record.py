@@ -49,7 +49,7 @@ class Difference:
         return self.gap_max / allowed
 
 
-def _largest(array: np.ndarray) -> float:
+def _largest(array: np.ndarray | np.generic) -> float:
     return float(np.max(np.abs(array), initial=0.0))
 
 

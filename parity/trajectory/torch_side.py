@@ -94,7 +94,8 @@ class TorchRun:
     def update(self, gradients: dict[str, np.ndarray]) -> None:
         """Clip the gradients, and let optimiser and scheduler make a step with them."""
         for name, parameter in self.trained.items():
-            parameter.grad = torch.from_numpy(gradients[name].astype(self.dtype))
+            with np.errstate(over="ignore"):
+                parameter.grad = torch.from_numpy(gradients[name].astype(self.dtype))
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.trained.values(), self.clip_norm)
         self.optimiser.step()

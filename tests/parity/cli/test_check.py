@@ -79,7 +79,7 @@ def test_report_json_keeps_the_contract_that_other_programs_read(run, folder, in
     assert contract <= set(report)
     assert report["verdict"] == "divergent"
     assert {"layer", "phase", "quantity"} <= set(report["first_divergence"])
-    assert set(report["causes"][0]) == {"id", "layer", "torch", "flax", "fix"}
+    assert {"id", "layer", "torch", "flax", "fix"} <= set(report["causes"][0])
 
 
 def test_without_out_nothing_is_left_behind(run, folder, instant):

@@ -44,7 +44,7 @@ def test_equivalent_twins_exit_with_0_and_leave_their_trajectory(tmp_path, capsy
         (["--schedule", "cosinus"], "The schedule 'cosinus' is unknown"),
         (["--steps", "0"], "give at least 1 step"),
         (["--option", "momentum"], "--option momentum is not KEY=VALUE"),
-        (["--option", "betas=0.9"], "refuses"),
+        (["--option", "momentum=-1"], "refuses sgd with"),
         (["--data", "nothing"], "--data nothing"),
         (["--batch-size", "5000"], "less than one batch of 5000"),
         (["--torch-optimiser", "os:getcwd"], "--torch-optimiser was given alone"),

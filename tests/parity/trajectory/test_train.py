@@ -34,10 +34,10 @@ def run(training, batches=None, steps=3, **options):
 
 
 def test_twins_with_batch_norm_and_dropout_are_equivalent_at_every_step(tmp_path):
-    found = run(Training(sgd(momentum=0.9), optax.chain(optax.trace(0.9), optax.scale(-0.1))))
+    found = run(Training(sgd(momentum=0.9), optax.chain(optax.trace(0.9), optax.scale(-0.1))), steps=6)
     assert found.verdict == "equivalent"
     assert found.margin > 1
-    assert len(found.steps) == 3
+    assert len(found.steps) == 6
     assert found.causes == ()
     last = found.steps[-1]
     # The four runs really went on: the loss moves, and float32 rounds where float64 does not.
@@ -76,7 +76,7 @@ def test_a_rule_that_nobody_knows_stays_unexplained():
 
 def test_a_side_that_reaches_nan_is_named_with_its_step():
     with pytest.raises(CannotCompare, match=r"The PyTorch side reaches NaN or infinity at step \d in float"):
-        run(Training(sgd(1e200), optax.sgd(1e200)))
+        run(Training(sgd(1e30), optax.sgd(1e30)))
 
 
 def test_unequal_streams_are_named_with_step_and_rows():
