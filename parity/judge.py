@@ -226,7 +226,12 @@ def first_divergence(
 
 
 def _inherited_only(judged: list[JudgedEntry]) -> tuple[list[JudgedEntry], Divergence | None]:
-    """Without any introduced difference, only a model output that differs counts as a divergence."""
+    """Without any introduced difference, only a model output that differs counts as a divergence.
+
+    Not where a forward difference is accepted: the output then inherits that.
+    """
+    if any(q.status == "accepted" and q.quantity.phase == "forward" for j in judged for q in j.quantities):
+        return judged, None
     for j in judged:
         if j.entry.name.endswith("-> output"):
             for q in j.quantities:

@@ -7,15 +7,15 @@ the recorded gap between the cotangents must be the sum of their differences.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
-from parity.diagnose.evidence import Evidence, Place, diverges, tensor
+from parity.diagnose.evidence import Evidence, Place, tensor
 from parity.diagnose.glue import Setting
 from parity.diagnose.identify import Difference, Identified, reproducing
-from parity.diagnose.layers import Solved, gradients_of, near
+from parity.diagnose.layers import Solved, gradients_of, gradients_that_differ, near
 from parity.diagnose.normalisation import Setting as NormSetting
 from parity.diagnose.segments import Segment, Source, segment_to
 
@@ -41,7 +41,7 @@ class Flow:
 
     def __init__(
         self, evidence: Evidence, solved: dict[tuple[str, str, int], tuple[Segment, Identified | None]]
-    ):
+    ) -> None:
         """`solved`: the segments whose forward difference was searched, by (call, what, index)."""
         self.evidence = evidence
         self.solved = solved
@@ -73,7 +73,9 @@ class Flow:
         key = (place.torch.key, index)
         if key not in self.right:
             segment = segment_to(self.evidence, place, index)
-            alike = [] if segment is None else reproducing(segment.problem, segment.sides[0], 1, _FEW)
+            alike = (
+                [] if segment is None else reproducing(segment.problem, segment.sides[0], evaluations=_FEW)
+            )
             self.right[key] = [] if segment is None else [(segment, Identified(s, s)) for s in alike]
         return self.right[key]
 
@@ -205,7 +207,7 @@ def explain_layer_backward(
     evidence: Evidence, place: Place, solve: Callable[[], Solved | None]
 ) -> Iterator[tuple[str, list[Difference]]]:
     """The divergent gradients of a layer whose output is right: (quantity, its causes)."""
-    quantities = list(_gradients(evidence, place))
+    quantities = list(gradients_that_differ(evidence, place))
     if not quantities:
         return
     variant = _detached(evidence, place, solve())
@@ -228,26 +230,3 @@ def _detached(evidence: Evidence, place: Place, solved: Solved | None) -> dict[s
     if not isinstance(setting, NormSetting):
         return None
     return gradients_of(solved, dataclasses.replace(setting, detached=True), tensor(cotangent))
-
-
-def _gradients(evidence: Evidence, place: Place) -> Iterable[tuple[str, str, np.ndarray, np.ndarray, float]]:
-    """(quantity, key, PyTorch's, Flax's, bound) of the divergent gradients of a layer."""
-    from parity.diagnose.identify import rounding_bound
-
-    for index in range(place.torch.inputs):
-        if diverges(evidence.metrics(place, "input_cotangent", index)):
-            pair = [evidence.value(side, place, "input_cotangent", index) for side in ("torch", "flax")]
-            if pair[0] is not None and pair[1] is not None:
-                name = "input cotangent" if place.torch.inputs == 1 else f"input cotangent {index}"
-                yield name, "input", pair[0], pair[1], evidence.bound("flax", place, "input_cotangent", index)
-    for index, link in enumerate(evidence.comparison.plan.links):
-        owner, _, leaf = link.torch.rpartition(".")
-        if owner == place.torch.path and diverges(
-            evidence.comparison.introduced.get(("", "gradient", index))
-        ):
-            narrow, wide = (
-                link.layout.to_torch(trace.arrays[f"gradient/{link.flax}"])
-                for trace in (evidence.runs.flax32, evidence.runs.flax64)
-            )
-            ours = evidence.runs.torch64.arrays[f"gradient/{link.torch}"]
-            yield f"gradient of {leaf}", leaf, ours, wide, rounding_bound(narrow, wide)

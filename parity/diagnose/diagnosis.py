@@ -6,6 +6,7 @@ has its own cause, and all are listed. What nothing explains is described, not g
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -89,6 +90,8 @@ class _Diagnosis:
         self.evidence = evidence
         self.findings: list[Finding] = []
         self.notes: list[Note] = []
+        # The segments whose difference is that of layers with other shapes inside.
+        self.reshaped: set[str] = set()
         self.exchanges: list[tuple[set[str], Difference]] = []
         self.solved: dict[tuple[str, str, int], tuple[Segment, Identified | None]] = {}
 
@@ -99,7 +102,7 @@ class _Diagnosis:
         for index in range(count):
             if not diverges(self.evidence.metrics(place, what, index)):
                 continue
-            if any(f.place == place.before for f in self.findings):
+            if place.before in self.reshaped:
                 continue  # a layer with other shapes inside this segment explains it
             name = what if count == 1 else f"{what} {index}"
             segment = segment_to(self.evidence, place, index)
@@ -143,6 +146,7 @@ class _Diagnosis:
                 continue
             _, differences = explain_segment(segment)
             self._add(differences, f"before {place.name}", self._shown(shown), shown)
+            self.reshaped |= {shown} if differences else set()
 
     def _shown(self, segment: str) -> list[tuple[str, str]]:
         """The divergent forward quantities of a segment."""
@@ -165,6 +169,7 @@ class _Diagnosis:
             if explained is not None:
                 shown = self.evidence.segment_of(place)
                 self._add(list(explained.differences), place.name, self._shown(shown), shown)
+                self.reshaped |= {shown} if explained.differences else set()
         elif forward:
             explained = explain_layer(self.evidence, place)
             differences = [] if explained is None else list(explained.differences)
@@ -210,7 +215,7 @@ class _Diagnosis:
                 continue
             bound = self.evidence.bound("flax", source.place, what, source.index)
             bound = max(bound, self.evidence.bound("torch", source.place, what, source.index))
-            if any(f.place == shown and f.phase == "forward" for f in self.findings):
+            if shown in self.reshaped:
                 continue  # other shapes inside: what comes back is another tensor's gradient
             causes = flow.explain(source, theirs - ours, bound)
             for cause in causes:
@@ -241,7 +246,7 @@ class _Diagnosis:
             name = "input cotangent" if root.torch.inputs == 1 else f"input cotangent {index}"
             source = Source("", empty, empty, root, index)
             found.append((source, sites[0].before, name, "input_cotangent"))
-        for place, after in zip(sites, sites[1:], strict=False):
+        for place, after in itertools.pairwise(sites):
             for index in range(place.torch.outputs):
                 name = "output cotangent" if place.torch.outputs == 1 else f"output cotangent {index}"
                 source = Source("", empty, empty, place, index)

@@ -79,25 +79,25 @@ class Glue:
         for index in near:
             yield Setting((index,))
         for a, b in itertools.combinations(near, 2):
-            if self.shapes[a] == self.shapes[b]:
-                yield Setting((a, b), SUM, (IDENTITY, IDENTITY))
-            elif self._resizes(a, b):
+            if self.shapes[a] == self.shapes[b] or self._resizes(a, b):
                 yield Setting((a, b), SUM, (IDENTITY, IDENTITY))
             elif _broadcasts(self.shapes[a], self.shapes[b]):
                 for gate in (IDENTITY, *self.likely, "sigmoid", "hard-sigmoid"):
                     yield Setting((a, b), PRODUCT, (IDENTITY, gate))
                     yield Setting((b, a), PRODUCT, (IDENTITY, gate))
+        yield from self._concatenations(near)
+
+    def _concatenations(self, near: range) -> Iterator[Setting]:
+        """Neighbours in the order in which they were computed, then the reverse; then pairs of any two."""
         for length in range(2, len(near) + 1):
             for first in range(len(near) - length + 1):
                 chosen = tuple(range(first, first + length))
-                for order in (chosen[::-1], chosen):
-                    if self._concatenates(order):
-                        for inner in (IDENTITY, RELU, *self.likely):
-                            yield Setting(order, CONCATENATION, (inner,) * length)
-        for a, b in itertools.permutations(near, 2):
-            if abs(a - b) > 1 and self._concatenates((a, b)):
-                for inner in itertools.product((IDENTITY, RELU), repeat=2):
-                    yield Setting((a, b), CONCATENATION, inner)
+                for order in filter(self._concatenates, (chosen[::-1], chosen)):
+                    for inner in (IDENTITY, RELU, *self.likely):
+                        yield Setting(order, CONCATENATION, (inner,) * length)
+        for pair in filter(self._concatenates, itertools.permutations(near, 2)):
+            for inner in itertools.product((IDENTITY, RELU), repeat=2):
+                yield Setting(pair, CONCATENATION, inner)
 
     def _resizes(self, a: int, b: int) -> bool:
         """Whether one of two images has the target's shape, and the other all but its size."""

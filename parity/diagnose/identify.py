@@ -160,14 +160,22 @@ def identify(problem: Problem, torch_side: Side, flax_side: Side) -> Identified 
     ours = reproducing(problem, torch_side)
     if not ours:
         return None
+    found = nearest(problem, ours, flax_side, range(3))
+    return Identified(*found) if found is not None else Identified(ours[0], None)
+
+
+def nearest(
+    problem: Problem, settings: list[Any], side: Side, distances: Iterable[int]
+) -> tuple[Any, Any] | None:
+    """One of the settings and the nearest to it that reproduces a side, at one of these numbers of changes."""
     search = _Search(problem)
-    reproduces = search.tester(flax_side)
-    for rings in range(3):
-        for setting in ours:
-            for candidate in search.within_budget(_ring(problem, setting, rings)):
+    reproduces = search.tester(side)
+    for distance in distances:
+        for setting in settings:
+            for candidate in search.within_budget(_ring(problem, setting, distance)):
                 if reproduces(candidate):
-                    return Identified(setting, candidate)
-    return Identified(ours[0], None)
+                    return setting, candidate
+    return None
 
 
 def _ring(problem: Problem, setting: Any, distance: int) -> Iterator[Any]:

@@ -1,6 +1,7 @@
 """Which problem a layer poses, and what its solution explains: the output, and the gradients that follow from it."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from parity.diagnose.evidence import Evidence, Place, diverges, tensor
 from parity.diagnose.identify import Difference, Identified, Problem, Side, identify, rounding_bound
 from parity.diagnose.kernels import Parameters
 from parity.diagnose.normalisation import Normalisation
+from parity.diagnose.precision import COARSE, pinned, representable
 from parity.diagnose.transposed import Transposed
 
 
@@ -58,13 +60,31 @@ def explain_layer(evidence: Evidence, place: Place) -> Explained | None:
     if solved is None:
         return None
     identified = solved.identified
-    if identified is None or identified.flax is None:
-        return Explained((), (), identified)
+    if identified is None:
+        return Explained((), (), None)
+    if identified.flax is None:
+        return _pinned(evidence, place, solved) or Explained((), (), identified)
     differences = tuple(solved.problem.differences(identified.torch, identified.flax))
     explained = [("output", "forward")]
     if not place.loose:
         explained += backward_of(evidence, place, solved, identified.flax)
     return Explained(differences, tuple(explained), identified)
+
+
+def _pinned(evidence: Evidence, place: Place, solved: Solved) -> Explained | None:
+    """A layer that computes in a coarse dtype; its gradients, where they too hold only values of that dtype."""
+    assert solved.identified is not None
+    found = pinned(solved.problem, solved.identified.torch, solved.sides[1])
+    if found is None:
+        return None
+    name, difference = found
+    explained = [("output", "forward")]
+    explained += [
+        (quantity, "backward")
+        for quantity, _, _, theirs, _ in gradients_that_differ(evidence, place)
+        if representable(tensor(theirs), COARSE[name])
+    ]
+    return Explained((difference,), tuple(explained), solved.identified)
 
 
 def backward_of(evidence: Evidence, place: Place, solved: Solved, setting: object) -> list[tuple[str, str]]:
@@ -73,24 +93,34 @@ def backward_of(evidence: Evidence, place: Place, solved: Solved, setting: objec
     if cotangent is None:
         return []
     gradients = gradients_of(solved, setting, tensor(cotangent))
-    found = []
-    if diverges(evidence.metrics(place, "input_cotangent")):
-        recorded = evidence.value("flax", place, "input_cotangent")
-        bound = evidence.bound("flax", place, "input_cotangent")
-        if near(gradients.get("input"), recorded, bound):
-            found.append(("input cotangent", "backward"))
+    return [
+        (quantity, "backward")
+        for quantity, key, _, theirs, bound in gradients_that_differ(evidence, place)
+        if near(gradients.get(key), theirs, bound)
+    ]
+
+
+def gradients_that_differ(
+    evidence: Evidence, place: Place
+) -> Iterator[tuple[str, str, np.ndarray, np.ndarray, float]]:
+    """(quantity, key, PyTorch's, Flax's, bound) of the divergent gradients of a layer."""
+    for index in range(place.torch.inputs):
+        if diverges(evidence.metrics(place, "input_cotangent", index)):
+            pair = [evidence.value(side, place, "input_cotangent", index) for side in ("torch", "flax")]
+            if pair[0] is not None and pair[1] is not None:
+                name = "input cotangent" if place.torch.inputs == 1 else f"input cotangent {index}"
+                yield name, "input", pair[0], pair[1], evidence.bound("flax", place, "input_cotangent", index)
     for index, link in enumerate(evidence.comparison.plan.links):
         owner, _, leaf = link.torch.rpartition(".")
-        if owner != place.torch.path or not diverges(
+        if owner == place.torch.path and diverges(
             evidence.comparison.introduced.get(("", "gradient", index))
         ):
-            continue
-        arrays = [
-            trace.arrays[f"gradient/{link.flax}"] for trace in (evidence.runs.flax32, evidence.runs.flax64)
-        ]
-        if near(gradients.get(leaf), link.layout.to_torch(arrays[1]), rounding_bound(*arrays)):
-            found.append((f"gradient of {leaf}", "backward"))
-    return found
+            narrow, wide = (
+                link.layout.to_torch(trace.arrays[f"gradient/{link.flax}"])
+                for trace in (evidence.runs.flax32, evidence.runs.flax64)
+            )
+            ours = evidence.runs.torch64.arrays[f"gradient/{link.torch}"]
+            yield f"gradient of {leaf}", leaf, ours, wide, rounding_bound(narrow, wide)
 
 
 def gradients_of(solved: Solved, setting: object, cotangent: torch.Tensor) -> dict[str, torch.Tensor]:

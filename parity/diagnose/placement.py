@@ -37,6 +37,7 @@ def _placed(one: Finding, a: Finding, b: Finding) -> Finding:
         one,
         id="stride-placement",
         layer=theirs,
+        code=next(f.code for f in (a, b) if f.layer == theirs),
         torch=f"the stride is at {ours}",
         flax=f"the stride is at {theirs}",
         fix=f"stride in {ours.rpartition('.')[2]}, not in {theirs.rpartition('.')[2]}",

@@ -111,6 +111,10 @@ def apply(pool: Pool, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.Tens
         return _whole(pool, x).reshape((*x.shape[:2], *shape_out)) if shape_out in ((), (1, 1)) else None
     if pool.kind in RESIZED:
         return _resized(pool, x, shape_out)
+    return _windowed(pool, x, shape_out)
+
+
+def _windowed(pool: Pool, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.Tensor | None:
     ends = [
         end_padding(size, out, pool.window, pool.stride, start)
         for size, out, start in zip(x.shape[2:], shape_out, pool.start, strict=True)

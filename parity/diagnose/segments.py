@@ -8,7 +8,7 @@ from parity.align import unpaired_leaves
 from parity.diagnose.activation import CLASSES
 from parity.diagnose.evidence import Evidence, Place
 from parity.diagnose.glue import ONLY, Glue, Setting
-from parity.diagnose.identify import Difference, Identified, Side, identify, reproducing
+from parity.diagnose.identify import Difference, Identified, Side, identify, nearest
 from parity.diagnose.pattern import channel_lines
 from parity.diagnose.words import number_words
 
@@ -92,11 +92,11 @@ def normalised(segment: Segment) -> Difference | None:
 
 def _line_words(lines: list[tuple[float, float]]) -> str:
     factors, offsets = ([line[i] for line in lines] for i in (0, 1))
-    factor = (
-        number_words(factors[0]) if len(set(factors)) == 1 else f"[{', '.join(map(number_words, factors))}]"
-    )
-    offset = (
-        number_words(offsets[0]) if len(set(offsets)) == 1 else f"[{', '.join(map(number_words, offsets))}]"
+    factor, offset = (
+        number_words(values[0])
+        if len(set(values)) == 1
+        else str([float(number_words(value)) for value in values])
+        for values in (factors, offsets)
     )
     if (factor, offset) == ("1", "0"):
         return "the input as it is"
@@ -116,25 +116,8 @@ def _relative(segment: Segment) -> list[Difference]:
     )
     sides = [dataclasses.replace(side, inputs=(ours.target, *side.inputs)) for side in (ours, theirs)]
     start = Setting((0,), ONLY)
-    for change in problem.changes(start):
-        if change != start and reproducing(_Only(problem, change), sides[1], 1):
-            return problem.differences(start, change)
-    return []
-
-
-@dataclasses.dataclass(frozen=True)
-class _Only:
-    """A problem with a single setting to try."""
-
-    problem: Glue
-    setting: Setting
-    per_example: bool = True
-
-    def starts(self) -> tuple[Setting, ...]:
-        return (self.setting,)
-
-    def evaluate(self, setting: Setting, side: Side) -> object:
-        return self.problem.evaluate(setting, side)
+    change = nearest(problem, [start], sides[1], range(1, 2))
+    return [] if change is None else problem.differences(start, change[1])
 
 
 def sources_of(evidence: Evidence, place: Place) -> tuple[Source, ...]:

@@ -197,10 +197,7 @@ class LinenOdd(linen.Module):
         y = linen.silu(self.gn(x))
         y = self.up(y[:, ::-1])[:, ::-1] if self.flipped else self.up(y)
         n, h, w, c = x.shape
-        if self.corners:
-            wide = _aligned(x)
-        else:
-            wide = jax.image.resize(x, (n, 2 * h, 2 * w, c), "bilinear")
+        wide = _aligned(x) if self.corners else jax.image.resize(x, (n, 2 * h, 2 * w, c), "bilinear")
         parts = [y, wide] if self.order else [wide, y]
         y = linen.relu(self.mix(jnp.concatenate(parts, -1)))
         if self.nonsense:

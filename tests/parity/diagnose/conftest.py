@@ -1,0 +1,6 @@
+"""Makes `hosts`, which several test files share, importable from them."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
