@@ -22,7 +22,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Compiled programs are kept between runs of the suite; each worker has its own, since nothing locks them.
 worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 jax.config.update(
-    "jax_compilation_cache_dir", str(pathlib.Path(__file__).parent.parent / ".pytest_cache" / "programs" / worker)
+    "jax_compilation_cache_dir",
+    str(pathlib.Path(__file__).parent.parent / ".pytest_cache" / "programs" / worker),
 )
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 

@@ -59,12 +59,22 @@ def section(report: Report, pairs: Sequence[Pair]) -> Markup | None:
             f"gap of zero, or {DECADES} powers of ten below the largest of the picture.",
             class_="hint",
         ),
-        [_tensor(pair) for pair in [*first, *others][:MOST_TENSORS]],
+        [_tensor(pair, patterns(report, pair)) for pair in [*first, *others][:MOST_TENSORS]],
         class_="card",
     )
 
 
-def _tensor(pair: Pair) -> Markup:
+def patterns(report: Report, pair: Pair) -> list[str]:
+    """What the diagnosis says of a tensor whose difference no known convention explains."""
+    ends = (pair.layer, f"-> {pair.layer}")
+    return [
+        note.message
+        for note in report.notes
+        if note.kind == "unexplained" and (note.layer == ends[0] or note.layer.endswith(ends[1]))
+    ]
+
+
+def _tensor(pair: Pair, unexplained: list[str]) -> Markup:
     return element(
         "article",
         element(
@@ -73,6 +83,10 @@ def _tensor(pair: Pair) -> Markup:
             f" · {pair.quantity} {list(pair.torch.shape)} · {pair.mode} mode · "
             f"gap {wording.number(pair.relative_gap)} of its largest value",
         ),
+        [
+            element("p", f"Unexplained. {message}.", class_="pattern")
+            for message in dict.fromkeys(unexplained)
+        ],
         element("div", [_figure(picture) for picture in pictures(pair)], class_="maps"),
         class_="tensor",
     )
