@@ -189,11 +189,11 @@ def _variants(setting: Setting) -> Iterator[tuple[Setting, Difference]]:
     for tie in (0.5, 1.0):
         words = f"derivative of ReLU at zero: {_TIES[setting.tie]}", f"derivative at zero: {_TIES[tie]}"
         difference = Difference("relu-tie-gradient", *words, "use jax.nn.relu, whose derivative at zero is 0")
-        yield dataclasses.replace(setting, tie=tie), difference
+        yield setting._replace(tie=tie), difference
     words = "the gradient passes", "no gradient passes (the branch is detached)"
     for chosen in [(source,) for source in setting.sources] + [setting.sources]:
         yield (
-            dataclasses.replace(setting, stopped=tuple(dict.fromkeys((*setting.stopped, *chosen)))),
+            setting._replace(stopped=tuple(dict.fromkeys((*setting.stopped, *chosen)))),
             Difference("gradient-stopped", *words, _STOPPED),
         )
 
@@ -229,4 +229,4 @@ def _detached(evidence: Evidence, place: Place, solved: Solved | None) -> dict[s
     setting = solved.identified.torch
     if not isinstance(setting, NormSetting):
         return None
-    return gradients_of(solved, dataclasses.replace(setting, detached=True), tensor(cotangent))
+    return gradients_of(solved, setting._replace(detached=True), tensor(cotangent))

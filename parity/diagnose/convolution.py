@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -17,8 +18,7 @@ MODES = ("zeros", "reflect", "replicate", "circular")
 Window = tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """How a convolution slides.
 
     `start` is the padding before the first element of each dimension; what is padded after the last one
@@ -93,19 +93,19 @@ class Convolution:
         """One convention at a time; padding first, which is the commonest cause."""
         reaches = [(w - 1) * d + 1 for w, d in zip(self._window, setting.dilation, strict=True)]
         for start in itertools.product(*(range(min(reach, 8)) for reach in reaches)):
-            yield dataclasses.replace(setting, start=start)
+            yield setting._replace(start=start)
         rank = len(self._window)
         for name, values in (("stride", STRIDES), ("dilation", DILATIONS)):
             for value in (
                 itertools.product(values, repeat=rank) if rank < 3 else ((v,) * rank for v in values)
             ):
-                yield dataclasses.replace(setting, **{name: value})
+                yield setting._replace(**{name: value})
         for kernel in self.parameters.kernel_variants():
-            yield dataclasses.replace(setting, kernel=kernel)
+            yield setting._replace(kernel=kernel)
         for bias in self.parameters.bias_variants():
-            yield dataclasses.replace(setting, bias=bias)
+            yield setting._replace(bias=bias)
         for mode in MODES:
-            yield dataclasses.replace(setting, mode=mode)
+            yield setting._replace(mode=mode)
 
     def evaluate(self, setting: Setting, side: Side) -> torch.Tensor | None:
         """The convolution of the side's input under the setting, in the size of the side's target."""
@@ -196,7 +196,7 @@ def _padding_fix(ends: list[tuple[int, int]]) -> str:
 
 
 def _at(setting: Setting, chosen: Iterable[tuple[int, bool]]) -> Setting:
-    return dataclasses.replace(setting, start=tuple(start for start, _ in chosen))
+    return setting._replace(start=tuple(start for start, _ in chosen))
 
 
 def end_padding(size: int, out: int, reach: int, stride: int, start: int) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 
@@ -10,8 +11,7 @@ from parity.diagnose.identify import Difference, Side
 from parity.diagnose.kernels import Parameters
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """How a linear layer reads its parameters."""
 
     kernel: str = kernels.GIVEN
@@ -39,9 +39,9 @@ class Dense:
     def changes(self, setting: Setting) -> Iterator[Setting]:
         """One convention at a time."""
         for kernel in self.parameters.kernel_variants():
-            yield dataclasses.replace(setting, kernel=kernel)
+            yield setting._replace(kernel=kernel)
         for bias in self.parameters.bias_variants():
-            yield dataclasses.replace(setting, bias=bias)
+            yield setting._replace(bias=bias)
 
     def evaluate(self, setting: Setting, side: Side) -> torch.Tensor | None:
         """x W^T + b under the setting."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,8 +11,7 @@ from parity.diagnose.identify import Difference, Side
 from parity.diagnose.words import number_words
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """y = x scale where an element is kept, 0 where it is dropped."""
 
     scale: float

@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 
@@ -24,20 +25,19 @@ CHW, HWC = "C, H, W", "H, W, C"
 MOST_SOURCES = 10
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One expression of the grammar above; `sources` index the problem's, `stopped` those without a gradient."""
 
     sources: tuple[int, ...]
     join: str = ONLY
     inner: tuple[str, ...] = (IDENTITY,)
     outer: str = IDENTITY
-    pool: Pool = dataclasses.field(default_factory=Pool)
+    pool: Pool = Pool()
     late: str = IDENTITY
     flatten: str = CHW
     reversed_channels: bool = False
     # How a part of a sum or a concatenation comes to the size of the target, where it has another.
-    resize: Pool = dataclasses.field(default_factory=lambda: Pool("nearest"))
+    resize: Pool = Pool("nearest")
     tie: float = 0.0
     stopped: tuple[int, ...] = ()
 
@@ -120,19 +120,19 @@ class Glue:
         other = next((s for i in join.sources if (s := self.shapes[i][2:]) != self.shape_out[2:]), None)
         if len(join.sources) > 1 and len(self.shape_out) == 4 and other is not None and len(other) == 2:
             sizes = pooling.resized(other, self.shape_out[2:])
-            yield from (dataclasses.replace(join, resize=resize) for resize in sizes)
+            yield from (join._replace(resize=resize) for resize in sizes)
             return
         for pool in pools:
             for outer in activations:
-                yield dataclasses.replace(join, outer=outer, pool=pool)
+                yield join._replace(outer=outer, pool=pool)
                 if join.join == SUM and outer != IDENTITY:
                     # A shortcut that is activated before the sum, or that joins after the activation.
-                    yield dataclasses.replace(join, inner=(outer, IDENTITY), pool=pool)
-                    yield dataclasses.replace(join, inner=(IDENTITY, outer), pool=pool)
-                    yield dataclasses.replace(join, inner=(outer, IDENTITY), outer=outer, pool=pool)
-                    yield dataclasses.replace(join, inner=(IDENTITY, outer), outer=outer, pool=pool)
+                    yield join._replace(inner=(outer, IDENTITY), pool=pool)
+                    yield join._replace(inner=(IDENTITY, outer), pool=pool)
+                    yield join._replace(inner=(outer, IDENTITY), outer=outer, pool=pool)
+                    yield join._replace(inner=(IDENTITY, outer), outer=outer, pool=pool)
             if len(shape) == 4 and len(self.shape_out) == 2 and math.prod(shape[2:]) > 1 and not pool.kind:
-                yield dataclasses.replace(join, flatten=HWC)
+                yield join._replace(flatten=HWC)
 
     def _joined_shape(self, join: Setting) -> tuple[int, ...]:
         shape = self.shapes[join.sources[0]]
@@ -168,22 +168,22 @@ class Glue:
     def changes(self, setting: Setting) -> Iterator[Setting]:
         """One convention at a time: activation, flatten order, shortcut, pooling."""
         for outer in self._activations:
-            yield dataclasses.replace(setting, outer=outer)
-            yield dataclasses.replace(setting, late=outer)
+            yield setting._replace(outer=outer)
+            yield setting._replace(late=outer)
         yield from self._residual_changes(setting)
-        yield dataclasses.replace(setting, flatten=HWC if setting.flatten == CHW else CHW)
-        yield dataclasses.replace(setting, reversed_channels=not setting.reversed_channels)
+        yield setting._replace(flatten=HWC if setting.flatten == CHW else CHW)
+        yield setting._replace(reversed_channels=not setting.reversed_channels)
         for pool in pooling.changes(setting.pool):
-            yield dataclasses.replace(setting, pool=pool)
+            yield setting._replace(pool=pool)
         if len(setting.sources) > 1:
             for pool in pooling.changes(setting.resize):
-                yield dataclasses.replace(setting, resize=pool)
+                yield setting._replace(resize=pool)
         for position, inner in enumerate(setting.inner):
             for name in self._activations:
                 changed = (*setting.inner[:position], name, *setting.inner[position + 1 :])
-                yield dataclasses.replace(setting, inner=changed)
+                yield setting._replace(inner=changed)
                 if inner != name and setting.join == SUM and setting.outer == name:
-                    yield dataclasses.replace(setting, inner=changed, outer=IDENTITY)
+                    yield setting._replace(inner=changed, outer=IDENTITY)
 
     def _residual_changes(self, setting: Setting) -> Iterator[Setting]:
         """The shortcut left out, exchanged for another tensor, or added where there is none."""
@@ -191,22 +191,20 @@ class Glue:
         for position, source in enumerate(setting.sources):
             if setting.join in (SUM, PRODUCT):
                 kept = setting.sources[1 - position], setting.inner[1 - position]
-                yield dataclasses.replace(setting, sources=kept[:1], join=ONLY, inner=kept[1:])
+                yield setting._replace(sources=kept[:1], join=ONLY, inner=kept[1:])
             if setting.join == CONCATENATION and len(setting.sources) == 2:
-                yield dataclasses.replace(setting, sources=setting.sources[::-1], inner=setting.inner[::-1])
+                yield setting._replace(sources=setting.sources[::-1], inner=setting.inner[::-1])
             for other in near:
                 if other not in setting.sources and self.shapes[other] == self.shapes[source]:
                     changed = (*setting.sources[:position], other, *setting.sources[position + 1 :])
-                    yield dataclasses.replace(setting, sources=changed)
+                    yield setting._replace(sources=changed)
                     if setting.join == ONLY:
                         pair = (source, other)
                         inner = (*setting.inner, IDENTITY)
-                        yield dataclasses.replace(setting, sources=pair, join=SUM, inner=inner)
+                        yield setting._replace(sources=pair, join=SUM, inner=inner)
                         if setting.outer != IDENTITY:
                             inner = (setting.outer, IDENTITY)
-                            yield dataclasses.replace(
-                                setting, sources=pair, join=SUM, inner=inner, outer=IDENTITY
-                            )
+                            yield setting._replace(sources=pair, join=SUM, inner=inner, outer=IDENTITY)
 
     def evaluate(self, setting: Setting, side: Side) -> torch.Tensor | None:
         """The expression on the side's sources, in the shape of the side's target."""

@@ -9,6 +9,7 @@ Epsilon is not tried but solved for: where the factor f of a channel is fitted f
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 
@@ -31,8 +32,7 @@ SCALES = (
 _GROUPS, _LAST = "{} groups of channels", "the last {} dimensions"
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """What is normalised over what. `order` is that of mean and variance among the running statistics."""
 
     statistics: str
@@ -88,14 +88,14 @@ class Normalisation:
         """One convention at a time."""
         order = sorted(self.epsilons, key=lambda epsilon: len(f"{epsilon:g}"))
         for epsilon in order:
-            yield dataclasses.replace(setting, epsilon=epsilon)
+            yield setting._replace(epsilon=epsilon)
         for statistics in self.options:
-            yield dataclasses.replace(setting, statistics=statistics)
-        yield dataclasses.replace(setting, ddof=1 - setting.ddof)
+            yield setting._replace(statistics=statistics)
+        yield setting._replace(ddof=1 - setting.ddof)
         for affine in SCALES:
-            yield dataclasses.replace(setting, affine=affine)
+            yield setting._replace(affine=affine)
         if self.running is not None:
-            yield dataclasses.replace(setting, exchanged=not setting.exchanged)
+            yield setting._replace(exchanged=not setting.exchanged)
 
     def evaluate(self, setting: Setting, side: Side) -> torch.Tensor | None:
         """The normalised input, with epsilon inside the root."""

@@ -1,8 +1,8 @@
 """Pooling between two layers: kind, window, stride, where the padding lies, what it holds, what is counted."""
 
-import dataclasses
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -18,8 +18,7 @@ RESIZED = ("nearest", "nearest-exact", "bilinear", "bicubic")
 WINDOWS, STRIDES = (2, 3, 4, 5, 7, 8), (1, 2, 3, 4, 5, 7, 8)
 
 
-@dataclasses.dataclass(frozen=True)
-class Pool:
+class Pool(NamedTuple):
     """One reduction of [n, c, h, w]; `kind` "" leaves the tensor as it is."""
 
     kind: str = ""
@@ -75,32 +74,32 @@ def windows(shape_in: tuple[int, ...], shape_out: tuple[int, ...], shifted: bool
 
 
 def _kinds(pool: Pool) -> Iterator[Pool]:
-    yield dataclasses.replace(pool, kind=MAXIMUM)
-    yield dataclasses.replace(pool, kind=AVERAGE)
-    yield dataclasses.replace(pool, kind=AVERAGE, counted=False)
+    yield pool._replace(kind=MAXIMUM)
+    yield pool._replace(kind=AVERAGE)
+    yield pool._replace(kind=AVERAGE, counted=False)
 
 
 def changes(pool: Pool) -> Iterator[Pool]:
     """One convention at a time."""
     if pool.kind in (MAXIMUM, AVERAGE):
         for start in itertools.product(range(pool.window), repeat=2):
-            yield dataclasses.replace(pool, start=start)
+            yield pool._replace(start=start)
         if pool.kind == MAXIMUM:
-            yield dataclasses.replace(pool, zeros=not pool.zeros)
+            yield pool._replace(zeros=not pool.zeros)
         else:
-            yield dataclasses.replace(pool, counted=not pool.counted)
-        yield dataclasses.replace(pool, kind=AVERAGE if pool.kind == MAXIMUM else MAXIMUM)
+            yield pool._replace(counted=not pool.counted)
+        yield pool._replace(kind=AVERAGE if pool.kind == MAXIMUM else MAXIMUM)
         for stride in STRIDES:
-            yield dataclasses.replace(pool, stride=stride)
+            yield pool._replace(stride=stride)
         for window in WINDOWS:
-            yield dataclasses.replace(pool, window=window)
+            yield pool._replace(window=window)
     elif pool.kind in WHOLE:
-        yield dataclasses.replace(pool, ddof=1 - pool.ddof)
-        yield from (dataclasses.replace(pool, kind=kind) for kind in WHOLE)
+        yield pool._replace(ddof=1 - pool.ddof)
+        yield from (pool._replace(kind=kind) for kind in WHOLE)
     elif pool.kind in RESIZED:
-        yield dataclasses.replace(pool, antialias=not pool.antialias)
-        yield dataclasses.replace(pool, corners=not pool.corners)
-        yield from (dataclasses.replace(pool, kind=kind) for kind in RESIZED)
+        yield pool._replace(antialias=not pool.antialias)
+        yield pool._replace(corners=not pool.corners)
+        yield from (pool._replace(kind=kind) for kind in RESIZED)
 
 
 def apply(pool: Pool, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.Tensor | None:

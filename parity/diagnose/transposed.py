@@ -8,6 +8,7 @@ PyTorch's `padding`, start = dilation (k - 1) - padding.
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -20,8 +21,7 @@ from parity.diagnose.words import tuple_words
 Window = tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """How a transposed convolution spreads its input."""
 
     stride: Window
@@ -65,15 +65,15 @@ class Transposed:
         """One convention at a time."""
         reaches = [(w - 1) * d for w, d in zip(self._window, setting.dilation, strict=True)]
         for kernel in self.parameters.kernel_variants():
-            yield dataclasses.replace(setting, kernel=kernel)
+            yield setting._replace(kernel=kernel)
         for start in itertools.product(*(range(-2, min(reach, 8) + 3) for reach in reaches)):
-            yield dataclasses.replace(setting, start=start)
+            yield setting._replace(start=start)
         rank = len(self._window)
         for name, values in (("stride", (1, 2, 3, 4, 8)), ("dilation", (1, 2))):
             for value in values:
-                yield dataclasses.replace(setting, **{name: (value,) * rank})
+                yield setting._replace(**{name: (value,) * rank})
         for bias in self.parameters.bias_variants():
-            yield dataclasses.replace(setting, bias=bias)
+            yield setting._replace(bias=bias)
 
     def evaluate(self, setting: Setting, side: Side) -> torch.Tensor | None:
         """The transposed convolution of the side's input, in the size of the side's target."""

@@ -138,7 +138,9 @@ def _remarks(report: Report, everything: bool) -> list["Padding | Table | Text"]
     for item in shown:
         lines.append(_labelled("untested", f"{item.name}: {item.reason}; {item.change}", "yellow"))
     lines += _more(len(missing) - len(shown))
-    notes = report.notes if everything else report.notes[:MOST_REMARKS]
+    # What the diagnosis says of a difference comes before remarks that bear on none.
+    ordered = sorted(report.notes, key=lambda note: note.kind not in ("unexplained", "convention"))
+    notes = ordered if everything else ordered[:MOST_REMARKS]
     for note in notes:
         where = f"{note.layer}: " if note.layer else ""
         lines.append(_labelled("note", f"{where}{note.message} ({note.kind})"))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from parity.record import Note
 from parity.report.html import depth, heat, page, write
 from parity.report.html.markup import element
 from parity.report.tensors import Pair
@@ -225,3 +226,18 @@ document.querySelector('#layers tbody:not([hidden]) button.name').click();
     hidden = re.findall(r'<tbody id="entry-\d+"[^>]*hidden', done.stdout)
     shown = re.search(r"(\d+) of (\d+) rows", done.stdout)
     assert int(shown.group(1)) == int(shown.group(2)) - len(hidden) < int(shown.group(2))
+
+
+def test_the_pattern_of_an_unexplained_difference_stands_beside_its_picture(make_report):
+    report = dataclasses.replace(
+        make_report(2, "layer1.0.conv2"),
+        notes=(
+            Note("unexplained", "layer1.0.conv2", "output: at the right border only"),
+            Note("unexplained", "bn1 -> layer1.0.conv2", "input: Flax = 2 x PyTorch"),
+            Note("unexplained", "elsewhere", "output: every element differs"),
+        ),
+    )
+    shown = str(heat.section(report, [pair(change=(..., -1))]))
+    assert "Unexplained. output: at the right border only." in shown
+    assert "Unexplained. input: Flax = 2 x PyTorch." in shown
+    assert "every element" not in shown
