@@ -7,6 +7,7 @@ has its own cause, and all are listed. What nothing explains is described, not g
 import contextlib
 import dataclasses
 import itertools
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -36,7 +37,9 @@ def diagnose(
         weights: PyTorch's state_dict.
         invented: trained Flax arrays that PyTorch lacks, by name.
     """
-    with one_thread():
+    # A setting that is tried may provoke a warning that says nothing to the user.
+    with one_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         return _diagnose(Evidence(comparison, runs, weights, invented))
 
 

@@ -33,6 +33,8 @@ def _nothing(torch: np.ndarray, flax: np.ndarray, bound: float) -> str:
 
 def _factor(torch: np.ndarray, flax: np.ndarray, bound: float) -> str:
     """Flax = factor PyTorch + offset, over the whole tensor or channel by channel."""
+    if torch.size == 1 and torch.item() != 0:
+        return f"Flax = {_line(flax.item() / torch.item(), 0.0)}"
     fitted = _fit(torch.ravel(), flax.ravel(), bound)
     if fitted is not None:
         return f"Flax = {_line(*fitted)}"

@@ -9,6 +9,7 @@ from parity.diagnose.activation import CLASSES
 from parity.diagnose.evidence import Evidence, Place
 from parity.diagnose.glue import ONLY, Glue, Setting
 from parity.diagnose.identify import Difference, Identified, Side, identify, nearest
+from parity.diagnose.loss import explain_loss
 from parity.diagnose.pattern import channel_lines
 from parity.diagnose.words import number_words
 
@@ -42,6 +43,8 @@ class Segment:
     sources: tuple[Source, ...]
     problem: Glue
     sides: tuple[Side, Side]
+    # The model's whole-number inputs, for a loss.
+    labels: tuple[np.ndarray, ...] = ()
 
 
 def segment_to(evidence: Evidence, place: Place, index: int) -> Segment | None:
@@ -64,7 +67,13 @@ def segment_to(evidence: Evidence, place: Place, index: int) -> Segment | None:
         sides[1].shape,
         _likely(evidence, place),
     )
-    return Segment(place, what, index, sources, problem, (sides[0], sides[1]))
+    return Segment(place, what, index, sources, problem, (sides[0], sides[1]), _labels(evidence))
+
+
+def _labels(evidence: Evidence) -> tuple[np.ndarray, ...]:
+    root = evidence.places[-1]
+    inputs = [evidence.value("torch", root, "input", index) for index in range(root.torch.inputs)]
+    return tuple(x for x in inputs if x is not None and np.issubdtype(x.dtype, np.integer) and x.ndim == 1)
 
 
 def explain_segment(segment: Segment) -> tuple[Identified | None, list[Difference]]:
@@ -72,6 +81,9 @@ def explain_segment(segment: Segment) -> tuple[Identified | None, list[Differenc
     constants = normalised(segment)
     if constants is not None:
         return None, [constants]
+    if segment.sides[0].target.ndim == 0:
+        logits = [i for i, source in enumerate(segment.sources) if source.torch.ndim == 2]
+        return None, explain_loss(segment.sides, logits, list(segment.labels))
     identified = identify(segment.problem, *segment.sides)
     if identified is not None and identified.flax is not None:
         return identified, segment.problem.differences(identified.torch, identified.flax)

@@ -511,3 +511,56 @@ def test_the_derivative_at_a_tie_is_named(function, words):
         model.a.bias[0] = 1.0
     report = parity.check(model, NnxPair(function), np.zeros((3, 4), np.float32), mode="eval")
     assert [(c.id, c.layer, c.flax) for c in report.causes] == [("relu-tie-gradient", "a -> b", words)]
+
+
+class TorchLoss(torch.nn.Module):
+    def __init__(self, smoothing):
+        super().__init__()
+        self.fc, self.smoothing = torch.nn.Linear(6, 5), smoothing
+
+    def forward(self, x, labels):
+        return torch.nn.functional.cross_entropy(self.fc(x), labels, label_smoothing=self.smoothing)
+
+
+class NnxLoss(nnx.Module):
+    def __init__(self, smoothing, reduction=jnp.mean, others=False, twice=False):
+        self.fc = nnx.Linear(6, 5, rngs=nnx.Rngs(0))
+        self.options = smoothing, reduction, others, twice
+
+    def __call__(self, x, labels):
+        smoothing, reduction, others, twice = self.options
+        z = nnx.softmax(self.fc(x)) if twice else self.fc(x)
+        own = nnx.one_hot(labels, 5, dtype=z.dtype)
+        spread = smoothing / 4 * (1 - own) if others else smoothing / 5 * jnp.ones_like(own)
+        return reduction(-jnp.sum(((1 - smoothing) * own + spread) * nnx.log_softmax(z), axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("smoothing", "planted", "expected"),
+    [
+        (0.1, {}, []),
+        (
+            0.0,
+            {"reduction": jnp.sum},
+            [("loss-reduction", "mean over the examples", "sum over the examples")],
+        ),
+        (0.0, {"twice": True}, [("softmax-twice", "passes logits", "passes softmax(logits) to the loss")]),
+        (
+            0.1,
+            {"others": True},
+            [
+                (
+                    "label-smoothing-form",
+                    "(1-e) y + e/K, e = 0.1",
+                    "(1-e) y + e/(K-1) on the other classes, e = 0.1",
+                )
+            ],
+        ),
+    ],
+)
+def test_a_loss_at_the_end_of_a_model_is_read(smoothing, planted, expected):
+    generator = np.random.default_rng(0)
+    inputs = [generator.standard_normal((7, 6)).astype(np.float32), generator.integers(0, 5, 7)]
+    report = parity.check(TorchLoss(smoothing), NnxLoss(smoothing, **planted), inputs, mode="eval")
+    assert [(c.id, c.torch, c.flax) for c in report.causes] == expected
+    assert (report.verdict == "equivalent") == (not expected)
