@@ -13,11 +13,11 @@ from parity.axes import image_to_flax
 from parity.capture.flax import FlaxModel, capture_flax
 from parity.compare import Comparison, Key, Runs, all_metrics, dropout_masks, entries, forced_sites
 from parity.coverage import Exercise
-from parity.diagnose.diagnosis import diagnose
+from parity.diagnose.run import diagnose
 from parity.errors import CannotCompare
 from parity.findings import structural_findings, without_repeated
 from parity.inputs import read_inputs
-from parity.judge import Policy, allowed_gap
+from parity.judge import Policy, allowed_gap, reference_explains
 from parity.memory import release_memory
 from parity.record import FORMAT_VERSION, Entry, Finding, Measurements, Metrics, Mode, Note, Quantity
 from parity.reference import Reference, check_finite, load_reference, reference_of, repeatability
@@ -145,10 +145,17 @@ class Engine:
         introduced = all_metrics(free.alignment, self.plan, runs, forced=True)
         comparison = Comparison(mode, free.alignment, self.plan, torch64, introduced, free.inherited)
         invented = {name: self.params[name] for name in self.plan.invented}
-        found, remarks = diagnose(comparison, runs, self.reference.weights, invented)
-        self.findings = without_repeated(self.findings, found)
+        found = self._with_reference_errors(entries(comparison), free.alignment, torch64)
+        inexact = frozenset(
+            (entry.name, q.name)
+            for entry in found
+            for q in entry.quantities
+            if q.introduced is not None and reference_explains(q, q.introduced)
+        )
+        causes, remarks = diagnose(comparison, runs, self.reference.weights, invented, inexact)
+        self.findings = without_repeated(self.findings, causes)
         self.notes += remarks
-        return self._with_reference_errors(entries(comparison), free.alignment, torch64)
+        return found
 
     def _free(
         self, mode: Mode, torch32: Trace, torch64: Trace, exercise: Exercise, tensors: Tensors

@@ -175,7 +175,7 @@ def _judge_quantity(quantity: Quantity, policy: Policy, accepted: bool) -> Judge
         status = "inherited"
     elif status == "divergent" and accepted:
         status = "accepted"
-    elif status == "divergent" and _reference_explains(quantity, metrics):
+    elif status == "divergent" and reference_explains(quantity, metrics):
         status = "reference-inexact"
     elif status == "equivalent" and _inherits(quantity, policy):
         status = "inherited"
@@ -184,7 +184,8 @@ def _judge_quantity(quantity: Quantity, policy: Policy, accepted: bool) -> Judge
     return JudgedQuantity(quantity, status, allowed, margin)
 
 
-def _reference_explains(quantity: Quantity, metrics: Metrics) -> bool:
+def reference_explains(quantity: Quantity, metrics: Metrics) -> bool:
+    """Whether a gap is no larger than the measured error of PyTorch's own derivative."""
     # The worst element and the mean direction may differ by the spread of the factor, never by much.
     error = quantity.reference_error
     return error is not None and metrics.gap_max_relative <= 16 * error

@@ -148,10 +148,12 @@ class Flow:
         if not y.requires_grad:
             return total
         gradients = torch.autograd.grad(y, [inputs[p] for p in used], cotangent, allow_unused=True)
-        for position, gradient in zip(used, gradients, strict=True):
-            other = segment.sources[position]
-            if gradient is None:
+        for position, found in zip(used, gradients, strict=True):
+            if found is None:
                 continue
+            other, gradient = segment.sources[position], found
+            if other.scaled is not None:
+                other, gradient = other.scaled[0], found * tensor(other.scaled[1])
             if _same(other, source):
                 total = total + gradient.numpy()
             elif (inner := self._before(other)) is not None:

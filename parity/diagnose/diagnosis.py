@@ -1,96 +1,25 @@
-"""Name the cause of every difference that a mode introduces, in the order of execution.
+"""The steps of a diagnosis: the glue before a place, the layer itself, and the cotangents that come back."""
 
-Since each layer and segment was fed PyTorch's own tensors, the differences are independent of each other: each
-has its own cause, and all are listed. What nothing explains is described, not guessed at.
-"""
-
-import contextlib
-import dataclasses
 import itertools
-import warnings
-from collections.abc import Iterator
 
 import numpy as np
-import torch
 
-from parity.compare import Comparison, Runs
 from parity.diagnose.backward import Flow, explain_layer_backward, stopped
 from parity.diagnose.evidence import Evidence, Place, diverges
 from parity.diagnose.exchange import exchanged
 from parity.diagnose.identify import Difference, Identified
 from parity.diagnose.layers import explain_layer, solve_layer
 from parity.diagnose.pattern import pattern
-from parity.diagnose.placement import with_placements
-from parity.diagnose.segments import Segment, Source, explain_segment, segment_to
-from parity.diagnose.state import diagnose_state
-from parity.record import Finding, Mode, Note
+from parity.diagnose.segments import Segment, Source, explain_segment, inside_of, segment_to
+from parity.record import Finding, Note
 
 
-def diagnose(
-    comparison: Comparison, runs: Runs, weights: dict[str, np.ndarray], invented: dict[str, np.ndarray]
-) -> tuple[list[Finding], list[Note]]:
-    """The causes of one mode's differences, and remarks on what has none.
+class Diagnosis:
+    """One diagnosis under way: call its steps in the order of execution, then read `findings` and `notes`."""
 
-    Args:
-        comparison: of the mode; its introduced metrics decide what differs.
-        runs: PyTorch's and Flax's forced runs.
-        weights: PyTorch's state_dict.
-        invented: trained Flax arrays that PyTorch lacks, by name.
-    """
-    # A setting that is tried may provoke a warning that says nothing to the user.
-    with one_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return _diagnose(Evidence(comparison, runs, weights, invented))
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread: the tensors tried are small, and waking a second thread costs more than it gives."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _diagnose(evidence: Evidence) -> tuple[list[Finding], list[Note]]:
-    diagnosis = _Diagnosis(evidence)
-    comparison, runs = evidence.comparison, evidence.runs
-    for place in diagnosis.evidence.places:
-        if not place.loose:
-            diagnosis.segments(place)
-        else:
-            diagnosis.loose_segments(place)
-        if place.role == "layer":
-            diagnosis.layer(place)
-    diagnosis.cotangents()
-    found = with_placements(_ordered(diagnosis))
-    return _with_states(found, diagnose_state(comparison, runs.flax64), comparison.mode), diagnosis.notes
-
-
-def _ordered(diagnosis: "_Diagnosis") -> list[Finding]:
-    return list(dict.fromkeys(diagnosis.findings))
-
-
-def _with_states(found: list[Finding], states: list[Finding], current: Mode) -> list[Finding]:
-    """State findings beside the others; a batch norm in the wrong mode explains its state too."""
-    wrong_mode = {f.layer: f for f in found if f.id == "bn-mode"}
-    result = list(found)
-    for found_state in states:
-        state = dataclasses.replace(found_state, mode=current)
-        mode = wrong_mode.get(state.layer)
-        if mode is not None:
-            state = dataclasses.replace(mode, phase="state", quantity=state.quantity)
-        result.append(state)
-    return list(dict.fromkeys(result))
-
-
-class _Diagnosis:
-    """One diagnosis under way."""
-
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: Evidence, inexact: frozenset[tuple[str, str]]) -> None:
         self.evidence = evidence
+        self.inexact = inexact
         self.findings: list[Finding] = []
         self.notes: list[Note] = []
         # The segments whose difference is that of layers with other shapes inside.
@@ -185,14 +114,14 @@ class _Diagnosis:
             for name, differences in explain_layer_backward(
                 self.evidence, place, lambda: solve_layer(self.evidence, place)
             ):
+                if (place.name, name) in self.inexact:
+                    continue
                 self._add(differences, place.name, [(name, "backward")])
                 if not differences:
                     self._note("unexplained", place.name, f"{name}: its cause is not identified")
 
     def _by_glue(self, place: Place, outputs: list[int]) -> bool:
         """A layer without weights of a known kind (an activation, a pooling) read as glue from its input."""
-        from parity.diagnose.segments import inside_of
-
         found = False
         for index in outputs:
             segment = inside_of(self.evidence, place, index)
@@ -218,7 +147,7 @@ class _Diagnosis:
                 continue
             bound = self.evidence.bound("flax", source.place, what, source.index)
             bound = max(bound, self.evidence.bound("torch", source.place, what, source.index))
-            if shown in self.reshaped:
+            if shown in self.reshaped or (shown, name) in self.inexact:
                 continue  # other shapes inside: what comes back is another tensor's gradient
             causes = flow.explain(source, theirs - ours, bound)
             for cause in causes:

@@ -17,12 +17,23 @@ import torch
 from parity.diagnose import activation, pooling
 from parity.diagnose.activation import ACTIVATIONS, IDENTITY, RELU
 from parity.diagnose.identify import Difference, Side
+from parity.diagnose.joining import (
+    CHW,
+    CONCATENATION,
+    HWC,
+    ONLY,
+    PRODUCT,
+    SUM,
+    broadcasts,
+    channels_moved,
+    joined,
+    shaped,
+    with_channels_second,
+)
 from parity.diagnose.pooling import Pool
 
-ONLY, SUM, PRODUCT, CONCATENATION = "only", "sum", "product", "concatenation"
-CHW, HWC = "C, H, W", "H, W, C"
 # A join looks back over so many tensors; a shortcut is never older in the models of the field.
-MOST_SOURCES = 10
+MOST_SOURCES = 13
 
 
 class Setting(NamedTuple):
@@ -81,10 +92,15 @@ class Glue:
         for a, b in itertools.combinations(near, 2):
             if self.shapes[a] == self.shapes[b] or self._resizes(a, b):
                 yield Setting((a, b), SUM, (IDENTITY, IDENTITY))
-            elif _broadcasts(self.shapes[a], self.shapes[b]):
-                for gate in (IDENTITY, *self.likely, "sigmoid", "hard-sigmoid"):
-                    yield Setting((a, b), PRODUCT, (IDENTITY, gate))
-                    yield Setting((b, a), PRODUCT, (IDENTITY, gate))
+            elif broadcasts(self.shapes[a], self.shapes[b]):
+                gates = dict.fromkeys((IDENTITY, *self.likely, "sigmoid", "hard-sigmoid"))
+                for gate, own in itertools.product(gates, dict.fromkeys((IDENTITY, RELU, *self.likely))):
+                    yield Setting((a, b), PRODUCT, (own, gate))
+                    yield Setting((b, a), PRODUCT, (own, gate))
+            elif self.shapes[a] in channels_moved(self.shapes[b]):
+                # One has its channels last: the sum is laid out as its first part.
+                yield Setting((a, b), SUM, (IDENTITY, IDENTITY))
+                yield Setting((b, a), SUM, (IDENTITY, IDENTITY))
         yield from self._concatenations(near)
 
     def _concatenations(self, near: range) -> Iterator[Setting]:
@@ -213,7 +229,8 @@ class Glue:
             x = side.inputs[index]
             x = x.detach() if index in setting.stopped else x
             parts.append(self._resized(setting, activation.apply(name, x, setting.tie), side.shape))
-        y = activation.apply(setting.outer, _joined(setting.join, parts), setting.tie)
+        y = activation.apply(setting.outer, joined(setting.join, parts), setting.tie)
+        y = with_channels_second(y, side.shape) if setting.pool.kind else y
         spatial = self._spatial(setting, y, side.shape)
         if spatial is None:
             return None
@@ -222,7 +239,7 @@ class Glue:
             return None
         y = activation.apply(setting.late, pooled, setting.tie)
         y = y.flip(1) if setting.reversed_channels and y.ndim > 1 else y
-        return _shaped(y, side.shape, setting.flatten)
+        return shaped(y, side.shape, setting.flatten)
 
     def _resized(self, setting: Setting, x: torch.Tensor, out: tuple[int, ...]) -> torch.Tensor:
         """A part of a join at the size of the target."""
@@ -250,38 +267,3 @@ class Glue:
         from parity.diagnose.glue_words import differences
 
         return differences(self, ours, theirs)
-
-
-def _broadcasts(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Whether one is a number a channel for the other."""
-    long, short = (a, b) if len(a) >= len(b) and math.prod(a) >= math.prod(b) else (b, a)
-    return len(long) == 4 and short[:2] == long[:2] and math.prod(short[2:]) == 1
-
-
-def _joined(join: str, parts: list[torch.Tensor]) -> torch.Tensor:
-    if join == ONLY:
-        return parts[0]
-    if join == SUM:
-        return parts[0] + parts[1]
-    if join == PRODUCT:
-        a, b = parts
-        if a.ndim != b.ndim:
-            short, long = sorted(parts, key=lambda part: part.ndim)
-            return long * short.reshape((*short.shape[:2], *(1,) * (long.ndim - 2)))
-        return a * b
-    return torch.cat(parts, 1)
-
-
-def _shaped(y: torch.Tensor, shape: tuple[int, ...], flatten: str) -> torch.Tensor | None:
-    """`y` as it is, flattened, or with its channels where the target has them."""
-    if tuple(y.shape) == shape:
-        return y
-    if len(shape) == 2 and y.ndim > 2:
-        moved = y.movedim(1, -1) if flatten == HWC else y
-        return moved.reshape(y.shape[0], -1)
-    for moved in (y.movedim(1, -1), y.movedim(-1, 1)) if y.ndim > 2 else ():
-        if tuple(moved.shape) == shape:
-            return moved
-    if len(shape) > 2 and y.ndim > 2 and y.numel() == math.prod(shape):
-        return y.reshape(shape)
-    return None

@@ -2,10 +2,11 @@
 
 import math
 
-from parity.diagnose import glue, pooling
+from parity.diagnose import pooling
 from parity.diagnose.activation import FLAX_NAMES, GELU, GELU_TANH, IDENTITY
-from parity.diagnose.glue import CONCATENATION, ONLY, PRODUCT, SUM, Glue, Setting
+from parity.diagnose.glue import Glue, Setting
 from parity.diagnose.identify import Difference
+from parity.diagnose.joining import CHW, CONCATENATION, ONLY, PRODUCT, SUM
 
 
 def differences(problem: Glue, ours: Setting, theirs: Setting) -> list[Difference]:
@@ -24,11 +25,7 @@ def differences(problem: Glue, ours: Setting, theirs: Setting) -> list[Differenc
         found += pooling.differences(ours.resize, theirs.resize, ((), (), ()))
     if ours.flatten != theirs.flatten:
         words = f"flattens {ours.flatten}", f"flattens {theirs.flatten}"
-        fix = (
-            "jnp.transpose(x, (0, 3, 1, 2)) before the reshape"
-            if ours.flatten == glue.CHW
-            else "no transpose"
-        )
+        fix = "jnp.transpose(x, (0, 3, 1, 2)) before the reshape" if ours.flatten == CHW else "no transpose"
         found.append(Difference("flatten-order", *words, fix))
     if ours.reversed_channels != theirs.reversed_channels:
         names = ("channels in order", "channels reversed")
@@ -56,6 +53,16 @@ def _of_joins(problem: Glue, ours: Setting, theirs: Setting) -> list[Difference]
     if (ours.join, ours.sources) == (theirs.join, theirs.sources):
         return []
     words = _join_words(problem, ours), _join_words(problem, theirs)
+    changed = [
+        {problem.names[i] for i in {*a.sources} - {*b.sources}} for a, b in ((ours, theirs), (theirs, ours))
+    ]
+    if len(changed[0]) == len(changed[1]) == 1 and ours.join == theirs.join:
+        (mine,), (other,) = changed
+        if mine.endswith(f" * {other}"):
+            scale = mine.removesuffix(f" * {other}")
+            return [
+                Difference("parameter-missing", f"multiplies by {scale}", "does not", f"multiply by {scale}")
+            ]
     if SUM in (ours.join, theirs.join) and {ours.join, theirs.join} <= {SUM, ONLY}:
         return [Difference("residual-missing", *words, f"compute {words[0]}")]
     return [Difference(None, *words, f"compute {words[0]}")]

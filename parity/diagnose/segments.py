@@ -7,14 +7,17 @@ import numpy as np
 from parity.align import unpaired_leaves
 from parity.diagnose.activation import CLASSES
 from parity.diagnose.evidence import Evidence, Place
-from parity.diagnose.glue import ONLY, Glue, Setting
+from parity.diagnose.glue import Glue, Setting
 from parity.diagnose.identify import Difference, Identified, Side, identify, nearest
+from parity.diagnose.joining import ONLY
 from parity.diagnose.loss import explain_loss
 from parity.diagnose.pattern import channel_lines
 from parity.diagnose.words import number_words
 
 # So many candidates are looked at, newest first; the glue's own limit then says how many of them may join.
 _MOST_LOOKED_AT = 40
+# The newest sources, whose products with bare parameters are sources too.
+_MOST_SCALED = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,7 +25,7 @@ class Source:
     """A tensor from which glue may compute, with its values on both sides.
 
     `place` is the site whose output it is (of the model: its input); `arrival` the layer that takes it, where
-    it is itself the result of glue.
+    it is itself the result of glue; `scaled` the source and the bare parameter of which it is the product.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Source:
     place: Place | None
     index: int = 0
     arrival: Place | None = None
+    scaled: "tuple[Source, np.ndarray] | None" = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,7 +149,36 @@ def sources_of(evidence: Evidence, place: Place) -> tuple[Source, ...]:
         if one.role == "layer":
             found += _arrived(evidence, one)
     found += _inputs(evidence)
-    return _distinct(found)
+    return _with_products(evidence, _distinct(found))
+
+
+def _with_products(evidence: Evidence, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    """The sources, and beside the newest their products with bare parameters: a layer scale."""
+    owners = {place.torch.path for place in evidence.places if place.role == "layer"}
+    bare = {
+        name: array.astype(np.float64)
+        for name, array in evidence.weights.items()
+        if name.rpartition(".")[0] not in owners and np.issubdtype(array.dtype, np.floating)
+    }
+    found: list[Source] = []
+    for position, source in enumerate(sources):
+        found.append(source)
+        for name, array in bare.items() if position < _MOST_SCALED else ():
+            shaped = _along_channels(array, source.torch.shape)
+            if shaped is not None:
+                words = f"{name} * {source.name}"
+                pair = source.torch * shaped, source.flax * shaped
+                found.append(Source(words, *pair, None, scaled=(source, shaped)))
+    return tuple(found)
+
+
+def _along_channels(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """A parameter of one number a channel in a shape that broadcasts, or None if it is none."""
+    if len(shape) < 2 or array.size == 1 or max(array.shape, default=0) != array.size:
+        return None
+    if array.size == shape[1] and (array.ndim > 1 or len(shape) == 4):
+        return array.reshape((1, -1, *(1,) * (len(shape) - 2)))
+    return array.reshape(-1) if array.size == shape[-1] else None
 
 
 def _outputs(evidence: Evidence, place: Place) -> list[Source]:

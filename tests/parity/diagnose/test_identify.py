@@ -222,3 +222,26 @@ def test_the_pattern_of_an_error_is_described(name):
     change, words = PATTERNS[name]
     x = drawn(2, 3, 5, 5)
     assert pattern(x, change(x), 1e-12) == words
+
+
+SCALED = {
+    "shortcut missing": (lambda x, y: y, "residual-missing", "x1 + x0"),
+    "ReLU added": (lambda x, y: np.maximum(x + y, 0), "activation-kind", "no activation"),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_a_sum_of_an_image_and_one_with_its_channels_last_is_read(x64, name):
+    change, id, words = SCALED[name]
+    y, x = drawn(2, 5, 6, 4), drawn(2, 4, 5, 6)
+    moved = np.moveaxis(y, -1, 1)
+    ours, theirs = side((x + moved).mean((2, 3)), y, x), side(change(x, moved).mean((2, 3)), y, x)
+    found = glue(ours, theirs, y, x)
+    assert [(id, words) for id, words, _ in found] == [(id, words)]
+
+
+def test_another_gate_of_a_product_is_named(x64):
+    x, gate = drawn(2, 3, 4, 4), 3.0 * drawn(2, 3, 1, 1)
+    ours = side(np.maximum(x, 0) * np.clip(gate / 6 + 0.5, 0, 1), gate, x)
+    theirs = side(np.maximum(x, 0) * np.asarray(jax.nn.sigmoid(gate)), gate, x)
+    assert glue(ours, theirs, gate, x) == [("activation-kind", "hard-sigmoid", "sigmoid")]
