@@ -71,7 +71,7 @@ def _period(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float] | None:
         lengths = range(max(2, len(ours) - 2), 4 * len(ours) + 2)
         fits = [next((t for t in lengths if _follows(values, shape, t)), None) for values in (ours, theirs)]
         if None not in fits and fits[0] != fits[1]:
-            return fits[0], fits[1]
+            return float(fits[0]), float(fits[1])
     return None
 
 

@@ -14,6 +14,8 @@ CASES = {case.name: case for case in model_cases()}
 # Deep or wide: minutes and ten gigabytes each, with the blocks of the others and more of them. They are compared by
 # `python -m experiments.parity_suite models`; names, shapes and counts of all are tested in flaxcnn/models.
 LARGE = (
+    "wide*",
+    "*34",
     "*101*",
     "*152*",
     "resnet44*",
