@@ -12,6 +12,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -78,15 +79,19 @@ def check(model: str, repeats: int, console: Console) -> dict[str, Any]:
 
 
 def timed(command: list[str]) -> dict[str, Any]:
-    """Run a command; its seconds, the peak memory of its process in GiB, and its exit code."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    # Unlike getrusage(RUSAGE_CHILDREN), this tells of this child alone.
-    _, status, usage = os.wait4(process.pid, 0)
+    """Run a command with an empty cache of programs; seconds, peak memory of its process in GiB, and exit code."""
+    with tempfile.TemporaryDirectory() as cache:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, env=os.environ | {"XDG_CACHE_HOME": cache}
+        )
+        # Unlike getrusage(RUSAGE_CHILDREN), this tells of this child alone.
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     return {
         "command": command,
-        "seconds": time.perf_counter() - start,
+        "seconds": seconds,
         "peak_gib": usage.ru_maxrss / UNITS_A_GIB,
         "exit_code": process.returncode,
     }

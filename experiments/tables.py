@@ -119,6 +119,9 @@ def _of_augmentation(name: str) -> Callable[[], str]:
 
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
+    "models": _of_suite("models"),
+    "layers": _of_suite("layers"),
+    "parity_cost": _of("parity_cost", "table"),
     "optimisers": _of_suite("optimisers"),
     "schedules": _of_suite("schedules"),
     "losses": _of_suite("losses"),

@@ -16,7 +16,7 @@ def runs() -> str:
             f"{one['distance64']:.0e}",
             f"{one['distance32']:.0e}",
             _factor(one["growth64"]),
-            _factor(one["growth32"]),
+            "never" if one["parted32"] is None else f"step {one['parted32']}",
             f"{one['first_loss']:.2f} → {one['last_loss']:.2f}",
         ]
         for one in result["runs"]
@@ -28,7 +28,7 @@ def runs() -> str:
         "apart at the end, float64",
         "float32",
         "growth a step, float64",
-        "float32",
+        "float32 losses 1 % apart",
         "loss",
     ]
     return f"{tables.rows(header, body)}\n\nMeasured on: {tables.where(result)}."

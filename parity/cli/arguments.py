@@ -111,7 +111,8 @@ def add_suite(commands: Commands) -> None:
     command = commands.add_parser(
         "suite",
         help="run our own cases",
-        description="Compare our own models and layers with PyTorch's; the names are those of the suites.",
+        description="Compare our own models, layers, optimisers, schedules, losses, statistics and augmentation with "
+        "PyTorch's; the names are those of the suites.",
     )
     command.add_argument("names", metavar="NAME", nargs="*", help="suites to run (default: all)")
     command.add_argument("--out", metavar="DIR", help="keep the results here")
