@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from parity.catalogue import check_ids
+from parity.cli.defects import defects
 from parity.cli.equivalence import equivalence
 from parity.cli.train import train
 from parity.errors import CannotCompare, TraceError
@@ -126,6 +127,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "suite": suite,
     "train": train,
     "equivalence": equivalence,
+    "defects": defects,
 }
 
 

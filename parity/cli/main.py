@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from parity.cli import arguments
+from parity.cli.defects import add_defects
 from parity.cli.equivalence import add_equivalence
 from parity.cli.exceptions import described
 from parity.errors import CannotCompare
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_suite(commands)
     arguments.add_train(commands)
     add_equivalence(commands)
+    add_defects(commands)
     return root
 
 
