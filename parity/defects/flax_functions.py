@@ -14,6 +14,9 @@ from flax import nnx
 
 from parity.defects.graph import Node
 
+# Linen hands on what it is initialised from, which may be NumPy.
+Array = jax.Array | np.ndarray
+
 ACTIVATIONS: dict[str, Any] = {
     "relu": jax.nn.relu,
     "relu6": jax.nn.relu6,
@@ -34,7 +37,7 @@ ACTIVATIONS: dict[str, Any] = {
 }
 
 
-def _max_pool(node: Node, x: jax.Array) -> jax.Array:
+def _max_pool(node: Node, x: Array) -> Array:
     o = node.options
     window, stride, p = (o["window"],) * 2, (o["stride"],) * 2, o["padding"]
     if o.get("value") == "zero":
@@ -54,14 +57,14 @@ def _ceil_excess(size: int, o: dict[str, Any], padding: int) -> int:
     return max(0, windows * o["stride"] - span)
 
 
-def _avg_pool(node: Node, x: jax.Array) -> jax.Array:
+def _avg_pool(node: Node, x: Array) -> Array:
     o = node.options
     window, stride, p = (o["window"],) * 2, (o["stride"],) * 2, o["padding"]
     pads: Any = "SAME" if o.get("side") == "same" else ((p, p), (p, p))
     return nnx.avg_pool(x, window, stride, pads, count_include_pad=o["counted"])
 
 
-def _resize(node: Node, x: jax.Array) -> jax.Array:
+def _resize(node: Node, x: Array) -> Array:
     o = node.options
     n, h, w, c = x.shape
     size = (n, int(o["factor"] * h), int(o["factor"] * w), c)
@@ -70,7 +73,7 @@ def _resize(node: Node, x: jax.Array) -> jax.Array:
     return jax.image.resize(x, size, o["method"], antialias=o.get("antialias", False))
 
 
-def _aligned(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
+def _aligned(x: Array, size: tuple[int, ...]) -> Array:
     """Bilinear resizing with the corners aligned, one axis after the other."""
     for axis in (1, 2):
         old, new = x.shape[axis], size[axis]
@@ -81,13 +84,13 @@ def _aligned(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
     return x
 
 
-def _flatten(node: Node, x: jax.Array) -> jax.Array:
+def _flatten(node: Node, x: Array) -> Array:
     if x.ndim == 4 and node.options.get("order", "chw") == "chw":
         x = jnp.transpose(x, (0, 3, 1, 2))
     return x.reshape(x.shape[0], -1)
 
 
-def _loss(node: Node, logits: jax.Array, labels: jax.Array) -> jax.Array:
+def _loss(node: Node, logits: Array, labels: Array) -> Array:
     o = node.options
     z = jax.nn.softmax(logits) if o.get("twice") else logits
     e, k = o["smoothing"], z.shape[-1]
@@ -107,7 +110,7 @@ def kept(node: Node, shape: tuple[int, ...]) -> np.ndarray:
     return generator.random(shape) >= node.options["rate"]
 
 
-def _masked(node: Node, x: jax.Array) -> jax.Array:
+def _masked(node: Node, x: Array) -> Array:
     o = node.options
     y = x * jnp.asarray(kept(node, x.shape), x.dtype)
     return y if o.get("unscaled") else y / (1 - o["rate"])

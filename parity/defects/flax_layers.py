@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
-Statistics = tuple[jax.Array, jax.Array]
+from parity.defects.flax_functions import Array
+
+Statistics = tuple[Array, Array]
 
 
-def read(kernel: jax.Array, reading: str, groups: int) -> jax.Array:
+def read(kernel: Array, reading: str, groups: int) -> Array:
     """A kernel [..., in, out] as a wrong conversion would hand it on."""
     if reading == "turned":
         return kernel.swapaxes(0, 1)
@@ -29,7 +31,7 @@ class NnxConv(nnx.Conv):
 
     reading = ""
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Array) -> Array:
         """Convolve."""
         copy = nnx.clone(self)
         copy.kernel[...] = read(self.kernel[...], self.reading, self.feature_group_count)
@@ -41,7 +43,7 @@ class NnxLinear(nnx.Linear):
 
     reading = ""
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Array) -> Array:
         """Multiply."""
         copy = nnx.clone(self)
         copy.kernel[...] = read(self.kernel[...], self.reading, 1)
@@ -54,7 +56,7 @@ class LinenConv(linen.Module):
     settings: tuple[tuple[str, Any], ...]
 
     @linen.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Array) -> Array:
         """Convolve."""
         o = dict(self.settings)
         shape = (o["kernel"], o["kernel"], o["inputs"] // o["groups"], o["outputs"])
@@ -77,7 +79,7 @@ class LinenDense(linen.Module):
     settings: tuple[tuple[str, Any], ...]
 
     @linen.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Array) -> Array:
         """Multiply."""
         o = dict(self.settings)
         y = x @ read(self.param("kernel", _start, (o["inputs"], o["outputs"])), o["reading"], 1).astype(
@@ -90,13 +92,13 @@ _start = linen.initializers.normal(0.1)
 
 
 def batch_norm(
-    x: jax.Array,
-    scale: jax.Array | None,
-    bias: jax.Array | None,
+    x: Array,
+    scale: Array | None,
+    bias: Array | None,
     running: Statistics,
     o: dict[str, Any],
     train: bool,
-) -> tuple[jax.Array, Statistics]:
+) -> tuple[Array, Statistics]:
     """PyTorch's batch normalisation unless an option plants another convention; also the statistics after it."""
     mean, var = running
     if o.get("mode", "") == "running":
@@ -114,7 +116,7 @@ def batch_norm(
     return y, (mean, var)
 
 
-def _row(vector: jax.Array, x: jax.Array) -> jax.Array:
+def _row(vector: Array, x: Array) -> Array:
     return vector.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
@@ -123,7 +125,7 @@ class NnxBatchNorm(nnx.BatchNorm):
 
     settings: tuple[tuple[str, Any], ...] = ()
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Array) -> Array:
         """Normalise, and update the statistics in training."""
         scale = None if self.scale is None else self.scale[...]
         bias = None if self.bias is None else self.bias[...]
@@ -139,7 +141,7 @@ class LinenBatchNorm(linen.Module):
     settings: tuple[tuple[str, Any], ...]
 
     @linen.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: Array, train: bool) -> Array:
         """Normalise, and update the statistics in training."""
         o, shape = dict(self.settings), (x.shape[-1],)
         mean = self.variable("batch_stats", "mean", lambda: jnp.full(shape, o.get("touched", 0.0)))

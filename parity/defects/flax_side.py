@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
 from parity.defects import flax_layers as layers
 from parity.defects import taps
-from parity.defects.flax_functions import FUNCTIONS
+from parity.defects.flax_functions import FUNCTIONS, Array
 from parity.defects.graph import MODULES, Graph, Node
 
 STYLES = ("nnx", "linen")
@@ -36,10 +35,10 @@ class NnxGraph(nnx.Module):
                 kind = nnx.Param if o.get("trained", True) else _Buffer
                 setattr(self, node.name, kind(jnp.ones((o["channels"],))))
 
-    def __call__(self, *inputs: jax.Array) -> jax.Array:
+    def __call__(self, *inputs: Array) -> Array:
         """The result of the last node."""
 
-        def call(node: Node, *taken: jax.Array) -> jax.Array:
+        def call(node: Node, *taken: Array) -> Array:
             own = getattr(self, node.options.get("uses", node.name))
             return own(*taken)
 
@@ -65,10 +64,10 @@ class LinenGraph(linen.Module):
                     value = self.variable("constants", node.name, jnp.ones, shape).value
                 setattr(self, f"_{node.name}", value)
 
-    def __call__(self, *inputs: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, *inputs: Array, train: bool = False) -> Array:
         """The result of the last node."""
 
-        def call(node: Node, *taken: jax.Array) -> jax.Array:
+        def call(node: Node, *taken: Array) -> Array:
             own = getattr(self, node.options.get("uses", node.name))
             if node.kind == "dropout":
                 return own(*taken, deterministic=not train)
@@ -77,7 +76,7 @@ class LinenGraph(linen.Module):
         return _run(self.graph, inputs, call, lambda node: getattr(self, f"_{node.name}"))
 
 
-def _run(graph: Graph, inputs: tuple[jax.Array, ...], call: Any, scale: Any) -> jax.Array:
+def _run(graph: Graph, inputs: tuple[Array, ...], call: Any, scale: Any) -> Array:
     values = dict(zip(graph.inputs, inputs, strict=True))
     for node in graph.nodes:
         taken = [values[name] for name in node.inputs]
