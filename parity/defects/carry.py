@@ -5,10 +5,10 @@ The instrument has its own table of layouts; a proof that is to be independent o
 
 import numpy as np
 
-from parity.defects.graph import PARAMETERS, Graph, Node, walk
+from parity.defects.graph import PARAMETERS, Graph, walk
 
 # PyTorch's axes in the order of Flax's.
-_KERNELS = {"conv": (2, 3, 1, 0), "linear": (1, 0)}
+_KERNELS = {"conv": (2, 3, 1, 0), "conv_transpose": (2, 3, 1, 0), "linear": (1, 0)}
 _LEAVES = {
     "conv": {"weight": "kernel", "bias": "bias"},
     "conv_transpose": {"weight": "kernel", "bias": "bias"},
@@ -27,15 +27,9 @@ def links(graph: Graph) -> list[tuple[str, str, tuple[int, ...] | None]]:
             found.append((path, path, None))
         elif node.kind in PARAMETERS:
             for theirs, ours in _LEAVES[node.kind].items():
-                axes = _axes(node) if ours == "kernel" else None
+                axes = _KERNELS[node.kind] if ours == "kernel" else None
                 found.append((f"{path}.{theirs}", f"{path}.{ours}", axes))
     return found
-
-
-def _axes(node: Node) -> tuple[int, ...]:
-    if node.kind == "conv_transpose":
-        return (2, 3, 1, 0) if node.options.get("transpose_kernel", True) else (2, 3, 0, 1)
-    return _KERNELS[node.kind]
 
 
 def to_flax(graph: Graph, torch_arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

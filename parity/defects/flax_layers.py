@@ -50,6 +50,35 @@ class NnxLinear(nnx.Linear):
         return nnx.Linear.__call__(copy, x)
 
 
+class NnxConvTranspose(nnx.ConvTranspose):
+    """A transposed convolution that reads its kernel as `reading` says."""
+
+    reading = ""
+
+    def __call__(self, x: Array) -> Array:
+        """Convolve."""
+        copy = nnx.clone(self)
+        copy.kernel[...] = read(self.kernel[...], self.reading, 1)
+        return nnx.ConvTranspose.__call__(copy, x)
+
+
+class LinenConvTranspose(linen.Module):
+    """`NnxConvTranspose`, in Linen; `settings` are the options of a node as pairs, `pads` those of XLA."""
+
+    settings: tuple[tuple[str, Any], ...]
+    pads: tuple[tuple[int, int], ...]
+    transpose_kernel: bool = True
+
+    @linen.compact
+    def __call__(self, x: Array) -> Array:
+        """Convolve."""
+        o = dict(self.settings)
+        shape = (o["kernel"], o["kernel"], o["outputs"], o["inputs"])
+        kernel = read(self.param("kernel", _start, shape), o["reading"], 1).astype(x.dtype)
+        y = jax.lax.conv_transpose(x, kernel, (o["stride"],) * 2, self.pads, transpose_kernel=True)
+        return y + _row(self.param("bias", _start, (o["outputs"],)), y) if o["bias"] else y
+
+
 class LinenConv(linen.Module):
     """`NnxConv`, in Linen; `settings` are the options of a node as pairs."""
 

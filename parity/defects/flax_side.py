@@ -129,7 +129,7 @@ def _transposed(o: dict[str, Any]) -> dict[str, Any]:
         "kernel_size": (o["kernel"],) * 2,
         "strides": (o["stride"],) * 2,
         "padding": _transposed_pads(o),
-        "transpose_kernel": o.get("transpose_kernel", True),
+        "transpose_kernel": True,
         "use_bias": o["bias"],
     }
 
@@ -147,6 +147,11 @@ def _nnx_linear(o: dict[str, Any], rngs: nnx.Rngs) -> nnx.Module:
     kind = layers.NnxLinear if o.get("reading") else nnx.Linear
     made = kind(o["inputs"], o["outputs"], use_bias=o["bias"], dtype=o.get("dtype"), rngs=rngs)
     return _reading(made, o)
+
+
+def _nnx_transposed(o: dict[str, Any], rngs: nnx.Rngs) -> nnx.Module:
+    kind = layers.NnxConvTranspose if o.get("reading") else nnx.ConvTranspose
+    return _reading(kind(o["inputs"], o["outputs"], **_transposed(o), rngs=rngs), o)
 
 
 def _reading(layer: Any, o: dict[str, Any]) -> nnx.Module:
@@ -167,9 +172,7 @@ _NNX: dict[str, Any] = {
     "conv": _nnx_conv,
     "linear": _nnx_linear,
     "batch_norm": _nnx_batch_norm,
-    "conv_transpose": lambda o, rngs: nnx.ConvTranspose(
-        o["inputs"], o["outputs"], **_transposed(o), rngs=rngs
-    ),
+    "conv_transpose": _nnx_transposed,
     "group_norm": lambda o, rngs: nnx.GroupNorm(
         o["channels"], o["groups"], **_norm_options(o), **_TWO_PASS, rngs=rngs
     ),
@@ -195,11 +198,17 @@ def _linen_dense(o: dict[str, Any]) -> linen.Module:
     return linen.Dense(o["outputs"], use_bias=o["bias"], dtype=o.get("dtype"))
 
 
+def _linen_transposed(o: dict[str, Any]) -> linen.Module:
+    if o.get("reading"):
+        return layers.LinenConvTranspose(tuple(o.items()), _transposed_pads(o))
+    return linen.ConvTranspose(o["outputs"], **_transposed(o))
+
+
 _LINEN: dict[str, Any] = {
     "conv": _linen_conv,
     "linear": _linen_dense,
     "batch_norm": lambda o: layers.LinenBatchNorm(tuple(o.items())),
-    "conv_transpose": lambda o: linen.ConvTranspose(o["outputs"], **_transposed(o)),
+    "conv_transpose": _linen_transposed,
     "group_norm": lambda o: linen.GroupNorm(num_groups=o["groups"], **_norm_options(o), **_TWO_PASS),
     "layer_norm": lambda o: linen.LayerNorm(**_norm_options(o), **_TWO_PASS),
     "dropout": lambda o: linen.Dropout(o["rate"]),

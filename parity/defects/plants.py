@@ -72,7 +72,7 @@ def _pinned(node: Node) -> Iterator[Change]:
 
 
 def _transposed(node: Node) -> Iterator[Change]:
-    yield "conv-transpose-flip", "transpose_kernel=False", {"transpose_kernel": False}
+    yield "conv-transpose-flip", "transposed", {"reading": "flipped"}
     yield from _affine(node)
 
 
