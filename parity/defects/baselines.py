@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from parity.defects.graph import MODULES, Graph, walk
-from parity.defects.runs import Run, run_flax, run_torch, seeded_torch
+from parity.defects.runs import Run, moded, run_flax, run_torch, seeded_torch
 
 ASSERT_CLOSE, LOGITS_4, LOGITS_3 = "torch assert_close", "logits 1e-4", "logits 1e-3"
 LAYERS, MEANS, NORMS = "layers 1e-5", "means (PaDiff)", "gradient norms"
@@ -30,12 +30,15 @@ def opinions(
     """The opinion of every baseline on a pair."""
     source = seeded_torch(theirs, seed, dead=dead)
 
-    def both(train: bool) -> tuple[Run, Run]:
+    def both(*, train: bool, backward: bool) -> tuple[Run, Run]:
         a = run_torch(theirs, source, inputs, "float32", train=train)
-        shape = a.output.shape
-        return a, run_flax(ours, style, source, inputs, "float32", train=train, output_shape=shape)
+        options = {"train": train, "output_shape": a.output.shape, "backward": backward}
+        return a, run_flax(ours, style, source, inputs, "float32", **options)
 
-    forward, backward = both(False), both(True)
+    # Without statistics and dropout the two modes are one.
+    two = moded(theirs, ours)
+    forward = both(train=False, backward=not two)
+    backward = both(train=True, backward=True) if two else forward
     paths = [path for path, node in walk(theirs) if node.kind in MODULES]
     logits = forward[0].output, _first(forward[1].output, forward[0].output.shape)
     return {

@@ -91,11 +91,16 @@ def run(
 
 def _evaluated(left: Sequence[Task], seed: int, workers: int) -> Iterator[tuple[Task, Result]]:
     if workers <= 1:
-        for task in left:
+        import jax
+
+        keep_programs()
+        for index, task in enumerate(left, 1):
             yield task, evaluate_task(task, seed)
+            if index % TASKS_A_WORKER == 0:
+                jax.clear_caches()
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=TASKS_A_WORKER) as pool:
+    with ProcessPoolExecutor(workers, context, keep_programs, max_tasks_per_child=TASKS_A_WORKER) as pool:
         futures = {pool.submit(evaluate_task, task, seed): task for task in left}
         try:
             for future in as_completed(futures):
@@ -106,16 +111,21 @@ def _evaluated(left: Sequence[Task], seed: int, workers: int) -> Iterator[tuple[
 
 
 def evaluate_task(task: Task, seed: int) -> Result:
-    """Run one task, and forget the programs that it compiled."""
+    """Run one task."""
+    if task.mutant is not None:
+        one = evaluate_training if task.mutant.host == TRAINING else evaluate
+        return one(task.mutant, seed)
+    return evaluate_clean(task.number, seed)
+
+
+def keep_programs() -> None:
+    """Keep every compiled program on disk: thousands of small ones are shared by many mutants and pairs."""
     import jax
 
-    try:
-        if task.mutant is not None:
-            one = evaluate_training if task.mutant.host == TRAINING else evaluate
-            return one(task.mutant, seed)
-        return evaluate_clean(task.number, seed)
-    finally:
-        jax.clear_caches()
+    from flaxcnn.train.compiling import use_compilation_cache
+
+    use_compilation_cache()
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def cores() -> int:

@@ -9,10 +9,10 @@ import numpy as np
 from parity.defects.baselines import Opinion, opinions
 from parity.defects.flax_side import flax_model
 from parity.defects.generator import clean_pair
-from parity.defects.graph import Graph, walk
+from parity.defects.graph import Graph
 from parity.defects.mutants import Mutant, inputs_of, plant_of
 from parity.defects.oracle import Proof, prove
-from parity.defects.runs import seeded_torch
+from parity.defects.runs import moded, seeded_torch
 from parity.defects.torch_side import TorchGraph
 from parity.errors import CannotCompare
 
@@ -139,8 +139,6 @@ def _checked(
     """(verdict, place, causes, sentence, seconds) of `parity.check`."""
     import parity
 
-    # Without statistics and dropout the two modes are one.
-    moded = any(node.kind in ("batch_norm", "dropout") for _, node in walk(theirs))
     model: TorchGraph = seeded_torch(theirs, seed, dead=dead)
     start = time.perf_counter()
     try:
@@ -148,7 +146,7 @@ def _checked(
             model,
             flax_model(ours, style),
             inputs,
-            mode="both" if moded else "eval",
+            mode="both" if moded(theirs) else "eval",
             seed=seed,
             perturb=not dead,
         )

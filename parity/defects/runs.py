@@ -94,8 +94,9 @@ def run_flax(
     *,
     train: bool,
     output_shape: tuple[int, ...],
+    backward: bool = True,
 ) -> Run:
-    """The Flax side, from PyTorch's weights."""
+    """The Flax side, from PyTorch's weights; without `backward`, no gradients."""
     graph = masks_for_dropout(graph, train)
     arrays = {name: t.numpy().astype(dtype) for name, t in source.state_dict().items()}
     # A layer may pin a dtype, and Linen makes its first parameters in float32.
@@ -115,11 +116,20 @@ def run_flax(
             weights = projection if output.shape == projection.shape else np.ones((), dtype)
             return (output * weights).sum(), (output, list(layers), after)
 
+        if not backward:
+            forward = jax.jit(loss, compiler_options=QUICK)
+            _, (output, layers, after) = jax.device_get(forward(params, own[0], own[1:]))
+            return Run(np.asarray(output), tuple(layers), {}, to_torch(graph, after))
         gradient = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True), compiler_options=QUICK)
         (of_params, of_input), (output, layers, after) = jax.device_get(gradient(params, own[0], own[1:]))
     gradients = to_torch(graph, of_params)
     gradients["input"] = np.moveaxis(of_input, -1, 1) if of_input.ndim == 4 else of_input
     return Run(np.asarray(output), tuple(layers), gradients, to_torch(graph, after))
+
+
+def moded(*graphs: Graph) -> bool:
+    """Whether training and evaluation differ in any of the graphs: with statistics or dropout in it."""
+    return any(node.kind in ("batch_norm", "dropout") for graph in graphs for _, node in walk(graph))
 
 
 def trained(graph: Graph) -> frozenset[str]:
