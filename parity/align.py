@@ -235,7 +235,7 @@ def _gap(torch: Trace, flax: Trace, site: Site, what: str) -> float:
     if ours is None or theirs is None or not fits(ours.shape, theirs.shape):
         return float("inf")
     scale = float(np.max(np.abs(ours), initial=0.0))
-    gap = float(np.max(np.abs(to_torch(theirs, ours.shape, site.torch.kind) - ours), initial=0.0))
+    gap = float(np.max(np.abs(to_torch(theirs, ours.shape, site.torch.last_axis) - ours), initial=0.0))
     return gap / scale if scale else gap
 
 

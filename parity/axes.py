@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from parity.capture.kinds import EMBEDDING, LINEAR
-
 
 def fits(torch_shape: tuple[int, ...], flax_shape: tuple[int, ...]) -> bool:
     """Whether the two shapes may be one tensor, as it is or with the channels moved."""
@@ -14,23 +12,27 @@ def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[0], *shape[2:], shape[1]) if len(shape) > 2 else shape
 
 
-def _moves(torch_shape: tuple[int, ...], flax_shape: tuple[int, ...], kind: str) -> bool:
-    """Whether channels move. Where both readings fit, images move, and sequences and matrices do not."""
+def _moves(torch_shape: tuple[int, ...], flax_shape: tuple[int, ...], last_axis: bool) -> bool:
+    """Whether channels move. Where both readings fit, images do, unless the module acts on the last axis."""
     if len(torch_shape) <= 2 or _channels_last(torch_shape) != flax_shape:
         return False
     if torch_shape != flax_shape:
         return True
-    return len(torch_shape) > 3 and kind not in (LINEAR, EMBEDDING)
+    return len(torch_shape) > 3 and not last_axis
 
 
-def to_torch(array: np.ndarray, torch_shape: tuple[int, ...], kind: str) -> np.ndarray:
+def to_torch(array: np.ndarray, torch_shape: tuple[int, ...], last_axis: bool) -> np.ndarray:
     """A Flax tensor in the layout of its PyTorch partner."""
-    return np.moveaxis(array, -1, 1) if _moves(torch_shape, array.shape, kind) else array
+    return np.moveaxis(array, -1, 1) if _moves(torch_shape, array.shape, last_axis) else array
 
 
-def to_flax(array: np.ndarray, flax_shape: tuple[int, ...], kind: str) -> np.ndarray:
+def to_flax(array: np.ndarray, flax_shape: tuple[int, ...], last_axis: bool) -> np.ndarray:
     """A PyTorch tensor in the layout of its Flax partner."""
-    return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if _moves(array.shape, flax_shape, kind) else array
+    return (
+        np.ascontiguousarray(np.moveaxis(array, 1, -1))
+        if _moves(array.shape, flax_shape, last_axis)
+        else array
+    )
 
 
 def image_to_flax(array: np.ndarray) -> np.ndarray:

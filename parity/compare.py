@@ -40,7 +40,7 @@ def forced_sites(alignment: Alignment, torch: Trace, observed: Trace) -> dict[st
                 continue
             key = (id(array), like.shape)
             if key not in moved:
-                moved[key] = to_flax(array, like.shape, site.torch.kind)
+                moved[key] = to_flax(array, like.shape, site.torch.last_axis)
             arrays.append(moved[key])
         return arrays
 
@@ -74,7 +74,7 @@ def dropout_masks(alignment: Alignment, torch: Trace, observed: Trace) -> dict[s
         if dx is not None and dy is not None:
             backward = np.divide(dx, dy, out=np.zeros_like(x), where=dy != 0)
             factor = np.where(x != 0, factor, backward)
-        masks[site.flax.key] = to_flax(factor, shape.shape, site.torch.kind)
+        masks[site.flax.key] = to_flax(factor, shape.shape, site.torch.last_axis)
     return masks
 
 
@@ -120,7 +120,7 @@ def _site_metrics(runs: Runs, site: Site, what: str, index: int, precision: str)
     if any(a is None for a in (*ours, *theirs)):
         return None
     b32, b64 = (np.asarray(a) for a in ours)
-    a32, a64 = (to_torch(np.asarray(a), b64.shape, site.torch.kind) for a in theirs)
+    a32, a64 = (to_torch(np.asarray(a), b64.shape, site.torch.last_axis) for a in theirs)
     return measure(b32, b64, a32, a64, precision) if a64.shape == b64.shape else None
 
 

@@ -33,7 +33,7 @@ class Tensors:
                 if ours is None or theirs is None or not ours.size:
                     continue
                 # A scalar, such as a loss, is kept as a vector of one.
-                ours, moved = np.atleast_1d(ours, to_torch(theirs, ours.shape, site.torch.kind))
+                ours, moved = np.atleast_1d(ours, to_torch(theirs, ours.shape, site.torch.last_axis))
                 scale = float(np.max(np.abs(ours))) or 1.0
                 gap = float(np.max(np.abs(moved - ours))) / scale
                 rows = max(1, _MOST_ELEMENTS // max(1, ours[:1].size))

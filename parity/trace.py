@@ -27,7 +27,8 @@ class Call:
 
     `nth` counts the calls of this module from 0; `inner` is the number of calls made inside;
     `same_as_previous`: its output is the very object that the call listed before it returned (a container
-    that hands on the output of its last child); `called` is the "file:line" of the call, or "".
+    that hands on the output of its last child); `called` is the "file:line" of the call, or "";
+    `last_axis`: it acts on the last axis of a tensor, not on the second, where PyTorch's images have their channels.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Call:
     inner: int
     same_as_previous: bool
     called: str = ""
+    last_axis: bool = False
 
     @property
     def key(self) -> str:

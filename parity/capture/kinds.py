@@ -46,6 +46,18 @@ def torch_kind(module: Any) -> str:
     return DROPOUT if type(module).__name__ in ("StochasticDepth", "DropPath") else OTHER
 
 
+def acts_on_last_axis(module: Any) -> bool:
+    """Whether a `torch.nn.Module` acts on the last axis: linear layers, embeddings, norms of one axis.
+
+    A subclass with its own `forward` may permute first, as torchvision's LayerNorm2d does.
+    """
+    from torch import nn
+
+    if type(module).forward in (nn.LayerNorm.forward, nn.RMSNorm.forward):
+        return len(module.normalized_shape) == 1
+    return isinstance(module, nn.Linear | nn.Embedding)
+
+
 def flax_kind(class_name: str, leaves: dict[str, tuple[int, ...]]) -> str:
     """The kind of a Flax module, from its class name or else from the names and shapes of its parameters."""
     if class_name in _FLAX_KINDS:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from parity.capture.kinds import torch_kind
+from parity.capture.kinds import acts_on_last_axis, torch_kind
 from parity.capture.source import called_from, source_of
 from parity.errors import CannotCompare
 from parity.trace import Call, Trace
@@ -131,6 +131,7 @@ class _Recorder:
                 inner=inner,
                 same_as_previous=bool(inner and same),
                 called=frame.called,
+                last_axis=acts_on_last_axis(module),
             )
         )
         return given

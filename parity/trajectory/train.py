@@ -263,7 +263,7 @@ def _masks(engine: Engine) -> Callable[[int], tuple[torch_side.Masks, Callable[[
 
         def for_flax() -> Arrays:
             return {
-                flax: to_flax(drawn[torch], shape, DROPOUT)
+                flax: to_flax(drawn[torch], shape, last_axis=False)
                 for torch, (flax, shape) in partners.items()
                 if torch in drawn
             }

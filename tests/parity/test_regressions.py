@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from torch import nn
+from torchvision.models.convnext import LayerNorm2d
 
 import parity
 from flaxcnn import models
@@ -38,6 +39,36 @@ def test_a_model_that_returns_a_scalar_is_compared(tmp_path):
     """Found by `parity suite cross_entropy`: a loss was refused ("expected np.ndarray (got numpy.float32)")."""
     report = parity.check(TorchLoss(), NnxLoss(), "4x3", mode="eval", out=tmp_path)
     assert report.verdict == "equivalent"
+
+
+class TorchLastAxis(nn.Module):
+    """A convolution, then a norm of the channels, which stand last or second; all sides are of one length."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3, padding=1), norm
+
+    def forward(self, x):
+        x = self.conv(x)
+        if type(self.norm) is nn.LayerNorm:
+            return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self.norm(x)
+
+
+class NnxLastAxis(nnx.Module):
+    def __init__(self):
+        self.conv = nnx.Conv(3, 4, (3, 3), padding=1, rngs=nnx.Rngs(0))
+        self.norm = nnx.LayerNorm(4, epsilon=1e-5, use_fast_variance=False, rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        return self.norm(self.conv(x))
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm, LayerNorm2d])
+def test_a_norm_of_the_last_axis_is_compared_as_it_stands_where_all_axes_are_of_one_length(norm):
+    """Found by the clean pairs of `parity defects`: PyTorch's [n, h, w, c] was taken for [n, c, h, w]."""
+    report = parity.check(TorchLastAxis(norm(4)), NnxLastAxis(), "3x3x4x4", mode="eval")
+    assert report.verdict == "equivalent", report.summary()
 
 
 def test_files_of_a_run_have_the_permissions_of_the_users_other_files(tmp_path):

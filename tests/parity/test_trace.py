@@ -71,11 +71,12 @@ def test_paths_are_one_path_in_every_framework(path):
 def test_activations_move_their_channels_only_where_the_shapes_say_so():
     x = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
     assert image_to_flax(x).shape == (2, 4, 5, 3)
-    np.testing.assert_array_equal(to_torch(to_flax(x, (2, 4, 5, 3), "other"), x.shape, "other"), x)
-    assert to_flax(x, (2, 3, 4, 5), "other") is x
+    np.testing.assert_array_equal(to_torch(to_flax(x, (2, 4, 5, 3), False), x.shape, False), x)
+    assert to_flax(x, (2, 3, 4, 5), False) is x
     cube = np.arange(2 * 3 * 3 * 3).reshape(2, 3, 3, 3)
-    np.testing.assert_array_equal(to_flax(cube, cube.shape, "convolution"), np.moveaxis(cube, 1, -1))
+    np.testing.assert_array_equal(to_flax(cube, cube.shape, False), np.moveaxis(cube, 1, -1))
+    assert to_flax(cube, cube.shape, True) is cube
     sequence = np.arange(2 * 3 * 3).reshape(2, 3, 3)
-    assert to_flax(sequence, sequence.shape, "other") is sequence
+    assert to_flax(sequence, sequence.shape, False) is sequence
     assert fits((2, 3, 4, 5), (2, 4, 5, 3))
     assert not fits((2, 3, 4, 5), (2, 5, 4, 3))
