@@ -103,7 +103,7 @@ def run_flax(
     with jax.enable_x64(dtype == "float64"), jax.numpy_dtype_promotion("standard"):
         own = [np.moveaxis(x, 1, -1) if x.ndim == 4 else x for x in inputs]
         own = [jax.numpy.asarray(x.astype(dtype) if x.dtype.kind == "f" else x) for x in own]
-        function, params, state = _functional(flax_model(graph, style), style, own, train)
+        function, params, state = _functional(graph, style, own, train)
         carried = to_flax(graph, arrays)
         params = {name: _filled(name, value, carried, dtype) for name, value in params.items()}
         state = {name: _filled(name, value, carried, dtype) for name, value in state.items()}
@@ -140,11 +140,12 @@ def trained(graph: Graph) -> frozenset[str]:
 
 
 def _functional(
-    model: Any, style: str, inputs: list[Any], train: bool
+    graph: Graph, style: str, inputs: list[Any], train: bool
 ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """(params, state, inputs) -> (output, state after), and the flat params and state."""
+    """(params, state, inputs) -> (output, state after), and the shapes of the flat params and state."""
     if style == "linen":
-        variables = model.init(jax.random.key(0), *inputs)
+        model = flax_model(graph, style)
+        variables = jax.eval_shape(model.init, jax.random.key(0), *inputs)
         flat = {kind: traverse_util.flatten_dict(tree, sep=".") for kind, tree in variables.items()}
         kinds = {name: kind for kind, tree in flat.items() if kind != "params" for name in tree}
 
@@ -160,6 +161,7 @@ def _functional(
             return output, {**state, **changed}
 
         return run, flat.get("params", {}), {name: flat[kind][name] for name, kind in kinds.items()}
+    model = nnx.eval_shape(lambda: flax_model(graph, style))
     model.train() if train else model.eval()
     structure, params, state = nnx.split(model, nnx.Param, ...)
 
@@ -168,7 +170,9 @@ def _functional(
         output = copy(*inputs)
         return output, _named(nnx.split(copy, nnx.Param, ...)[2])
 
-    return run_nnx, _named(params), _named(state)
+    return run_nnx, *(
+        {".".join(map(str, p)): v.get_value() for p, v in nnx.to_flat_state(s)} for s in (params, state)
+    )
 
 
 def _named(state: nnx.State) -> dict[str, Any]:
@@ -180,7 +184,7 @@ def _state(arrays: dict[str, Any], kind: type) -> nnx.State:
 
 
 def _filled(name: str, value: Any, carried: dict[str, np.ndarray], dtype: str) -> Any:
-    array = carried[name] if name in carried else np.full(np.shape(value), FOREIGN, dtype)
+    array = carried[name] if name in carried else np.full(value.shape, FOREIGN, dtype)
     return jax.numpy.asarray(array)
 
 

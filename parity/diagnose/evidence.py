@@ -94,7 +94,7 @@ class Evidence:
         if like is None:
             return None, None
         narrow, wide = (
-            in_torch_layout(trace.get(place.flax, what, index), like.shape, place.torch.kind)
+            in_torch_layout(trace.get(place.flax, what, index), like.shape, place.torch.last_axis)
             for trace in (self.runs.flax32, self.runs.flax64)
         )
         return narrow, wide
@@ -150,10 +150,10 @@ def tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(array, np.float64))
 
 
-def in_torch_layout(array: np.ndarray | None, like: tuple[int, ...], kind: str) -> np.ndarray | None:
+def in_torch_layout(array: np.ndarray | None, like: tuple[int, ...], last_axis: bool) -> np.ndarray | None:
     """A Flax tensor in PyTorch's layout; one of another shape has its channels moved if it is an image."""
     if array is None:
         return None
     if fits(like, array.shape):
-        return to_torch(array, like, kind)
+        return to_torch(array, like, last_axis)
     return np.moveaxis(array, -1, 1) if array.ndim == len(like) and array.ndim > 2 else array

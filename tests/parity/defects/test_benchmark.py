@@ -78,7 +78,7 @@ OTHERS = (
 def test_a_mutant_is_proven_and_found(name):
     result = evaluate(named(name), 0)
     assert not result.proof.equivalent
-    assert result.detected
+    assert result.detected, result.sentence
     assert result.located
     assert result.named
     assert len(result.baselines) == 6
