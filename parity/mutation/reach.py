@@ -16,6 +16,7 @@ import jax
 
 from parity.errors import TraceError
 from parity.mutation.find import FILES, ROOT, Mutant, source
+from parity.mutation.plant import module_of
 from parity.serial import from_plain, read_json, write_json
 from parity.suites.case import Case, Result
 from parity.suites.running import run_case
@@ -79,7 +80,9 @@ def measure(case: Case) -> Reach:
         add(frame.f_lineno)
         return functools.partial(line, add)
 
-    # What an earlier case compiled would not be traced again, and so not seen.
+    # What is imported meanwhile would seem to be run by the case; what was compiled before would not.
+    for file in FILES:
+        module_of(file)
     jax.clear_caches()
     watching = sys.gettrace()
     sys.settrace(called)
@@ -102,7 +105,7 @@ def digest(text: str) -> str:
 def _kept(path: Path) -> Reach | None:
     try:
         found = from_plain(Reach, read_json(path))
-    except (FileNotFoundError, TraceError):
+    except TraceError:
         return None
     current = all(
         (ROOT / file).exists() and digest(source(file)) == was for file, was in found.digests.items()
