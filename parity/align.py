@@ -17,7 +17,7 @@ import numpy as np
 
 from parity.axes import fits, to_torch
 from parity.capture.kinds import DROPOUT
-from parity.errors import CannotCompare
+from parity.errors import OutputsDiffer
 from parity.pairing import pair_by_path
 from parity.record import Note
 from parity.trace import Call, Trace
@@ -141,10 +141,10 @@ def _check_outputs(torch: Trace, flax: Trace) -> None:
     if len(ours) != len(theirs) or not all(
         fits(tuple(a), tuple(b)) for a, b in zip(ours, theirs, strict=True)
     ):
-        raise CannotCompare(
-            f"The models return different outputs: shapes {ours} in PyTorch and {theirs} in Flax; "
-            "make both return the same tensors (images as NCHW and NHWC)."
-        )
+        words = f"The models return different outputs: shapes {ours} in PyTorch and {theirs} in Flax; "
+        if (ours, [len(shape) for shape in theirs]) == ([[]], [1]):
+            raise OutputsDiffer(f"{words}reduce the loss of each example to one number.", "loss-reduction")
+        raise OutputsDiffer(f"{words}make both return the same tensors (images as NCHW and NHWC).")
 
 
 def _sites(

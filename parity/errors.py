@@ -5,6 +5,17 @@ class CannotCompare(ValueError):
     """The two models cannot be compared; the message is one clear sentence (exit code 2)."""
 
 
+class OutputsDiffer(CannotCompare):
+    """The two models return tensors of other shapes, so there is nothing to compare from there on.
+
+    `cause` is an id of the catalogue where the shapes tell it, or "".
+    """
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
 class TraceError(CannotCompare):
     """A saved trace, capture or report is damaged, incomplete or of another format version."""
 

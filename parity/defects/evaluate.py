@@ -14,7 +14,7 @@ from parity.defects.mutants import Mutant, inputs_of, plant_of
 from parity.defects.oracle import Proof, prove
 from parity.defects.runs import moded, seeded_torch
 from parity.defects.torch_side import TorchGraph
-from parity.errors import CannotCompare
+from parity.errors import CannotCompare, OutputsDiffer
 
 UPDATE = "update"
 
@@ -28,7 +28,8 @@ class Result:
         proof: whether the pair is equivalent, by the float64 proof; equivalent mutants are not checked.
         verdict: of the check: "divergent", "equivalent", "inconclusive", or "refused"; "" if not checked.
         places: that are exact.
-        place: of the first named cause; where none is named, the first place that diverges.
+        place: of the first named cause; where none is named, the first place that diverges; of a refusal "", but
+            "-> output" where it says that the outputs have other shapes.
         causes: the ids that it named, in order.
         sentence: its summary or refusal.
         seconds: that the check took.
@@ -58,8 +59,8 @@ class Result:
 
     @property
     def detected(self) -> bool:
-        """Whether the check found a difference."""
-        return self.verdict == "divergent"
+        """Whether the check found a difference; to say that the outputs have other shapes is to find one."""
+        return self.verdict == "divergent" or (self.verdict == "refused" and bool(self.place))
 
     @property
     def located(self) -> bool:
@@ -73,7 +74,8 @@ class Result:
 
 
 def is_exact(place: str, places: tuple[str, ...]) -> bool:
-    """Whether a place is one of `places`; "-> fc" stands for every segment that ends there."""
+    """Whether a place is one of `places`; "-> fc" stands for every segment that ends there, or is "before fc"."""
+    place = f" -> {place.removeprefix('before ')}" if place.startswith("before ") else place
     return any(place == one or (one.startswith("-> ") and place.endswith(f" {one}")) for one in places)
 
 
@@ -150,6 +152,9 @@ def _checked(
             seed=seed,
             perturb=not dead,
         )
+    except OutputsDiffer as error:
+        causes = (error.cause,) if error.cause else ()
+        return "refused", "-> output", causes, str(error), time.perf_counter() - start
     except Exception as error:
         # A refusal is one sentence; anything else is a fault of the instrument, and counts as a miss all the same.
         sentence = str(error) if isinstance(error, CannotCompare) else f"{type(error).__name__}: {error}"

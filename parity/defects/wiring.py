@@ -107,6 +107,8 @@ def _exchanged(graph: Graph, prefix: str = "") -> Iterator[Plant]:
                 changed = rewrite(graph, first.name, lambda n, other=second.name: [n.changed(uses=other)])
                 changed = rewrite(changed, second.name, lambda n, other=first.name: [n.changed(uses=other)])
                 names = (prefix + first.name, prefix + second.name)
+                # Each takes the other's input, which may be seen as another way into it.
+                names = (*names, *(f"-> {name}" for name in names))
                 yield Plant("weight-swapped", names[0], f"exchanged with {second.name}", changed, names)
 
 

@@ -140,19 +140,20 @@ class Convolution:
 
     def differences(self, ours: Setting, theirs: Setting) -> list[Difference]:
         """The differing conventions, by the ids of the catalogue."""
+        # Where a dilation or a stride differs, the padding that goes with it follows from it, and is named after it.
         found = []
-        moved = (ours.stride, ours.dilation) == (theirs.stride, theirs.dilation)
+        for name, option in (("stride", "strides"), ("dilation", "kernel_dilation")):
+            a, b = getattr(ours, name), getattr(theirs, name)
+            if a != b:
+                words = f"{name} {tuple_words(a)}", f"{name} {tuple_words(b)}"
+                found.append(Difference("stride-or-dilation", *words, f"{option}={tuple_words(a)}"))
+        moved = not found
         if ours.start != theirs.start or (moved and self._ends(ours) != self._flax_ends(theirs)):
             pads = _pads_words(self._ends(ours)), _pads_words(self._flax_ends(theirs))
             if self._is_same(theirs) and not self._is_same(ours):
                 pads = pads[0], f"{pads[1]}, as 'SAME' does"
             fix = f"padding={_padding_fix(self._ends(ours))}"
             found.append(Difference("padding-same-vs-symmetric", *pads, fix))
-        for name, option in (("stride", "strides"), ("dilation", "kernel_dilation")):
-            a, b = getattr(ours, name), getattr(theirs, name)
-            if a != b:
-                words = f"{name} {tuple_words(a)}", f"{name} {tuple_words(b)}"
-                found.append(Difference("stride-or-dilation", *words, f"{option}={tuple_words(a)}"))
         if ours.mode != theirs.mode:
             words = f"pads with {ours.mode}", f"pads with {theirs.mode}"
             found.append(Difference(None, *words, f"pad as PyTorch does ({ours.mode})"))

@@ -111,9 +111,11 @@ class Glue:
                 for order in filter(self._concatenates, (chosen[::-1], chosen)):
                     for inner in (IDENTITY, RELU, *self.likely):
                         yield Setting(order, CONCATENATION, (inner,) * length)
-        for pair in filter(self._concatenates, itertools.permutations(near, 2)):
-            for inner in itertools.product((IDENTITY, RELU), repeat=2):
-                yield Setting(pair, CONCATENATION, inner)
+        pairs = list(filter(self._concatenates, itertools.permutations(near, 2)))
+        usual = list(itertools.product((IDENTITY, RELU), repeat=2))
+        one = [pair for a in self._activations for pair in ((a, a), (a, IDENTITY), (IDENTITY, a))]
+        for inner, pair in itertools.product(dict.fromkeys((*usual, *one)), pairs):
+            yield Setting(pair, CONCATENATION, inner)
 
     def _resizes(self, a: int, b: int) -> bool:
         """Whether one of two images has the target's shape, and the other all but its size."""

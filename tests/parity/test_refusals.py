@@ -11,6 +11,7 @@ from parity_models import NnxSmall, TorchSmall
 from torch import nn
 
 import parity
+from parity.errors import OutputsDiffer
 
 
 class NnxLinear(nnx.Module):
@@ -64,6 +65,16 @@ def test_different_output_shapes():
     refused(
         r"different outputs: shapes \[\[2\]\] in PyTorch and \[\[2, 2\]\] in Flax", model, NnxLinear(), "2x3"
     )
+
+
+def test_a_loss_of_each_example_is_told_from_their_mean():
+    class Each(NnxLinear):
+        def __call__(self, x):
+            return super().__call__(x).sum(1)
+
+    with pytest.raises(OutputsDiffer, match="reduce the loss of each example to one number") as caught:
+        parity.check(TorchLinear(after=lambda y: y.sum()), Each(), "2x3", mode="eval")
+    assert caught.value.cause == "loss-reduction"
 
 
 def test_unfit_weights_are_listed_all_at_once():

@@ -119,10 +119,18 @@ def test_baselines_are_scored_on_the_same_mutants():
         ("block1.fc", ("fc",), False),
         ("block1.bn2 -> block1.fc", ("-> fc",), False),
         ("", ("fc",), False),
+        ("before block1.fc", ("-> block1.fc",), True),
+        ("before block1.fc", ("-> fc",), False),
     ],
 )
 def test_a_place_is_exact_or_not(place, places, expected):
     assert is_exact(place, places) is expected
+
+
+def test_a_refusal_counts_as_detection_only_where_it_points_at_the_outputs():
+    shapes = result(verdict="refused", place="-> output", places=("-> output",))
+    assert (shapes.detected, shapes.located, shapes.named) == (True, True, True)
+    assert not result(verdict="refused", place="", causes=()).detected
 
 
 def test_the_tables_show_every_group_and_the_totals():

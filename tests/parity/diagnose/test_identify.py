@@ -81,6 +81,14 @@ def test_the_setting_of_a_convolution_is_recovered(x64, size, stride, dilation):
     )
 
 
+def test_a_dilation_is_named_before_the_padding_that_goes_with_it(x64):
+    """Found by `parity defects`: the padding was named as the first cause."""
+    x, w = drawn(2, 2, 8, 8), drawn(3, 2, 3, 3)
+    ours, theirs = side(convolved(x, w), x), side(convolved(x, w, padding=((2, 2),) * 2, dilation=2), x)
+    found = named(Convolution.of(Parameters(torch.from_numpy(w), None), ours, theirs), ours, theirs)
+    assert [id for id, _, _ in found] == ["stride-or-dilation", "padding-same-vs-symmetric"]
+
+
 def test_a_kernel_of_another_layer_is_found_among_those_of_its_shape(x64):
     x, w, other = drawn(2, 3, 6, 6), drawn(3, 3, 3, 3), drawn(3, 3, 3, 3, seed=1)
     ours, theirs = side(convolved(x, w), x), side(convolved(x, other), x)
@@ -238,6 +246,21 @@ def test_a_sum_of_an_image_and_one_with_its_channels_last_is_read(x64, name):
     ours, theirs = side((x + moved).mean((2, 3)), y, x), side(change(x, moved).mean((2, 3)), y, x)
     found = glue(ours, theirs, y, x)
     assert [(id, words) for id, words, _ in found] == [(id, words)]
+
+
+def test_parts_of_a_concatenation_that_are_activated_and_resized_are_read(x64):
+    """Found by `parity defects`: two SiLUs before a concatenation, one of them resized, were not searched for."""
+    small, fine = drawn(2, 3, 3, 3), drawn(2, 2, 6, 6)
+
+    def joined(corners):
+        parts = [torch.nn.functional.silu(torch.from_numpy(x)) for x in (fine, small)]
+        parts[1] = torch.nn.functional.interpolate(
+            parts[1], size=(6, 6), mode="bilinear", align_corners=corners
+        )
+        return side(torch.cat(parts, 1).numpy(), small, fine)
+
+    found = glue(joined(False), joined(True), small, fine)
+    assert found == [("resize-align-corners", "align_corners=False", "align_corners=True")]
 
 
 def test_another_gate_of_a_product_is_named(x64):
