@@ -158,7 +158,7 @@ def _constant(node: ast.Constant) -> Iterator[Change]:
         yield _valued("constant", node, float(f"{1.01 * value:.12g}") if value else 1.0)
 
 
-def _valued(family: str, node: ast.Constant, value: float) -> Change:
+def _valued(family: str, node: ast.Constant, value: bool | int | float) -> Change:
     return Change(family, node, f"{node.value!r} -> {value!r}", lambda: _set(node, value=value))
 
 
