@@ -108,6 +108,15 @@ def _of_suite(name: str) -> Callable[[], str]:
     return table
 
 
+def _of_defects(name: str) -> Callable[[], str]:
+    def table() -> str:
+        from experiments import defects
+
+        return defects.TABLES[name]()
+
+    return table
+
+
 def _of_augmentation(name: str) -> Callable[[], str]:
     def table() -> str:
         from experiments import augmentation
@@ -130,6 +139,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "augmentation_laws": _of_augmentation("augmentation_laws"),
     "trajectories": _of("trajectories.table", "runs"),
     "trajectory_defects": _of("trajectories.table", "planted"),
+    "defects": _of_defects("totals"),
+    "defects_by_held_out": _of_defects("held_out"),
+    "defects_by_host": _of_defects("hosts"),
+    "defects_by_id": _of_defects("ids"),
+    "defects_baselines": _of_defects("baselines"),
+    "defects_missed": _of_defects("misses"),
     "equivalence": _of("equivalence.table", "table"),
     "backprop_by_hand": _of("backprop_by_hand.terminal", "markdown"),
 }

@@ -11,8 +11,8 @@ from parity.suites.models import TORCHVISION, model_cases
 from parity.suites.running import run_case
 
 CASES = {case.name: case for case in model_cases()}
-# Deep or wide: minutes and up to ten gigabytes each, with the blocks of the others and more of them. They are compared by
-# `python -m experiments.parity_suite models`; names, shapes and counts of all are tested in flaxcnn/models.
+# Deep or wide: minutes and up to ten gigabytes each, with the blocks of the others and more of them. They are
+# compared by `python -m experiments.parity_suite models`; names, shapes and counts are tested in flaxcnn/models.
 LARGE = (
     "wide*",
     "resnext*",
