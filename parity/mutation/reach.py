@@ -6,6 +6,7 @@ Measured once for each case and kept in a file; measured again when a file that 
 import dataclasses
 import functools
 import hashlib
+import importlib
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -80,9 +81,8 @@ def measure(case: Case) -> Reach:
         add(frame.f_lineno)
         return functools.partial(line, add)
 
-    # What is imported meanwhile would seem to be run by the case; what was compiled before would not.
-    for file in FILES:
-        module_of(file)
+    # What is imported meanwhile would be watched, and seem to be run by the case; what was compiled before would not.
+    _import_everything()
     jax.clear_caches()
     watching = sys.gettrace()
     sys.settrace(called)
@@ -95,6 +95,14 @@ def measure(case: Case) -> Reach:
     return Reach(
         case.name, outcome.result, outcome.seconds, lines, {file: digest(source(file)) for file in lines}
     )
+
+
+def _import_everything() -> None:
+    for file in FILES:
+        module_of(file)
+    for runs in ("pairs", "loss_runs", "optimiser_runs", "schedule_runs", "statistics_runs", "twins"):
+        importlib.import_module(f"parity.suites.{runs}")
+    importlib.import_module("parity.engine")
 
 
 def digest(text: str) -> str:

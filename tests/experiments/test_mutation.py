@@ -1,0 +1,166 @@
+"""The study of mutants: what reaches them, what is tried, what is kept, and what is shown of it."""
+
+import sys
+
+import pytest
+
+from experiments import mutation, record
+from parity.mutation import find, known, reach, study
+from parity.suites import all_cases
+
+CASES = {case.name: case for case in all_cases()}
+
+
+def named(file, function, what):
+    """The first mutant of that description."""
+    return next(
+        one for one in find.all_mutants() if (one.file, one.function, one.what) == (file, function, what)
+    )
+
+
+@pytest.fixture
+def mutant():
+    return named("flaxcnn/ops/dense.py", "dense", "is -> is not")
+
+
+def test_a_case_runs_the_lines_it_needs_and_no_others():
+    watching = sys.gettrace()
+    # Dropout in evaluation mode: the layer gives back what it is given.
+    found = reach.measure(CASES["dropout-01"])
+    assert sys.gettrace() is watching
+    assert found.result == "equivalent"
+    file, function = "flaxcnn/models/layers.py", "Dropout.__call__"
+    assert set(found.lines) == {file}
+    assert found.sees(named(file, function, "drop not"))
+    assert not found.sees(named(file, function, "True -> False")), "where it calls the op"
+    assert not found.sees(named("flaxcnn/ops/dropout.py", "dropout", "drop not"))
+
+
+def reached(**lines):
+    return {
+        name: reach.Reach(name, "equivalent", 1.0, {"flaxcnn/ops/dense.py": found}, {})
+        for name, found in lines.items()
+    }
+
+
+def test_cases_of_every_kind_are_tried_and_none_that_cannot_see_it(mutant):
+    cases = [case for case in CASES.values() if case.group == "dense"]
+    numbers = range(len(cases))
+    seen = {f"dense-{n + 1:02d}": [mutant.line] if n < 8 else [1] for n in numbers}
+    found = study.candidates(mutant, cases, reached(**seen), 0, 6)
+    assert len(found) == 6
+    assert {case.name for case in found} <= {name for name, lines in seen.items() if lines != [1]}
+    hands = ["by hand" in case.detail for case in found]
+    assert hands in ([True, False] * 3, [False, True] * 3)
+
+
+def test_a_finding_is_kept_and_a_survivor_tried_again_only_with_more_cases(tmp_path, monkeypatch, mutant):
+    cases = [case for case in CASES.values() if case.group == "dense"]
+    lines = reached(**{case.name: [mutant.line] for case in cases})
+    monkeypatch.setattr(study, "_run", lambda case: ("equivalent", ""))
+    (first,) = study.study([mutant], cases, lines, tmp_path, most=3)
+    assert (first[0].verdict, first[0].tried, first[1]) == ("survived", 3, True)
+    ((again, fresh),) = study.study([mutant], cases, lines, tmp_path, most=3)
+    assert (again, fresh) == (first[0], False)
+    monkeypatch.setattr(study, "_run", lambda case: ("divergent", "first at"))
+    ((more, fresh),) = study.study([mutant], cases, lines, tmp_path, most=4)
+    assert (more.verdict, more.result, more.tried, fresh) == ("caught", "divergent", 1, True)
+    assert not list(tmp_path.glob("*.running"))
+
+
+def test_a_mutant_that_ends_the_process_is_caught_by_that(tmp_path, mutant):
+    study.path_of(mutant, tmp_path).with_suffix(".running").write_text(str(study.ATTEMPTS))
+    cases = [CASES["dense-01"]]
+    ((finding, _),) = study.study([mutant], cases, reached(**{"dense-01": [mutant.line]}), tmp_path)
+    assert (finding.verdict, finding.result) == ("caught", "crashed")
+
+
+def test_a_mutant_that_raises_or_that_no_case_runs(monkeypatch, mutant):
+    assert study.examine(mutant, []).verdict == "unreached"
+
+    def broken(case):
+        raise TypeError("of a tuple")
+
+    monkeypatch.setattr(study, "run_case", broken)
+    finding = study.examine(mutant, [CASES["dense-01"]])
+    assert (finding.verdict, finding.result, finding.sentence) == (
+        "caught",
+        "raised",
+        "TypeError: of a tuple",
+    )
+
+
+def test_what_is_known_of_mutants_names_mutants_that_exist():
+    every = find.all_mutants()
+    for table in (known.EQUIVALENT, known.UNSEEN):
+        for key, reason in table.items():
+            assert any(key.names(one) for one in every), key
+            assert reason.endswith(".")
+
+
+def finding(mutant, verdict="caught", **options):
+    given = {"case": "dense-01", "result": "divergent", "sentence": "", "tried": 3, "seconds": 2.0} | options
+    return study.Finding(mutant, "", verdict, **given)
+
+
+def test_the_record_counts_and_the_tables_show(tmp_path, monkeypatch, mutant):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    other = named("flaxcnn/ops/taps.py", "taps", "+ -> -")
+    third = named("flaxcnn/ops/dropout.py", "dropout_mask", ">= -> >")
+    key = known.Key(other.file, other.function, "", other.what)
+    monkeypatch.setitem(known.EQUIVALENT, key, "It adds nothing.")
+    findings = [
+        finding(mutant),
+        finding(other, "survived", case="", result="", tried=12),
+        finding(third, "unreached", case="", result="", tried=0),
+    ]
+    figures = mutation.figures(findings)
+    assert figures["all"] == {"caught": 1, "equivalent": 1, "survived": 0, "unreached": 1}
+    assert figures["caught_by"] == {mutant.name: "dense-01: divergent"}
+    assert figures["wrongly_equivalent"] == []
+    record.write(mutation.NAME, mutation.COMMAND, {"mutants": 9} | figures)
+    assert "| `flaxcnn/ops/dense.py` | 1 | 1 | 0 | 0 | 0 | 100.0% |" in mutation.files_table()
+    assert "| `all` | 3 | 1 | 1 | 0 | 1 | 50.0% |" in mutation.files_table()
+    assert "3 of 9 mutants were examined" in mutation.files_table()
+    assert "| `comparison` |" in mutation.families_table()
+    survivors = mutation.survivors_table()
+    assert "equivalent | It adds nothing. |" in survivors
+    assert f"`{third.file}:{third.line}`, `dropout_mask`" in survivors
+    assert "no case runs it" in survivors
+
+
+def test_a_mutant_wrongly_called_no_defect_is_said_to_be(monkeypatch, mutant):
+    key = known.Key(mutant.file, mutant.function, mutant.text, mutant.what)
+    monkeypatch.setitem(known.EQUIVALENT, key, "It does nothing.")
+    figures = mutation.figures([finding(mutant)])
+    assert figures["wrongly_equivalent"] == [mutant.name]
+    assert figures["all"]["caught"] == 1
+
+
+def test_mutants_are_chosen_by_pattern_and_drawn_by_seed():
+    every = find.all_mutants()
+    dense = mutation.choose(every, ["flaxcnn/ops/dense.py*"], None, 0)
+    assert {one.file for one in dense} == {"flaxcnn/ops/dense.py"}
+    drawn = mutation.choose(every, [], 20, 0)
+    assert drawn == mutation.choose(every, [], 20, 0) != mutation.choose(every, [], 20, 1)
+    assert len(set(drawn)) == 20
+    assert mutation.choose(dense, [], 10_000, 0) == dense
+
+
+def test_a_study_measures_examines_stores_and_goes_on(tmp_path, monkeypatch, capsys, mutant):
+    monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(mutation, "KEPT", tmp_path)
+    monkeypatch.setattr(mutation, "studied", lambda cases: [CASES["dense-01"]])
+    arguments = ["mutation", f"{mutant.file}:dense:*:is -> is not"]
+    monkeypatch.setattr(mutation.sys, "argv", arguments)
+    assert mutation.main() == 0
+    shown = capsys.readouterr().out
+    assert "measured dense-01: equivalent" in shown
+    assert "1/1 caught by dense-01" in shown
+    monkeypatch.setattr(study, "examine", None)
+    assert mutation.main() == 0
+    assert "1/1" not in capsys.readouterr().out
+    assert record.read("mutation")["all"]["caught"] == 1
+    monkeypatch.setattr(mutation.sys, "argv", ["mutation", "no_such_file"])
+    assert mutation.main() == 2
+    assert "No mutant is called no_such_file" in capsys.readouterr().err
