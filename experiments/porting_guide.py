@@ -165,8 +165,8 @@ def _by_default(written: Words) -> str:
 def _contents() -> str:
     lines = ["## The ids", ""]
     for letter, name in CHANNELS.items():
-        ids = [_link(id) for id in DEFECTS if channel(id) == letter]
-        lines.append(f"- [{name}](#{name.lower()}): {', '.join(ids)}")
+        ids = ", ".join(_link(id) for id in DEFECTS if channel(id) == letter)
+        lines.append(f"- [{name}](#{name.lower()}): {ids}")
     return "\n".join(lines)
 
 
@@ -221,11 +221,7 @@ def _smallest(id: str, mine: Sequence[Result]) -> str:
     if id not in smallest:
         return ""
     severity, gap = smallest[id]
-    words = (
-        f"a relative gap of {gap:.0e} in float64"
-        if gap < float("inf")
-        else "in shapes or parameters, which no gap measures"
-    )
+    words = f"a relative gap of {gap:.0e} in float64" if gap < float("inf") else "other shapes or parameters"
     return f"The smallest detected: {severity}, {words}."
 
 
