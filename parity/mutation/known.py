@@ -38,5 +38,33 @@ def _reason(table: dict[Key, str], mutant: Mutant) -> str:
     return next((reason for key, reason in table.items() if key.names(mutant)), "")
 
 
-EQUIVALENT: dict[Key, str] = {}
-UNSEEN: dict[Key, str] = {}
+_REPLACED = "Initial values are replaced by PyTorch's before anything is compared; "
+_SCALES = (
+    _REPLACED + "tests/flaxcnn/models/test_torchvision.py compares scales and biases with torchvision's."
+)
+_BLOCKS, _LAYERS = "flaxcnn/models/blocks.py", "flaxcnn/models/layers.py"
+_SCALE_OF_BLOCK = "scale = 0.0 if options.zero_init_residual else 1.0"
+
+EQUIVALENT: dict[Key, str] = {
+    Key("flaxcnn/ops/precision.py", "accumulation_dtype", "itemsize < 4", "< -> <="): (
+        "A dtype of four bytes is then replaced by float32, which it is."
+    ),
+    Key("flaxcnn/ops/precision.py", "accumulation_dtype", "itemsize < 4", "4 -> 5"): (
+        "A dtype of four bytes is then replaced by float32, which it is; none has five."
+    ),
+    Key("flaxcnn/ops/max_pooling.py", "_takeovers", "if shift < axis.dilation", "< -> <="): (
+        "Positions begin at the shift, so none lies below the dilation where the two are equal."
+    ),
+    Key("flaxcnn/optim/schedules.py", "with_warm_up", "now < steps", "< -> <="): (
+        "Where the warm-up ends its factor is 1, and both branches are inner(0)."
+    ),
+}
+UNSEEN: dict[Key, str] = {
+    Key(_LAYERS, "BatchNorm.__init__", "initial_scale: float = 1.0", "1.0 -> 1.01"): _SCALES,
+    Key(_LAYERS, "BatchNorm.__init__", "self.bias =", "0.0 -> 1.0"): _SCALES,
+    Key(_BLOCKS, "BasicBlock.__init__", _SCALE_OF_BLOCK, "1.0 -> 1.01"): _SCALES,
+    Key(_BLOCKS, "BasicBlock.__init__", _SCALE_OF_BLOCK, "condition negated"): _SCALES,
+    Key(_BLOCKS, "Bottleneck.__init__", _SCALE_OF_BLOCK, "1.0 -> 1.01"): _SCALES,
+    Key(_BLOCKS, "Bottleneck.__init__", _SCALE_OF_BLOCK, "0.0 -> 1.0"): _SCALES,
+    Key(_BLOCKS, "Bottleneck.__init__", _SCALE_OF_BLOCK, "condition negated"): _SCALES,
+}

@@ -1,6 +1,7 @@
 """Run the cases that reach a mutant, until one turns red; keep what was found, one file a mutant."""
 
 import dataclasses
+import functools
 import gc
 import hashlib
 import itertools
@@ -22,7 +23,7 @@ from parity.suites.running import run_case
 # "unreached": no case runs the mutant's line.
 Verdict = Literal["caught", "survived", "unreached"]
 SUITES = ("layers", "losses", "optimisers", "schedules", "statistics")
-# The smallest that have every block, shortcut and option between them. They run what no case of SUITES does.
+# The smallest that have every block, shortcut and option between them.
 MODELS = (
     "resnet20-plain",
     "resnet20-b",
@@ -48,7 +49,7 @@ class Finding:
         case: the case that did, "" if none did.
         result: that case's: "divergent", "inconclusive", "refused", "raised", or "crashed" where the process ended.
         sentence: what that case said.
-        tried: how many cases ran.
+        tried: the cases that ran, by name; of a mutant that was examined more than once, all of them.
         seconds: all of them took.
     """
 
@@ -58,7 +59,7 @@ class Finding:
     case: str
     result: str
     sentence: str
-    tried: int
+    tried: list[str]
     seconds: float
 
 
@@ -89,15 +90,15 @@ def study(
     for mutant in mutants:
         path = path_of(mutant, folder)
         kept = kept_finding(mutant, folder)
-        if kept is not None and not (kept.verdict == "survived" and kept.tried < most):
-            yield kept, False
-            continue
         chosen = candidates(mutant, cases, reached, seed, most)
-        # A survivor is examined again only if there are more cases to try than it has survived.
-        if kept is not None and len(chosen) <= kept.tried:
+        before = [] if kept is None else kept.tried
+        # What no case caught is examined again by cases that have not tried.
+        chosen = [case for case in chosen if case.name not in before]
+        if kept is not None and (kept.verdict == "caught" or not chosen):
             yield kept, False
             continue
-        finding = _watched(mutant, path.with_suffix(".running"), lambda one=mutant, c=chosen: examine(one, c))
+        examined = functools.partial(examine, mutant, chosen, before)
+        finding = _watched(mutant, path.with_suffix(".running"), examined)
         write_json(path, finding)
         yield finding, True
 
@@ -105,39 +106,44 @@ def study(
 def candidates(
     mutant: Mutant, cases: Sequence[Case], reached: dict[str, Reach], seed: int, most: int
 ) -> list[Case]:
-    """Cases that reach a mutant, one of each kind after the other, the quick kinds first; models if no other does.
+    """At most `most` cases that reach a mutant, one of each kind after the other, the quick kinds first.
 
-    Cases of a suite's group, differentiated by hand or by JAX, are a kind.
+    Cases of a suite's group, differentiated by hand or by JAX, are a kind. Models are slow: what some layer's case
+    reaches is seen by one model only, after all of those, since models lean on the defaults that layers' cases set.
     """
     seeing = [case for case in cases if reached[case.name].sees(mutant)]
-    seeing = [case for case in seeing if case.suite != "models"] or seeing
-    random.Random(f"{seed} {mutant.name}").shuffle(seeing)
+    # By name and not by place, so that a case that is added moves no other.
+    seeing.sort(key=lambda case: digest(f"{seed} {mutant.name} {case.name}"))
     kinds: dict[tuple[str, str, bool], list[Case]] = {}
+    models = []
     for case in seeing:
-        own = case.name if case.suite == "models" else case.group
-        kinds.setdefault((case.suite, own, "by hand" in case.detail), []).append(case)
+        if case.suite == "models":
+            models.append(case)
+        else:
+            kinds.setdefault((case.suite, case.group, "by hand" in case.detail), []).append(case)
     quick_first = sorted(kinds.values(), key=lambda kind: _seconds(kind, reached))
     rounds = itertools.zip_longest(*quick_first)
-    return [case for one in rounds for case in one if case is not None][:most]
+    chosen = [case for one in rounds for case in one if case is not None][:most]
+    models.sort(key=lambda case: reached[case.name].seconds)
+    return chosen + models[:1] if chosen else models[:most]
 
 
-def examine(mutant: Mutant, cases: Sequence[Case]) -> Finding:
-    """Plant a mutant and run cases until one is not equivalent."""
-    start, tried = time.perf_counter(), 0
-    verdict: Verdict = "survived" if cases else "unreached"
-    case_name, result, sentence = "", "", ""
+def examine(mutant: Mutant, cases: Sequence[Case], before: Sequence[str] = ()) -> Finding:
+    """Plant a mutant and run cases until one is not equivalent; the cases named by `before` it has survived."""
+    start, tried = time.perf_counter(), list(before)
+    caught_by, result, sentence = "", "", ""
     for case in cases:
-        tried += 1
+        tried.append(case.name)
         with planted(mutant):
             result, sentence = _run(case)
         gc.collect()
         if result != "equivalent":
-            verdict, case_name = "caught", case.name
+            caught_by = case.name
             break
-    else:
-        result = sentence = ""
+    verdict: Verdict = "caught" if caught_by else "survived" if tried else "unreached"
+    said = (caught_by, result, sentence) if caught_by else ("", "", "")
     seconds = time.perf_counter() - start
-    return Finding(mutant, digest(source(mutant.file)), verdict, case_name, result, sentence, tried, seconds)
+    return Finding(mutant, digest(source(mutant.file)), verdict, *said, tried, seconds)
 
 
 def _run(case: Case) -> tuple[str, str]:
@@ -155,7 +161,7 @@ def _watched(mutant: Mutant, marker: Path, examined: Callable[[], Finding]) -> F
     if attempts >= ATTEMPTS:
         marker.unlink()
         sentence = f"The process ended {attempts} times while this mutant was examined."
-        return Finding(mutant, digest(source(mutant.file)), "caught", "", "crashed", sentence, 0, 0.0)
+        return Finding(mutant, digest(source(mutant.file)), "caught", "", "crashed", sentence, [], 0.0)
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.write_text(str(attempts + 1))
     try:

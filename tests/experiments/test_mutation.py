@@ -54,17 +54,24 @@ def test_cases_of_every_kind_are_tried_and_none_that_cannot_see_it(mutant):
     assert hands in ([True, False] * 3, [False, True] * 3)
 
 
-def test_a_finding_is_kept_and_a_survivor_tried_again_only_with_more_cases(tmp_path, monkeypatch, mutant):
+def test_a_finding_is_kept_and_a_survivor_meets_only_cases_it_has_not_met(tmp_path, monkeypatch, mutant):
     cases = [case for case in CASES.values() if case.group == "dense"]
     lines = reached(**{case.name: [mutant.line] for case in cases})
-    monkeypatch.setattr(study, "_run", lambda case: ("equivalent", ""))
-    (first,) = study.study([mutant], cases, lines, tmp_path, most=3)
-    assert (first[0].verdict, first[0].tried, first[1]) == ("survived", 3, True)
+    ran = []
+
+    def run(result):
+        monkeypatch.setattr(study, "_run", lambda case: ran.append(case.name) or (result, ""))
+
+    run("equivalent")
+    ((first, fresh),) = study.study([mutant], cases, lines, tmp_path, most=3)
+    assert (first.verdict, first.tried, fresh) == ("survived", ran, True)
     ((again, fresh),) = study.study([mutant], cases, lines, tmp_path, most=3)
-    assert (again, fresh) == (first[0], False)
-    monkeypatch.setattr(study, "_run", lambda case: ("divergent", "first at"))
+    assert (again, fresh, len(ran)) == (first, False, 3)
+    run("divergent")
     ((more, fresh),) = study.study([mutant], cases, lines, tmp_path, most=4)
-    assert (more.verdict, more.result, more.tried, fresh) == ("caught", "divergent", 1, True)
+    assert (more.verdict, more.result, more.case, fresh) == ("caught", "divergent", ran[3], True)
+    assert more.tried == ran
+    assert len(set(ran)) == 4
     assert not list(tmp_path.glob("*.running"))
 
 
@@ -99,7 +106,13 @@ def test_what_is_known_of_mutants_names_mutants_that_exist():
 
 
 def finding(mutant, verdict="caught", **options):
-    given = {"case": "dense-01", "result": "divergent", "sentence": "", "tried": 3, "seconds": 2.0} | options
+    given = {
+        "case": "dense-01",
+        "result": "divergent",
+        "sentence": "",
+        "tried": ["dense-01"],
+        "seconds": 2.0,
+    } | options
     return study.Finding(mutant, "", verdict, **given)
 
 
@@ -111,8 +124,8 @@ def test_the_record_counts_and_the_tables_show(tmp_path, monkeypatch, mutant):
     monkeypatch.setitem(known.EQUIVALENT, key, "It adds nothing.")
     findings = [
         finding(mutant),
-        finding(other, "survived", case="", result="", tried=12),
-        finding(third, "unreached", case="", result="", tried=0),
+        finding(other, "survived", case="", result=""),
+        finding(third, "unreached", case="", result="", tried=[]),
     ]
     figures = mutation.figures(findings)
     assert figures["all"] == {"caught": 1, "equivalent": 1, "survived": 0, "unreached": 1}
