@@ -7,11 +7,11 @@ changed line and change, so that an edit elsewhere in the file leaves them named
 
 from typing import NamedTuple
 
-from parity.mutation.find import Mutant
+from parity.mutation.find import Mutant, source
 
 
 class Key(NamedTuple):
-    """A mutant, without its line and column; `text` is a part of the changed line, "" for any line."""
+    """A mutant, without its line and column: the change lies in the part `text` of its line."""
 
     file: str
     function: str
@@ -20,8 +20,10 @@ class Key(NamedTuple):
 
     def names(self, mutant: Mutant) -> bool:
         """Whether a mutant is meant."""
-        same = (self.file, self.function, self.what) == (mutant.file, mutant.function, mutant.what)
-        return same and self.text in mutant.text
+        if (self.file, self.function, self.what) != (mutant.file, mutant.function, mutant.what):
+            return False
+        start = source(mutant.file).splitlines()[mutant.line - 1].find(self.text)
+        return 0 <= start <= mutant.column < start + len(self.text)
 
 
 def equivalent_because(mutant: Mutant) -> str:
@@ -46,6 +48,9 @@ _BLOCKS, _LAYERS = "flaxcnn/models/blocks.py", "flaxcnn/models/layers.py"
 _SCALE_OF_BLOCK = "scale = 0.0 if options.zero_init_residual else 1.0"
 
 EQUIVALENT: dict[Key, str] = {
+    Key("flaxcnn/ops/dense.py", "dense", "(y.ndim - 1)", "1 -> 2"): (
+        "A bias with one leading axis less broadcasts to the same numbers."
+    ),
     Key("flaxcnn/ops/precision.py", "accumulation_dtype", "itemsize < 4", "< -> <="): (
         "A dtype of four bytes is then replaced by float32, which it is."
     ),
@@ -61,7 +66,9 @@ EQUIVALENT: dict[Key, str] = {
 }
 UNSEEN: dict[Key, str] = {
     Key(_LAYERS, "BatchNorm.__init__", "initial_scale: float = 1.0", "1.0 -> 1.01"): _SCALES,
-    Key(_LAYERS, "BatchNorm.__init__", "self.bias =", "0.0 -> 1.0"): _SCALES,
+    Key(
+        _LAYERS, "BatchNorm.__init__", "self.bias = nnx.Param(_constant(channels, 0.0))", "0.0 -> 1.0"
+    ): _SCALES,
     Key(_BLOCKS, "BasicBlock.__init__", _SCALE_OF_BLOCK, "1.0 -> 1.01"): _SCALES,
     Key(_BLOCKS, "BasicBlock.__init__", _SCALE_OF_BLOCK, "condition negated"): _SCALES,
     Key(_BLOCKS, "Bottleneck.__init__", _SCALE_OF_BLOCK, "1.0 -> 1.01"): _SCALES,
