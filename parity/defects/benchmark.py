@@ -2,12 +2,12 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -100,14 +100,14 @@ def _evaluated(left: Sequence[Task], seed: int, workers: int) -> Iterator[tuple[
                 jax.clear_caches()
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, keep_programs, max_tasks_per_child=TASKS_A_WORKER) as pool:
-        futures = {pool.submit(evaluate_task, task, seed): task for task in left}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            # After Ctrl-C nothing that has not begun is begun.
-            pool.shutdown(wait=False, cancel_futures=True)
+    # Not ProcessPoolExecutor: in Python 3.11, with `max_tasks_per_child`, it waits for ever for a new process. Leaving
+    # the block ends the processes at once, after Ctrl-C too.
+    with context.Pool(workers, keep_programs, maxtasksperchild=TASKS_A_WORKER) as pool:
+        yield from pool.imap_unordered(functools.partial(_named_result, seed=seed), left)
+
+
+def _named_result(task: Task, seed: int) -> tuple[Task, Result]:
+    return task, evaluate_task(task, seed)
 
 
 def evaluate_task(task: Task, seed: int) -> Result:

@@ -164,10 +164,6 @@ def test_a_defect_turns_its_case_red(what):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="at a tie the central difference is off, and the check takes PyTorch's derivative for inexact",
-)
 def test_a_maximum_that_takes_the_last_of_equals_turns_red():
     module = module_of("flaxcnn/ops/max_pooling.py")
     with edited(module, "_takeovers", "value > best", "value >= best"):
