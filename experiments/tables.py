@@ -145,6 +145,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "defects_by_id": _of_defects("ids"),
     "defects_baselines": _of_defects("baselines"),
     "defects_missed": _of_defects("misses"),
+    "mutation": _of("mutation", "files_table"),
+    "mutation_survivors": _of("mutation", "survivors_table"),
     "equivalence": _of("equivalence.table", "table"),
     "backprop_by_hand": _of("backprop_by_hand.terminal", "markdown"),
 }

@@ -234,7 +234,7 @@ _FIXES = {
     "sgd-decay-coupling": "chain optax.add_decayed_weights(weight_decay) before the momentum",
     "adam-epsilon-placement": "optax.scale_by_adam(eps=..., eps_root=0) with PyTorch's eps, outside the root",
     "rmsprop-epsilon-placement": "optax.rmsprop(decay=alpha, eps_in_sqrt=False), or flaxcnn.optim's rmsprop",
-    "adagrad-epsilon": "optax.adagrad(initial_accumulator_value=0) with eps outside the root",
+    "adagrad-epsilon": "start the sum of squares at 0 and add eps outside the root, which optax.adagrad cannot",
     "momentum-form": "optax.trace(momentum, nesterov=...) before the learning rate; dampening from the second step",
     "clip-epsilon": "flaxcnn.optim.clip_by_global_norm, which divides by the norm + 1e-6 as PyTorch does",
 }

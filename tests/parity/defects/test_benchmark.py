@@ -145,6 +145,16 @@ def test_what_is_kept_is_not_run_again(tmp_path, monkeypatch):
     assert len(ran) == 7
 
 
+@pytest.mark.slow
+def test_workers_that_have_done_their_share_are_replaced(monkeypatch):
+    """With `ProcessPoolExecutor` of Python 3.11 the study stopped for ever after 40 tasks of each worker."""
+    monkeypatch.setattr(benchmark, "TASKS_A_WORKER", 1)
+    listed = benchmark.tasks(3, 0, 0, ["training/*"])
+    results = benchmark.run(listed, seed=0, workers=2, folder=None)
+    assert [result.name for result in results] == [task.name for task in listed]
+    assert all(result.detected for result in results)
+
+
 def test_a_damaged_result_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "evaluate_task", quick)
     listed = benchmark.tasks(1, 0, 0)
