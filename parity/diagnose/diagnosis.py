@@ -72,6 +72,12 @@ class Diagnosis:
     def loose_segments(self, place: Place) -> None:
         """The glue before a layer whose shapes differ: shown at the segment that holds the layer."""
         shown = self.evidence.segment_of(place)
+        found = exchanged(self.evidence, place)
+        if found is not None:
+            self.exchanges.append(found)
+            self._add([found[1]], place.name, self._shown(shown), shown)
+            self.reshaped.add(shown)
+            return
         for index in range(place.torch.inputs):
             segment = segment_to(self.evidence, place, index)
             if segment is None or segment.sides[0].shape == segment.sides[1].shape:

@@ -14,7 +14,7 @@ from parity.diagnose.identify import Difference
 
 def exchanged(evidence: Evidence, place: Place) -> tuple[set[str], Difference] | None:
     """The names and the cause, if a layer and another one of its shapes take each other's place in Flax."""
-    if place.role != "layer" or place.loose:
+    if place.role != "layer":
         return None
     for other in _alike(evidence, place):
         if _takes(evidence, other, place) or _takes(evidence, place, other):
@@ -29,12 +29,14 @@ def exchanged(evidence: Evidence, place: Place) -> tuple[set[str], Difference] |
 
 
 def _alike(evidence: Evidence, place: Place) -> Iterator[Place]:
-    """Other layers with parameters of the same shapes, at which something else arrives too."""
+    """Other layers with parameters of the same shapes, at which something else arrives, as always at a loose one."""
     shapes = _shapes(evidence, place)
     for other in evidence.places:
-        if other.torch.key == place.torch.key or other.role != "layer" or other.loose:
+        if other.torch.key == place.torch.key or other.role != "layer":
             continue
-        if shapes and _shapes(evidence, other) == shapes and diverges(evidence.metrics(other, "input")):
+        if not shapes or _shapes(evidence, other) != shapes:
+            continue
+        if other.loose or diverges(evidence.metrics(other, "input")):
             yield other
 
 

@@ -6,7 +6,7 @@ from parity.diagnose import pooling
 from parity.diagnose.activation import FLAX_NAMES, GELU, GELU_TANH, IDENTITY
 from parity.diagnose.glue import Glue, Setting
 from parity.diagnose.identify import Difference
-from parity.diagnose.joining import CHW, CONCATENATION, ONLY, PRODUCT, SUM
+from parity.diagnose.joining import CHW, CONCATENATION, ONLY, PRODUCT, REVERSED, SUM
 
 
 def differences(problem: Glue, ours: Setting, theirs: Setting) -> list[Difference]:
@@ -28,10 +28,14 @@ def differences(problem: Glue, ours: Setting, theirs: Setting) -> list[Differenc
         fix = "jnp.transpose(x, (0, 3, 1, 2)) before the reshape" if ours.flatten == CHW else "no transpose"
         found.append(Difference("flatten-order", *words, fix))
     if ours.reversed_channels != theirs.reversed_channels:
-        names = ("channels in order", "channels reversed")
-        words = names[ours.reversed_channels], names[theirs.reversed_channels]
-        found.append(Difference("channel-order", *words, "keep the order of the channels (RGB, not BGR)"))
+        found.append(_channel_order(ours.reversed_channels, theirs.reversed_channels))
     return found
+
+
+def _channel_order(ours: bool, theirs: bool) -> Difference:
+    names = ("channels in order", "channels reversed")
+    fix = "keep the order of the channels (RGB, not BGR)"
+    return Difference("channel-order", names[ours], names[theirs], fix)
 
 
 def _spatial(problem: Glue, out: tuple[int, ...], setting: Setting) -> tuple[int, ...]:
@@ -57,15 +61,22 @@ def _of_joins(problem: Glue, ours: Setting, theirs: Setting) -> list[Difference]
         {problem.names[i] for i in {*a.sources} - {*b.sources}} for a, b in ((ours, theirs), (theirs, ours))
     ]
     if len(changed[0]) == len(changed[1]) == 1 and ours.join == theirs.join:
-        (mine,), (other,) = changed
-        if mine.endswith(f" * {other}"):
-            scale = mine.removesuffix(f" * {other}")
-            return [
-                Difference("parameter-missing", f"multiplies by {scale}", "does not", f"multiply by {scale}")
-            ]
+        exchanged = _of_names(*changed[0], *changed[1])
+        if exchanged is not None:
+            return [exchanged]
     if SUM in (ours.join, theirs.join) and {ours.join, theirs.join} <= {SUM, ONLY}:
         return [Difference("residual-missing", *words, f"compute {words[0]}")]
     return [Difference(None, *words, f"compute {words[0]}")]
+
+
+def _of_names(mine: str, other: str) -> Difference | None:
+    """One source in place of another that is the same tensor, reversed or not yet scaled."""
+    if REVERSED in mine + other and mine.replace(REVERSED, "") == other.replace(REVERSED, ""):
+        return _channel_order(REVERSED in mine, REVERSED in other)
+    if mine.endswith(f" * {other}"):
+        scale = mine.removesuffix(f" * {other}")
+        return Difference("parameter-missing", f"multiplies by {scale}", "does not", f"multiply by {scale}")
+    return None
 
 
 def _sum_words(problem: Glue, setting: Setting) -> str:

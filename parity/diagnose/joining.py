@@ -6,6 +6,8 @@ import torch
 
 ONLY, SUM, PRODUCT, CONCATENATION = "only", "sum", "product", "concatenation"
 CHW, HWC = "C, H, W", "H, W, C"
+# Ends the name of an image that is given with its channels in reverse.
+REVERSED = ", channels reversed"
 
 
 def with_channels_second(y: torch.Tensor, out: tuple[int, ...]) -> torch.Tensor:

@@ -25,6 +25,8 @@ class Setting(NamedTuple):
     form: str = FORMS[0]
     smoothing: float = 0.0
     twice: bool = False
+    # Of unequal parts of the batch, as shards or batches of other sizes give, whose means are averaged.
+    parts: tuple[int, ...] = ()
 
 
 class CrossEntropy:
@@ -55,6 +57,7 @@ class CrossEntropy:
         yield from (setting._replace(reduction=reduction) for reduction in REDUCTIONS)
         yield setting._replace(twice=not setting.twice)
         yield from (setting._replace(smoothing=smoothing) for smoothing in self.smoothings)
+        yield from (setting._replace(parts=parts) for parts in unequal_parts(len(self.labels)))
 
     def evaluate(self, setting: Setting, side: Side) -> torch.Tensor:
         """The loss."""
@@ -64,6 +67,8 @@ class CrossEntropy:
         own, k = losses.gather(1, self.labels[:, None])[:, 0], z.shape[1]
         other = losses.mean(1) if setting.form == FORMS[0] else (losses.sum(1) - own) / (k - 1)
         each = (1 - setting.smoothing) * own + setting.smoothing * other
+        if setting.parts:
+            each = torch.stack([part.mean() for part in each.split(list(setting.parts))])
         if setting.reduction == REDUCTIONS[1]:
             return each.sum()
         return each.mean() if setting.reduction == REDUCTIONS[0] else each.mean() / k
@@ -74,6 +79,9 @@ class CrossEntropy:
         if ours.reduction != theirs.reduction:
             words = ours.reduction, theirs.reduction
             found.append(Difference("loss-reduction", *words, f"reduce by the {ours.reduction}"))
+        if ours.parts != theirs.parts:
+            words = [_parts_words(s) for s in (ours, theirs)]
+            found.append(Difference("loss-reduction", *words, "weigh each part by its number of examples"))
         if ours.twice != theirs.twice:
             words = [
                 "passes softmax(logits) to the loss" if s.twice else "passes logits" for s in (ours, theirs)
@@ -83,6 +91,22 @@ class CrossEntropy:
             words = [f"{s.form}, e = {number_words(s.smoothing)}" for s in (ours, theirs)]
             found.append(Difference("label-smoothing-form", *words, f"smooth by {words[0]}"))
         return found
+
+
+def unequal_parts(n: int) -> Iterator[tuple[int, ...]]:
+    """Parts of a batch of n: equal ones and a smaller last one, then two of any sizes."""
+    most = min(n, 256)
+    for size in range(1, most):
+        if n % size:
+            yield (*(size,) * (n // size), n % size)
+    yield from ((first, n - first) for first in range(1, most) if 2 * first < n)
+
+
+def _parts_words(setting: Setting) -> str:
+    if not setting.parts:
+        return setting.reduction
+    sizes = ", ".join(map(str, setting.parts[:3])) + (", ..." if len(setting.parts) > 3 else "")
+    return f"mean of the means of unequal parts ({sizes} examples)"
 
 
 def explain_loss(sides: tuple[Side, Side], logits: list[int], labels: list[np.ndarray]) -> list[Difference]:

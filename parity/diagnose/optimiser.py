@@ -101,7 +101,7 @@ def identify_optimiser(
         return ()
     following = [*rates[1:], sequence[-1].next_rate]
     best: tuple[int, tuple[Cause, ...]] | None = None
-    for candidate, changes in candidates(rule):
+    for candidate, changes in candidates(rule, momenta(rule, steps, theirs, rates)):
         # Candidates come by their number of changes, so nothing simpler than this can follow.
         if best is not None and best[0] <= len(changes):
             break
@@ -113,6 +113,21 @@ def identify_optimiser(
         if best is None or count < best[0] or (count == best[0] and not schedule):
             best = count, (*(describe(change, rule, candidate) for change in changes), *schedule)
     return () if best is None else best[1]
+
+
+def momenta(
+    rule: Rule, steps: Sequence[Step], changes: Sequence[np.ndarray], rates: Sequence[float]
+) -> list[float]:
+    """The momenta with which the rule could have made the second change, solved for: it is quadratic in them."""
+    if not rule.momentum or len(steps) < 2:
+        return []
+    tried = np.array([0.0, 0.5, 1.0])
+    seconds = [directions(dataclasses.replace(rule, momentum=m), steps[:2], rates[:2])[1] for m in tried]
+    along = seconds[2] - seconds[0]
+    gaps = [float(np.dot(changes[1] - rates[1] * second, along)) for second in seconds]
+    roots = np.roots(np.trim_zeros(np.polyfit(tried, gaps, 2), "f"))
+    real = [float(f"{root.real:.9g}") for root in roots if abs(root.imag) < 1e-9]
+    return [m for m in real if 0.0 < m < 1.0]
 
 
 def _step(one: UpdateStep, shapes: dict[str, tuple[int, ...]]) -> Step:
@@ -169,8 +184,8 @@ def _equal(change: np.ndarray, wanted: np.ndarray, before: np.ndarray) -> bool:
 Change = tuple[str, dict[str, Any]]
 
 
-def changes_of(rule: Rule) -> list[Change]:
-    """Every single convention in which a port of `rule` may differ."""
+def changes_of(rule: Rule, solved: Sequence[float] = ()) -> list[Change]:
+    """Every single convention in which a port of `rule` may differ; `solved` are momenta beside the usual ones."""
     found: list[Change] = []
     if rule.decay:
         found += [("decay-mask", {"decayed": d}) for d in ("matrices", "vectors", "all") if d != rule.decayed]
@@ -195,15 +210,15 @@ def changes_of(rule: Rule) -> list[Change]:
         found += [("adagrad-epsilon", {"epsilon_place": "inside"}), ("adagrad-epsilon", {"epsilon": 1e-7})]
         found += [("adagrad-epsilon", both | {"initial": rule.initial})]
     if rule.kind in ("sgd", "rmsprop"):
-        found += _momentum_changes(rule)
+        found += _momentum_changes(rule, solved)
     if rule.clip_norm is not None:
         found += [("clip-epsilon", {"clip_epsilon": 0.0})]
         found += [("clip-epsilon", {"clip_norm": None})]
     return [(id, change) for id, change in found if dataclasses.replace(rule, **change) != rule]
 
 
-def _momentum_changes(rule: Rule) -> list[Change]:
-    values = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99)
+def _momentum_changes(rule: Rule, solved: Sequence[float]) -> list[Change]:
+    values = dict.fromkeys((0.0, 0.5, 0.8, 0.9, 0.95, 0.99, *solved))
     found = [("momentum-form", {"momentum": v}) for v in values if v != rule.momentum]
     if rule.momentum:
         found += [
@@ -217,10 +232,10 @@ def _momentum_changes(rule: Rule) -> list[Change]:
     return found
 
 
-def candidates(rule: Rule) -> Iterator[tuple[Rule, tuple[Change, ...]]]:
+def candidates(rule: Rule, solved: Sequence[float] = ()) -> Iterator[tuple[Rule, tuple[Change, ...]]]:
     """The rule itself (another schedule may be all), then one convention changed, then two of different fields."""
     yield rule, ()
-    single = changes_of(rule)
+    single = changes_of(rule, solved)
     for change in single:
         yield dataclasses.replace(rule, **change[1]), (change,)
     for first, second in itertools.combinations(single, 2):

@@ -9,7 +9,7 @@ from parity.diagnose.activation import CLASSES
 from parity.diagnose.evidence import Evidence, Place
 from parity.diagnose.glue import Glue, Setting
 from parity.diagnose.identify import Difference, Identified, Side, identify, nearest
-from parity.diagnose.joining import ONLY
+from parity.diagnose.joining import ONLY, REVERSED
 from parity.diagnose.loss import explain_loss
 from parity.diagnose.pattern import channel_lines
 from parity.diagnose.words import number_words
@@ -207,6 +207,10 @@ def _inputs(evidence: Evidence) -> list[Source]:
         ours, theirs = (evidence.value(s, root, "input", index) for s in ("torch", "flax"))
         if ours is not None and theirs is not None and np.issubdtype(ours.dtype, np.floating) and ours.ndim:
             found.append(Source("the model's input", ours, theirs, root, index))
+            if ours.ndim == theirs.ndim == 4 and ours.shape[1] == 3:
+                # RGB or BGR, before whatever is done to it.
+                words = f"the model's input{REVERSED}"
+                found.append(Source(words, ours[:, ::-1].copy(), theirs[:, ::-1].copy(), None))
     return found
 
 

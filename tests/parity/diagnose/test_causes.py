@@ -513,6 +513,50 @@ def test_the_derivative_at_a_tie_is_named(function, words):
     assert [(c.id, c.layer, c.flax) for c in report.causes] == [("relu-tie-gradient", "a -> b", words)]
 
 
+class TorchNormed(torch.nn.Module):
+    """Normalises an image, convolves it twice; two norms, the second of a smaller image."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("deviation", torch.tensor([0.2, 0.5, 0.8]).reshape(3, 1, 1))
+        self.a, self.b = torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(4, 4, 3, stride=2)
+        self.n, self.m = torch.nn.BatchNorm2d(4), torch.nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return self.m(self.b(torch.relu(self.n(self.a(x * self.deviation)))))
+
+
+class NnxNormed(nnx.Module):
+    def __init__(self, reverse=False, exchange=False):
+        rngs = nnx.Rngs(0)
+        self.deviation = nnx.BatchStat(jnp.array([0.2, 0.5, 0.8]))
+        self.a = nnx.Conv(3, 4, (1, 1), rngs=rngs)
+        self.b = nnx.Conv(4, 4, (3, 3), 2, padding="VALID", rngs=rngs)
+        self.n, self.m = (nnx.BatchNorm(4, use_fast_variance=False, momentum=0.9, rngs=rngs) for _ in "nm")
+        self.planted = reverse, exchange
+
+    def __call__(self, x):
+        reverse, exchange = self.planted
+        first, second = (self.m, self.n) if exchange else (self.n, self.m)
+        x = x[..., ::-1] if reverse else x
+        return second(self.b(nnx.relu(first(self.a(x * self.deviation[...].reshape(1, 1, 1, 3))))))
+
+
+@pytest.mark.parametrize(
+    ("planted", "expected"),
+    [
+        ({}, []),
+        ({"reverse": True}, [("channel-order", "input -> a")]),
+        ({"exchange": True}, [("weight-swapped", "n"), ("weight-swapped", "m")]),
+    ],
+)
+def test_reversed_channels_before_a_scale_and_norms_of_other_sizes_exchanged_are_named(planted, expected):
+    """Found by `parity defects`: both stayed unexplained."""
+    report = parity.check(TorchNormed(), NnxNormed(**planted), "3x3x7x7", mode="eval")
+    assert [(c.id, c.layer) for c in report.causes] == expected
+    assert (report.verdict == "equivalent") == (not expected), report.summary()
+
+
 class TorchLoss(torch.nn.Module):
     def __init__(self, smoothing):
         super().__init__()
@@ -553,6 +597,28 @@ class NnxLoss(nnx.Module):
                     "label-smoothing-form",
                     "(1-e) y + e/K, e = 0.1",
                     "(1-e) y + e/(K-1) on the other classes, e = 0.1",
+                )
+            ],
+        ),
+        (
+            0.1,
+            {"reduction": lambda each: (jnp.mean(each[:3]) + jnp.mean(each[3:])) / 2},
+            [
+                (
+                    "loss-reduction",
+                    "mean over the examples",
+                    "mean of the means of unequal parts (3, 4 examples)",
+                )
+            ],
+        ),
+        (
+            0.0,
+            {"reduction": lambda each: (jnp.mean(each[:3]) + jnp.mean(each[3:6]) + each[6]) / 3},
+            [
+                (
+                    "loss-reduction",
+                    "mean over the examples",
+                    "mean of the means of unequal parts (3, 3, 1 examples)",
                 )
             ],
         ),
