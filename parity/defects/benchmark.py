@@ -102,7 +102,10 @@ def _evaluated(left: Sequence[Task], seed: int, workers: int) -> Iterator[tuple[
     context = multiprocessing.get_context("spawn")
     # Not ProcessPoolExecutor: in Python 3.11, with `max_tasks_per_child`, it waits for ever for a new process. Leaving
     # the block ends the processes at once, after Ctrl-C too.
-    with context.Pool(workers, keep_programs, maxtasksperchild=TASKS_A_WORKER) as pool:
+    with (
+        _environment_of_workers(),
+        context.Pool(workers, keep_programs, maxtasksperchild=TASKS_A_WORKER) as pool,
+    ):
         yield from pool.imap_unordered(functools.partial(_named_result, seed=seed), left)
 
 
@@ -116,6 +119,26 @@ def evaluate_task(task: Task, seed: int) -> Result:
         one = evaluate_training if task.mutant.host == TRAINING else evaluate
         return one(task.mutant, seed)
     return evaluate_clean(task.number, seed)
+
+
+@contextlib.contextmanager
+def _environment_of_workers() -> Iterator[None]:
+    """What the processes that are started inside inherit."""
+    wanted = {
+        # Hundreds of programs a task run once or twice each: they are compiled without most of XLA's optimisations.
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        # There is a process for every core: threads of its own would only get in the way of the others.
+        "OMP_NUM_THREADS": "1",
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def keep_programs() -> None:
