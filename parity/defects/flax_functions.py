@@ -44,8 +44,8 @@ def _max_pool(node: Node, x: Array) -> Array:
         x, p = jnp.pad(x, ((0, 0), (p, p), (p, p), (0, 0))), 0
     if o.get("side") == "same":
         return nnx.max_pool(x, window, stride, "SAME")
-    end = _ceil_excess(x.shape[1], o, p) if o["ceil"] else 0
-    return nnx.max_pool(x, window, stride, ((p, p + end), (p, p + end)))
+    ends = [_ceil_excess(size, o, p) if o["ceil"] else 0 for size in x.shape[1:3]]
+    return nnx.max_pool(x, window, stride, tuple((p, p + end) for end in ends))
 
 
 def _ceil_excess(size: int, o: dict[str, Any], padding: int) -> int:

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from parity.defects import benchmark
+from parity.defects import benchmark, pieces
 from parity.defects.evaluate import evaluate, evaluate_clean
 from parity.defects.flax_side import STYLES, flax_model
+from parity.defects.graph import Builder
 from parity.defects.hosts import HOSTS
 from parity.defects.mutants import all_mutants, draw, inputs_of
 from parity.defects.oracle import Proof, compare, prove, relative
@@ -38,6 +39,18 @@ def test_a_host_without_a_plant_is_equivalent(name, style):
     report = parity.check(seeded_torch(graph, 0), flax_model(graph, style), inputs)
     assert report.verdict == "equivalent", report.summary()
     assert report.causes == ()
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 8, 7), (3, 3, 7, 8), (3, 3, 8, 8)])
+def test_a_pool_in_ceil_mode_rounds_each_side_of_its_own(shape):
+    """Found by its own check: a right port of the generator, 8 by 7, was wrong, and was called divergent."""
+    b = Builder()
+    pieces.conv(b, "conv", 3, 4)
+    pieces.max_pool(b, 2, 2, ceil=True)
+    b.add("mean")
+    graph = b.graph()
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    assert prove(graph, graph, "nnx", [x], 0).equivalent
 
 
 def run(output=1.0, gradient=1.0, state=1.0):
