@@ -11,6 +11,7 @@ from pathlib import Path
 from parity.catalogue import check_ids
 from parity.cli.defects import defects
 from parity.cli.equivalence import equivalence
+from parity.cli.folders import writable_folder
 from parity.cli.train import train
 from parity.errors import CannotCompare, TraceError
 from parity.judge import Policy, judge
@@ -160,15 +161,7 @@ def _folder(path: str | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="parity-") as scratch:
             yield Path(scratch)
         return
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise CannotCompare(
-            f"--out {path} cannot be written ({error.strerror}): give another folder."
-        ) from None
-    yield Path(path)
+    yield writable_folder(path)
 
 
 def _check_file(path: str | None) -> None:

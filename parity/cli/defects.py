@@ -1,10 +1,9 @@
 """`parity defects`: plant every defect of the catalogue in small models, and count what the check finds."""
 
 import argparse
-import tempfile
-from pathlib import Path
 from typing import Any
 
+from parity.cli.folders import writable_folder
 from parity.errors import CannotCompare
 
 SUMMARY_FILE = "summary.txt"
@@ -48,7 +47,7 @@ def defects(options: argparse.Namespace) -> int:
     listed = benchmark.tasks(options.mutants, options.clean, options.seed, options.names)
     if not listed:
         raise CannotCompare("There is nothing to run: give --mutants or --clean a number above 0.")
-    folder = _folder(options.out)
+    folder = None if options.out is None else writable_folder(options.out)
     results = benchmark.run(
         listed,
         seed=options.seed,
@@ -62,18 +61,3 @@ def defects(options: argparse.Namespace) -> int:
         print(f"Kept in {write_text(folder / SUMMARY_FILE, text + chr(10))}.")
     alarms = score.false_alarms(results).hits
     return int(alarms > 0 or any(r.counts and not r.detected for r in results))
-
-
-def _folder(path: str | None) -> Path | None:
-    """The folder to keep results in, known to be writable before anything is run."""
-    if path is None:
-        return None
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise CannotCompare(
-            f"--out {path} cannot be written ({error.strerror}): give another folder."
-        ) from None
-    return Path(path)

@@ -2,10 +2,9 @@
 
 import argparse
 import json
-import tempfile
-from pathlib import Path
 from typing import Any
 
+from parity.cli.folders import writable_folder
 from parity.errors import CannotCompare
 
 EXIT_CODES = {"equivalent": 0, "different": 1, "inconclusive": 3}
@@ -56,7 +55,7 @@ def equivalence(options: argparse.Namespace) -> int:
         raise CannotCompare(
             f"--seeds is {options.seeds}; at least two a side are needed to know their spread."
         )
-    folder = _folder(options.out)
+    folder = None if options.out is None else writable_folder(options.out)
     runs = run_both(options.torch, options.flax, options.seeds, folder, _tell)
     samples = {side: accuracies(runs, side) for side in ("torch", "flax")}
     result = tost(samples["torch"], samples["flax"], options.margin, options.alpha)
@@ -70,21 +69,6 @@ def equivalence(options: argparse.Namespace) -> int:
         path = write_text(folder / RESULT_FILE, json.dumps(record, indent=2) + "\n")
         print(f"Kept in {path}.")
     return EXIT_CODES[result.verdict]
-
-
-def _folder(path: str | None) -> Path | None:
-    """The folder to keep results in, known to be writable before anything is trained."""
-    if path is None:
-        return None
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise CannotCompare(
-            f"--out {path} cannot be written ({error.strerror}): give another folder."
-        ) from None
-    return Path(path)
 
 
 def _tell(run: Any) -> None:
