@@ -1,4 +1,4 @@
-"""Makes `hosts`, which several test files share, importable from them."""
+"""Makes `hosts` and `planted`, which test files share, importable from them."""
 
 import sys
 from pathlib import Path
