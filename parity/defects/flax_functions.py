@@ -26,7 +26,8 @@ ACTIVATIONS: dict[str, Any] = {
     "sigmoid": jax.nn.sigmoid,
     "tanh": jnp.tanh,
     "elu": jax.nn.elu,
-    "leaky_relu": lambda x: jax.nn.leaky_relu(x, 0.01),
+    # At zero PyTorch's derivative is the slope, that of jax.nn.leaky_relu is 1.
+    "leaky_relu": lambda x: jnp.where(x > 0, x, x * jnp.asarray(0.01, x.dtype)),
     "softplus": jax.nn.softplus,
     "hard_swish": jax.nn.hard_swish,
     "hard_sigmoid": jax.nn.hard_sigmoid,

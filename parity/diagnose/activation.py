@@ -10,18 +10,13 @@ GELU, GELU_TANH = "GELU by erf", "GELU by tanh"
 _SIXTH = 1.0 / 6.0
 
 
-def relu(x: torch.Tensor, tie: float = 0.0) -> torch.Tensor:
-    """max(x, 0) with the derivative `tie` at zero."""
-    return torch.where(x > 0, x, torch.where(x == 0, tie * x, torch.zeros_like(x)))
-
-
 def _hard_sigmoid(x: torch.Tensor) -> torch.Tensor:
     return torch.clamp(x * _SIXTH + 0.5, 0.0, 1.0)
 
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     IDENTITY: lambda x: x,
-    RELU: relu,
+    RELU: torch.relu,
     GELU: F.gelu,
     GELU_TANH: lambda x: F.gelu(x, approximate="tanh"),
     "SiLU": lambda x: x * torch.sigmoid(x),
@@ -47,6 +42,14 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "square": torch.square,
     "softmax": lambda x: torch.softmax(x, 1),
     "log-softmax": lambda x: torch.log_softmax(x, 1),
+}
+# Those that have a kink at zero, and PyTorch's derivative there.
+AT_ZERO = {
+    RELU: 0.0,
+    "LeakyReLU, slope 0.01": 0.01,
+    "LeakyReLU, slope 0.1": 0.1,
+    "LeakyReLU, slope 0.2": 0.2,
+    "LeakyReLU, slope 0.3": 0.3,
 }
 # What Flax calls them, for the fix.
 FLAX_NAMES = {
@@ -95,6 +98,7 @@ CLASSES = {
 }
 
 
-def apply(name: str, x: torch.Tensor, tie: float = 0.0) -> torch.Tensor:
-    """The activation of that name; `tie` is the derivative of a ReLU at zero."""
-    return relu(x, tie) if name == RELU else ACTIVATIONS[name](x)
+def apply(name: str, x: torch.Tensor, tie: float | None = None) -> torch.Tensor:
+    """The activation of that name; `tie` is the derivative at zero of one with a kink there, if not PyTorch's."""
+    y = ACTIVATIONS[name](x)
+    return y if tie is None or name not in AT_ZERO else torch.where(x == 0, tie * x, y)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from parity.diagnose.activation import AT_ZERO, RELU
 from parity.diagnose.evidence import Evidence, Place, tensor
 from parity.diagnose.glue import Setting
 from parity.diagnose.identify import Difference, Identified, reproducing
@@ -20,7 +21,11 @@ from parity.diagnose.normalisation import Setting as NormSetting
 from parity.diagnose.segments import Segment, Source, segment_to
 
 _STOPPED = "jax.lax.stop_gradient must not lie on this path"
-_TIES = {0.0: "0", 0.5: "1/2", 1.0: "1"}
+_RIGHT_TIE = {
+    True: "use jax.nn.relu, whose derivative at zero is 0",
+    False: "use jnp.where(x > 0, x, slope * x): at zero PyTorch has the slope, jax.nn.leaky_relu has 1",
+}
+_TIES = {0.5: "1/2", 1.0: "1"}
 
 
 # A tensor is consumed within so many paired calls, and the search for how ends after so many evaluations.
@@ -188,10 +193,10 @@ def _same(a: Source, b: Source) -> bool:
 
 def _variants(setting: Setting) -> Iterator[tuple[Setting, Difference]]:
     """The same glue with another derivative."""
-    for tie in (0.5, 1.0):
-        words = f"derivative of ReLU at zero: {_TIES[setting.tie]}", f"derivative at zero: {_TIES[tie]}"
-        difference = Difference("relu-tie-gradient", *words, "use jax.nn.relu, whose derivative at zero is 0")
-        yield setting._replace(tie=tie), difference
+    used = [name for name in (*setting.inner, setting.outer, setting.late) if name in AT_ZERO]
+    for tie in _TIES if used else ():
+        words = f"derivative of {used[0]} at zero: {AT_ZERO[used[0]]:g}", f"derivative at zero: {_TIES[tie]}"
+        yield setting._replace(tie=tie), Difference("relu-tie-gradient", *words, _RIGHT_TIE[used[0] == RELU])
     words = "the gradient passes", "no gradient passes (the branch is detached)"
     for chosen in [(source,) for source in setting.sources] + [setting.sources]:
         yield (

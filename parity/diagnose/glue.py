@@ -49,7 +49,7 @@ class Setting(NamedTuple):
     reversed_channels: bool = False
     # How a part of a sum or a concatenation comes to the size of the target, where it has another.
     resize: Pool = Pool("nearest")
-    tie: float = 0.0
+    tie: float | None = None  # the derivative of an activation at its kink, if not PyTorch's
     stopped: tuple[int, ...] = ()
 
 

@@ -7,6 +7,7 @@ import torch
 from flax import nnx
 
 import parity
+from parity.defects.flax_functions import ACTIVATIONS
 
 
 @pytest.fixture(autouse=True)
@@ -15,12 +16,13 @@ def _seeded():
 
 
 class TorchPair(torch.nn.Module):
-    def __init__(self):
+    def __init__(self, activation=torch.relu):
         super().__init__()
         self.a, self.b = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+        self.activation = activation
 
     def forward(self, x):
-        return self.b(torch.relu(self.a(x)))
+        return self.b(self.activation(self.a(x)))
 
 
 class NnxPair(nnx.Module):
@@ -46,19 +48,34 @@ def test_a_layer_in_bfloat16_is_named():
 
 
 @pytest.mark.parametrize(
-    ("function", "words"),
+    ("torch_function", "function", "words"),
     [
-        (lambda x: jnp.maximum(x, jnp.zeros_like(x)), "derivative at zero: 1/2"),
-        (lambda x: jnp.where(x >= 0, x, 0.0 * x), "derivative at zero: 1"),
+        (torch.relu, lambda x: jnp.maximum(x, jnp.zeros_like(x)), "derivative at zero: 1/2"),
+        (torch.relu, lambda x: jnp.where(x >= 0, x, 0.0 * x), "derivative at zero: 1"),
+        (torch.nn.functional.leaky_relu, nnx.leaky_relu, "derivative at zero: 1"),
     ],
 )
-def test_the_derivative_at_a_tie_is_named(function, words):
-    model = TorchPair()
+def test_the_derivative_at_a_tie_is_named(torch_function, function, words):
+    model = TorchPair(torch_function)
     with torch.no_grad():
         model.a.bias.zero_()
         model.a.bias[0] = 1.0
-    report = parity.check(model, NnxPair(function), np.zeros((3, 4), np.float32), mode="eval")
+    images = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    images[0] = 0.0
+    report = parity.check(model, NnxPair(function), images, mode="eval")
     assert [(c.id, c.layer, c.flax) for c in report.causes] == [("relu-tie-gradient", "a -> b", words)]
+
+
+def test_a_leaky_relu_with_the_slope_at_zero_is_equivalent():
+    """`parity defects` took jax.nn.leaky_relu for a right port: no gradient of a parameter shows the difference."""
+    right = NnxPair(ACTIVATIONS["leaky_relu"])
+    images = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    images[0] = 0.0
+    model = TorchPair(torch.nn.functional.leaky_relu)
+    with torch.no_grad():
+        model.a.bias.zero_()
+    report = parity.check(model, right, images, mode="eval")
+    assert report.verdict == "equivalent", report.summary()
 
 
 class TorchNormed(torch.nn.Module):
