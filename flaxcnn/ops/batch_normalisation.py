@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from flaxcnn.ops.channel_sums import channel_broadcast, channel_sum
 from flaxcnn.ops.precision import accumulation_dtype
 
 
@@ -141,8 +142,9 @@ def _normalise_by_batch_jvp(
     covariance = _mean(deviations * wide_tangent, mask, count)
     y_tangent = (
         per_channel(multiplier, x.ndim) * wide_tangent
-        + deviations * per_channel(inverse * scale_tangent - multiplier * inverse**2 * covariance, x.ndim)
-        + per_channel(bias_tangent - multiplier * mean_tangent, x.ndim)
+        + deviations
+        * channel_broadcast(inverse * scale_tangent - multiplier * inverse**2 * covariance, x.shape)
+        + channel_broadcast(bias_tangent - multiplier * mean_tangent, x.shape)
     )
     y = _affine(x, multiplier, bias - mean * multiplier)
     return (y, mean, variance), (y_tangent.astype(x.dtype), mean_tangent, 2 * covariance)
@@ -173,7 +175,7 @@ def _mean(
     if mask is not None:
         x = jnp.where(row_mask(mask, x.ndim), x, 0)
         count = jnp.maximum(count, 1)
-    return jnp.sum(x, axis=tuple(range(x.ndim - 1))) / count
+    return channel_sum(x) / count
 
 
 def _affine(

@@ -1,10 +1,11 @@
 """Two-dimensional convolution."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from flaxcnn.ops import bilinear
 from flaxcnn.ops.geometry import Axis, Padding, Pair, axes, check_images, pair
+from flaxcnn.ops.plain_convolution import plain_input_gradient, plain_kernel_gradient
 
 
 def conv2d(
@@ -40,18 +41,13 @@ def conv2d(
         ValueError: if an option is out of its range, the channels do not fit the kernel and the groups, or
             the kernel is larger than the padded image.
 
+    Which algorithm computes it and its gradients is for `flaxcnn.ops.choice` to say; the values are the same
+    but for rounding.
+
     Reference: torch.nn.functional.conv2d; Dumoulin and Visin 2016, A guide to convolution arithmetic.
     """
-    height, width = _axes(x, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    y = jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(height.stride, width.stride),
-        padding=(height.padding, width.padding),
-        rhs_dilation=(height.dilation, width.dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )
+    spatial = _axes(x, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    y = bilinear.convolution(x, kernel, spatial, groups)
     return y if bias is None else y + jnp.reshape(bias, (1, 1, 1, -1))
 
 
@@ -100,49 +96,9 @@ def conv2d_backward(
     """
     spatial = _axes(x, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
     return (
-        _input_gradient(cotangent, kernel, spatial, groups),
-        _kernel_gradient(cotangent, x, spatial, groups),
+        plain_input_gradient(cotangent, kernel, spatial, groups),
+        plain_kernel_gradient(cotangent, x, spatial, groups),
         jnp.sum(cotangent, axis=(0, 1, 2)),
-    )
-
-
-def _input_gradient(
-    cotangent: Float[Array, "n ho wo co"],
-    kernel: Float[Array, "kh kw cig co"],
-    spatial: tuple[Axis, Axis],
-    groups: int,
-) -> Float[Array, "n h w ci"]:
-    """Correlate the zero-interleaved cotangent with the flipped kernel, channels exchanged in each group."""
-    kh, kw, inputs, outputs = kernel.shape
-    grouped = jnp.reshape(kernel[::-1, ::-1], (kh, kw, inputs, groups, outputs // groups))
-    exchanged = jnp.transpose(grouped, (0, 1, 4, 3, 2)).reshape(kh, kw, outputs // groups, groups * inputs)
-    return jax.lax.conv_general_dilated(
-        cotangent,
-        exchanged,
-        window_strides=(1, 1),
-        padding=[(one.span - 1 - one.before, one.span - 1 - one.after + one.remainder) for one in spatial],
-        lhs_dilation=[one.stride for one in spatial],
-        rhs_dilation=[one.dilation for one in spatial],
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )
-
-
-def _kernel_gradient(
-    cotangent: Float[Array, "n ho wo co"],
-    x: Float[Array, "n h w ci"],
-    spatial: tuple[Axis, Axis],
-    groups: int,
-) -> Float[Array, "kh kw cig co"]:
-    """Correlate the input with the cotangent, the batch in the place of the channels."""
-    return jax.lax.conv_general_dilated(
-        x,
-        cotangent,
-        window_strides=[one.dilation for one in spatial],
-        padding=[(one.before, one.after - one.remainder) for one in spatial],
-        rhs_dilation=[one.stride for one in spatial],
-        dimension_numbers=("CHWN", "IHWO", "HWNC"),
-        batch_group_count=groups,
     )
 
 

@@ -16,6 +16,7 @@ QUICK_CASES = 2
 # Layer: how its options are drawn, and in which modes it is run ("both" where train and eval differ).
 LAYERS: dict[str, tuple[drawing.Draw, str]] = {
     "conv": (drawing.convolution, "eval"),
+    "fast_conv": (drawing.fast_convolution, "eval"),
     "max_pool": (drawing.maximum_pooling, "eval"),
     "avg_pool": (drawing.average_pooling, "eval"),
     "adaptive_avg_pool": (drawing.adaptive_pooling, "eval"),

@@ -24,14 +24,14 @@ def convolution(options: Options, generator: np.random.Generator) -> Pair:
     """`nn.Conv2d` and `Conv`."""
     settings = {name: options[name] for name in ("stride", "dilation", "groups")}
     sided = _sided(options["padding"])
-    kernel, outputs = options["kernel"], options["outputs"]
+    kernel, outputs, channels = options["kernel"], options["outputs"], options.get("channels", CHANNELS)
     kind = theirs.PaddedConv2d if sided else nn.Conv2d
     padding = 0 if sided else options["padding"]
-    torch = kind(CHANNELS, outputs, kernel, padding=padding, bias=options["bias"], **settings)
+    torch = kind(channels, outputs, kernel, padding=padding, bias=options["bias"], **settings)
     torch.sides = options["padding"]
     layer = ours.ConvByHand if options["by_hand"] else layers.Conv
     flax = layer(
-        CHANNELS,
+        channels,
         outputs,
         kernel,
         padding=options["padding"],
@@ -207,6 +207,7 @@ def penalty(options: Options, generator: np.random.Generator) -> Pair:
 
 BUILDERS: dict[str, Callable[[Options, np.random.Generator], Pair]] = {
     "conv": convolution,
+    "fast_conv": convolution,
     "max_pool": maximum_pooling,
     "avg_pool": average_pooling,
     "adaptive_avg_pool": adaptive_pooling,
@@ -228,7 +229,7 @@ def _sided(padding: object) -> bool:
 
 
 def _images(options: Options, generator: np.random.Generator) -> np.ndarray:
-    return _normal(generator, (ROWS, CHANNELS, *options["image"]))
+    return _normal(generator, (ROWS, options.get("channels", CHANNELS), *options["image"]))
 
 
 def _normal(generator: np.random.Generator, shape: tuple[int, ...], zeros: float = 0.0) -> np.ndarray:

@@ -22,12 +22,17 @@ QUICK = ("relu_backward", "avg_pool2d", "layers.Dense")
 # What is broken: the function whose source is edited, what it reads, what it reads instead, the case that must see it.
 DEFECTS = {
     "conv2d": (
-        "ops.convolution:conv2d",
-        "rhs_dilation=(height.dilation, width.dilation)",
-        "rhs_dilation=(width.dilation, height.dilation)",
+        "ops.plain_convolution:plain_convolution",
+        "rhs_dilation=[one.dilation for one in spatial]",
+        "rhs_dilation=[one.dilation for one in spatial[::-1]]",
         "conv-03",
     ),
-    "conv2d_backward": ("ops.convolution:_input_gradient", "kernel[::-1, ::-1]", "kernel", "conv-04"),
+    "conv2d_backward": (
+        "ops.plain_convolution:plain_input_gradient",
+        "kernel[::-1, ::-1]",
+        "kernel",
+        "conv-04",
+    ),
     "max_pool2d": ("ops.max_pooling:_max_along", "fill=-np.inf", "fill=0.0", "max_pool-02"),
     "max_pool2d_backward": (
         "ops.max_pooling:_max_along_backward",

@@ -1,0 +1,127 @@
+"""Convolution as three primitives of JAX, each of which is bilinear and has the other two as its transposes.
+
+    convolution(x, kernel) -> y,      input_gradient(g, kernel) -> dL/dx,      kernel_gradient(g, x) -> dL/dkernel
+
+With <a, b> the sum of products, all three are one trilinear form: <g, convolution(x, k)> = <x, input_gradient(g, k)>
+= <k, kernel_gradient(g, x)>. A primitive that is bilinear has its derivative in the product rule, and this form gives
+the transpose; so `jvp`, `grad`, Hessian products and every higher derivative are made of the same three, which
+`custom_vjp` would not allow in forward mode. `flaxcnn.ops.choice` says what computes each of them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching
+from jaxtyping import Array, Float
+
+from flaxcnn.ops import pointwise
+from flaxcnn.ops.choice import (
+    allowed_rules,
+    rule_of_convolution,
+    rule_of_input_gradient,
+    rule_of_kernel_gradient,
+)
+from flaxcnn.ops.geometry import Axis, axis
+from flaxcnn.ops.patches import kernel_gradient_by_patches
+from flaxcnn.ops.plain_convolution import plain_convolution, plain_input_gradient, plain_kernel_gradient
+from flaxcnn.ops.primitive import platform_primitive
+from flaxcnn.ops.strided import input_gradient_by_phases
+from flaxcnn.ops.winograd import winograd_convolution, winograd_kernel_gradient
+
+Spatial = tuple[Axis, Axis]
+Rules = frozenset[str]
+
+
+def convolution(
+    x: Float[Array, "n h w ci"], kernel: Float[Array, "kh kw cig co"], spatial: Spatial, groups: int
+) -> Float[Array, "n ho wo co"]:
+    """The convolution of `conv2d`, by the algorithm that suits it; `spatial` is its geometry."""
+    return _convolution.bind(x, kernel, spatial=spatial, groups=groups, rules=allowed_rules())
+
+
+def _fast_convolution(x: Array, kernel: Array, spatial: Spatial, groups: int, rules: Rules) -> Array:
+    rule = rule_of_convolution(kernel.shape, spatial, groups, x.dtype, rules)
+    if rule == "matmul":
+        return pointwise.convolution(x, kernel, spatial)
+    if rule == "winograd":
+        return winograd_convolution(x, kernel, spatial)
+    return plain_convolution(x, kernel, spatial, groups)
+
+
+def _fast_input_gradient(g: Array, kernel: Array, spatial: Spatial, groups: int, rules: Rules) -> Array:
+    rule = rule_of_input_gradient(kernel.shape, spatial, groups, g.dtype, rules)
+    if rule == "matmul":
+        return pointwise.input_gradient(g, kernel, spatial)
+    if rule == "phases":
+        return input_gradient_by_phases(g, kernel, spatial)
+    if rule == "winograd":
+        height, width = (
+            axis(one.output, 3, 1, 1, (2 - one.before, one.length - one.output + one.before))
+            for one in spatial
+        )
+        flipped = jnp.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
+        return winograd_convolution(g, flipped, (height, width))
+    return plain_input_gradient(g, kernel, spatial, groups)
+
+
+def _fast_kernel_gradient(g: Array, x: Array, spatial: Spatial, groups: int, rules: Rules) -> Array:
+    shape = *(one.window for one in spatial), x.shape[3] // groups, g.shape[3]
+    rule = rule_of_kernel_gradient(shape, spatial, groups, x.dtype, rules)
+    if rule == "matmul":
+        return pointwise.kernel_gradient(g, x, spatial)
+    if rule == "winograd":
+        return winograd_kernel_gradient(g, x, spatial)
+    if rule == "patches":
+        return kernel_gradient_by_patches(g, x, spatial)
+    return plain_kernel_gradient(g, x, spatial, groups)
+
+
+def _without_rules(function: Callable[..., Array]) -> Callable[..., Array]:
+    """A plain rule that is called as the fast ones are."""
+
+    def plain(a: Array, b: Array, spatial: Spatial, groups: int, rules: Rules) -> Array:
+        del rules
+        return function(a, b, spatial, groups)
+
+    return plain
+
+
+def _primitive(name: str, plain: Callable[..., Array], fast: Callable[..., Array]) -> Primitive:
+    primitive, batched = platform_primitive(name, _without_rules(plain), fast)
+
+    def merged(arrays: tuple[Array, Array], axes: tuple[Any, Any], **options: Any) -> tuple[Array, int]:
+        (a, b), (at, other) = arrays, axes
+        if other is not None:
+            return batched(arrays, axes, **options)
+        # The images of all examples are one batch, where the kernel is the same for all.
+        a = jnp.moveaxis(a, at, 0)
+        y = primitive.bind(jnp.reshape(a, (-1, *a.shape[2:])), b, **options)
+        return jnp.reshape(y, (*a.shape[:2], *y.shape[1:])), 0
+
+    if name != "kernel_gradient":
+        batching.primitive_batchers[primitive] = merged
+    return primitive
+
+
+_convolution = _primitive("convolution", plain_convolution, _fast_convolution)
+_input_gradient = _primitive("input_gradient", plain_input_gradient, _fast_input_gradient)
+_kernel_gradient = _primitive("kernel_gradient", plain_kernel_gradient, _fast_kernel_gradient)
+
+# Each of the two arguments of a primitive gets its cotangent from the trilinear form above.
+ad.defbilinear(
+    _convolution,
+    lambda g, _, kernel, **options: _input_gradient.bind(g, kernel, **options),
+    lambda g, x, _, **options: _kernel_gradient.bind(g, x, **options),
+)
+ad.defbilinear(
+    _input_gradient,
+    lambda x, _, kernel, **options: _convolution.bind(x, kernel, **options),
+    lambda x, g, _, **options: _kernel_gradient.bind(g, x, **options),
+)
+ad.defbilinear(
+    _kernel_gradient,
+    lambda kernel, _, x, **options: _convolution.bind(x, kernel, **options),
+    lambda kernel, g, _, **options: _input_gradient.bind(g, kernel, **options),
+)

@@ -1,0 +1,65 @@
+"""The convolution and its two gradients as single convolutions of XLA: the rules that every platform has."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from flaxcnn.ops.geometry import Axis
+
+
+def plain_convolution(
+    x: Float[Array, "n h w ci"],
+    kernel: Float[Array, "kh kw cig co"],
+    spatial: tuple[Axis, Axis],
+    groups: int,
+) -> Float[Array, "n ho wo co"]:
+    """The sum that `conv2d` defines, without the bias."""
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=[one.stride for one in spatial],
+        padding=[one.padding for one in spatial],
+        rhs_dilation=[one.dilation for one in spatial],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def plain_input_gradient(
+    cotangent: Float[Array, "n ho wo co"],
+    kernel: Float[Array, "kh kw cig co"],
+    spatial: tuple[Axis, Axis],
+    groups: int,
+) -> Float[Array, "n h w ci"]:
+    """Correlate the zero-interleaved cotangent with the flipped kernel, channels exchanged in each group."""
+    kh, kw, inputs, outputs = kernel.shape
+    grouped = jnp.reshape(kernel[::-1, ::-1], (kh, kw, inputs, groups, outputs // groups))
+    exchanged = jnp.transpose(grouped, (0, 1, 4, 3, 2)).reshape(kh, kw, outputs // groups, groups * inputs)
+    return jax.lax.conv_general_dilated(
+        cotangent,
+        exchanged,
+        window_strides=(1, 1),
+        padding=[(one.span - 1 - one.before, one.span - 1 - one.after + one.remainder) for one in spatial],
+        lhs_dilation=[one.stride for one in spatial],
+        rhs_dilation=[one.dilation for one in spatial],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def plain_kernel_gradient(
+    cotangent: Float[Array, "n ho wo co"],
+    x: Float[Array, "n h w ci"],
+    spatial: tuple[Axis, Axis],
+    groups: int,
+) -> Float[Array, "kh kw cig co"]:
+    """Correlate the input with the cotangent, the batch in the place of the channels."""
+    return jax.lax.conv_general_dilated(
+        x,
+        cotangent,
+        window_strides=[one.dilation for one in spatial],
+        padding=[(one.before, one.after - one.remainder) for one in spatial],
+        rhs_dilation=[one.stride for one in spatial],
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+        batch_group_count=groups,
+    )

@@ -1,0 +1,247 @@
+"""The fast rules in float64 against torch: values, gradients, Hessian products; and when each is chosen."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flaxcnn.ops import batch_norm, choice, conv2d, winograd
+from flaxcnn.ops.choice import RULES, fast_rules
+from flaxcnn.ops.geometry import axes
+from flaxcnn.ops.strided import input_gradient_by_phases
+
+sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
+paddings = st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2)
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def torch_convolution(x, kernel, padding, stride=1):
+    """conv2d of torch on [n h w c] and [kh kw ci co] tensors, with its own padding on every side."""
+    (top, bottom), (left, right) = padding
+    padded = F.pad(x.permute(0, 3, 1, 2), (left, right, top, bottom))
+    return F.conv2d(padded, kernel.permute(3, 2, 0, 1), stride=stride).permute(0, 2, 3, 1)
+
+
+def torch_gradients(x, kernel, cotangent, padding, stride=1):
+    x, kernel = (torch.tensor(one, requires_grad=True) for one in (x, kernel))
+    y = torch_convolution(x, kernel, padding, stride)
+    return [one.numpy() for one in torch.autograd.grad(y, (x, kernel), torch.tensor(cotangent))]
+
+
+def close(ours, theirs):
+    np.testing.assert_allclose(
+        np.asarray(ours), theirs, rtol=1e-12, atol=1e-12 * np.abs(theirs).max(initial=0)
+    )
+
+
+@settings(max_examples=25)
+@given(sizes, paddings, st.integers(1, 5), st.integers(1, 3), st.integers(0, 99))
+def test_winograd_is_the_convolution_and_its_kernel_gradient(size, padding, images, block, seed):
+    """Whatever the size, the padding and how the images fall into blocks."""
+    if any(length + sum(around) < 3 for length, around in zip(size, padding, strict=True)):
+        return
+    x, kernel = normal(seed, images, *size, 3), normal(seed + 1, 3, 3, 3, 2)
+    spatial = axes(x.shape, 3, stride=1, padding=padding)
+    y = torch_convolution(torch.tensor(x), torch.tensor(kernel), padding).numpy()
+    cotangent = normal(seed + 2, *y.shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd, "block_size", lambda *_: block)
+        close(winograd.winograd_convolution(jnp.asarray(x), jnp.asarray(kernel), spatial), y)
+        gradient = winograd.winograd_kernel_gradient(jnp.asarray(cotangent), jnp.asarray(x), spatial)
+    close(gradient, torch_gradients(x, kernel, cotangent, padding)[1])
+
+
+@settings(max_examples=25)
+@given(
+    sizes,
+    paddings,
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.integers(0, 99),
+)
+def test_the_phases_make_the_input_gradient(size, padding, window, stride, seed):
+    if any(s + sum(p) < k for s, p, k in zip(size, padding, window, strict=True)):
+        return
+    x, kernel = normal(seed, 2, *size, 3), normal(seed + 1, *window, 3, 2)
+    spatial = axes(x.shape, window, stride=stride, padding=padding)
+    cotangent = normal(seed + 2, 2, spatial[0].output, spatial[1].output, 2)
+    ours = input_gradient_by_phases(jnp.asarray(cotangent), jnp.asarray(kernel), spatial)
+    close(ours, torch_gradients(x, kernel, cotangent, padding, stride)[0])
+
+
+# Each is computed by a fast rule: height, width, ci, co, window, stride, padding.
+CASES = {
+    "winograd": (9, 8, 32, 33, 3, 1, 1),
+    "winograd_kernel_gradient": (8, 9, 128, 128, 3, 1, 1),
+    "phases": (7, 8, 3, 4, 3, 2, 1),
+    "matmul": (6, 7, 3, 4, 1, 2, 0),
+}
+
+
+def loss_of(case):
+    """A scalar of (x, kernel) that is no quadratic form, for ours and for torch."""
+    *_, stride, padding = CASES[case]
+    pad = ((padding, padding), (padding, padding))
+    return (
+        lambda x, kernel: jnp.sum(jnp.sin(conv2d(x, kernel, stride=stride, padding=padding))),
+        lambda x, kernel: torch.sin(torch_convolution(x, kernel, pad, stride)).sum(),
+    )
+
+
+def arguments(case, seed=0):
+    height, width, ci, co, window, *_ = CASES[case]
+    return normal(seed, 2, height, width, ci), normal(seed + 1, window, window, ci, co) / np.sqrt(
+        window**2 * ci
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_hessian_products_in_every_mode_are_those_of_torch(case):
+    ours, theirs = loss_of(case)
+    given_, tangent = arguments(case), arguments(case, 7)
+    x, kernel = (torch.tensor(one, requires_grad=True) for one in given_)
+    gradient = torch.autograd.grad(theirs(x, kernel), (x, kernel), create_graph=True)
+    inner = sum((a * torch.tensor(b)).sum() for a, b in zip(gradient, tangent, strict=True))
+    product = [one.numpy() for one in torch.autograd.grad(inner, (x, kernel))]
+    values = [one.detach().numpy() for one in gradient]
+
+    grad = jax.grad(ours, (0, 1))
+
+    def forward_over_reverse(a, t):
+        return jax.jvp(grad, a, t)[1]
+
+    def reverse_over_forward(a, t):
+        return jax.grad(lambda *b: jax.jvp(ours, b, t)[1], (0, 1))(*a)
+
+    def reverse_over_reverse(a, t):
+        return jax.vjp(grad, *a)[1](t)
+
+    for found, expected in zip(jax.jit(grad)(*map(jnp.asarray, given_)), values, strict=True):
+        close(found, expected)
+    for mode in (forward_over_reverse, reverse_over_forward, reverse_over_reverse):
+        found = jax.jit(mode)(tuple(map(jnp.asarray, given_)), tuple(map(jnp.asarray, tangent)))
+        for one, expected in zip(found, product, strict=True):
+            close(one, expected)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_vmap_is_a_loop(case):
+    """Over images with one kernel, over both (as for the gradients of single examples), over kernels."""
+    ours, _ = loss_of(case)
+    x, kernel = (jnp.stack([jnp.asarray(arguments(case, seed)[i]) for seed in (0, 1, 2)]) for i in (0, 1))
+    for axes_ in ((0, None), (0, 0), (None, 0)):
+        a = x[0] if axes_[0] is None else x
+        b = kernel[0] if axes_[1] is None else kernel
+        both = jax.vmap(jax.grad(ours, (0, 1)), axes_)(a, b)
+        for i in range(3):
+            one = jax.grad(ours, (0, 1))(a if axes_[0] is None else a[i], b if axes_[1] is None else b[i])
+            for found, expected in zip(both, one, strict=True):
+                close(found[i], np.asarray(expected))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_rules_can_be_switched_off_and_are_off_on_accelerators(case):
+    ours, _ = loss_of(case)
+    given_ = tuple(map(jnp.asarray, arguments(case)))
+
+    def lowered(platform):
+        return jax.jit(jax.grad(ours, (0, 1))).trace(*given_).lower(lowering_platforms=(platform,)).as_text()
+
+    fast = lowered("cpu")
+    jax.clear_caches()
+    with fast_rules():
+        plain = lowered("cpu")
+    assert plain.count("stablehlo.convolution") == 3
+    assert fast.count("stablehlo.convolution") != 3 or "stablehlo.while" in fast
+    assert lowered("cuda").count("stablehlo.convolution") == 3
+
+
+def test_each_rule_is_chosen_where_it_pays():
+    def rules(size, kernel, stride=1, padding=1, groups=1, dtype=jnp.float32, allowed=RULES):
+        spatial = axes((1, size, size, kernel[2] * groups), kernel[:2], stride=stride, padding=padding)
+        given_ = kernel, spatial, groups, dtype, frozenset(allowed)
+        return (
+            choice.rule_of_convolution(*given_),
+            choice.rule_of_input_gradient(*given_),
+            choice.rule_of_kernel_gradient(*given_),
+        )
+
+    assert rules(32, (3, 3, 64, 64)) == ("winograd", "winograd", "winograd")
+    assert rules(8, (3, 3, 256, 256)) == ("winograd", "winograd", "winograd")
+    assert rules(32, (3, 3, 64, 64), padding=3) == ("winograd", "plain", "winograd")
+    assert rules(16, (3, 3, 64, 128), stride=2) == ("plain", "phases", "patches")
+    assert rules(16, (1, 1, 64, 128), stride=2, padding=0) == ("matmul", "matmul", "matmul")
+    assert rules(32, (3, 3, 64, 64), allowed=("phases",)) == ("plain", "plain", "plain")
+    for plain in (
+        rules(4, (3, 3, 512, 512)),
+        rules(32, (3, 3, 3, 64)),
+        rules(32, (3, 3, 64, 64), groups=2),
+        rules(32, (3, 3, 64, 64), dtype=jnp.bfloat16),
+        rules(32, (5, 5, 64, 64)),
+        rules(32, (3, 3, 64, 64), allowed=()),
+    ):
+        assert plain == ("plain", "plain", "plain")
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(ValueError, match="fast_rules got wino; the rules are winograd, "), fast_rules("wino"):
+        pass
+
+
+def test_winograd_rounds_as_a_convolution_does():
+    """In float32, against float64: within the rounding of XLA's own sum, twice over."""
+    x, kernel = normal(0, 4, 16, 16, 128), normal(1, 3, 3, 128, 128)
+    exact = torch_convolution(torch.tensor(x), torch.tensor(kernel), ((1, 1), (1, 1))).numpy()
+
+    def error(y):
+        return np.linalg.norm(np.asarray(y, np.float64) - exact) / np.linalg.norm(exact)
+
+    x, kernel = (jnp.asarray(one, jnp.float32) for one in (x, kernel))
+    spatial = axes(x.shape, 3, stride=1, padding=1)
+    assert error(winograd.winograd_convolution(x, kernel, spatial)) < 1e-6
+
+
+def test_batch_norm_has_hessian_products():
+    """Its sums are primitives of their own: forward over reverse, against torch."""
+    x, scale = normal(0, 3, 4, 5, 2), normal(1, 2)
+    tangent = normal(2, 3, 4, 5, 2), normal(3, 2)
+
+    def ours(x, scale):
+        y, *_ = batch_norm(x, scale, jnp.zeros(2), jnp.zeros(2), jnp.ones(2), train=True)
+        return jnp.sum(jnp.sin(y))
+
+    xt, st_ = (torch.tensor(one, requires_grad=True) for one in (x, scale))
+    y = F.batch_norm(xt.permute(0, 3, 1, 2), None, None, st_, None, training=True)
+    gradient = torch.autograd.grad(torch.sin(y).sum(), (xt, st_), create_graph=True)
+    inner = sum((a * torch.tensor(b)).sum() for a, b in zip(gradient, tangent, strict=True))
+    expected = torch.autograd.grad(inner, (xt, st_))
+    arrays = tuple(map(jnp.asarray, (x, scale)))
+    _, found = jax.jvp(jax.grad(ours, (0, 1)), arrays, tuple(map(jnp.asarray, tangent)))
+    for one, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(np.asarray(one), theirs.numpy(), rtol=1e-9, atol=1e-10)
+    for one, theirs in zip(jax.grad(ours, (0, 1))(*arrays), gradient, strict=True):
+        close(one, theirs.detach().numpy())
+
+
+def test_the_channel_sums_are_batched():
+    x = jnp.asarray(normal(0, 3, 4, 5, 6, 2))
+    run = functools.partial(batch_norm, train=True)
+    arguments_ = jnp.ones(2), jnp.zeros(2), jnp.zeros(2), jnp.ones(2)
+    both = jax.vmap(lambda one: run(one, *arguments_)[0])(x)
+    for i in range(3):
+        close(both[i], np.asarray(run(x[i], *arguments_)[0]))
