@@ -1,0 +1,60 @@
+"""How fast a step is, beside default Flax, Flax with XLA's option, PyTorch and `torch.compile`.
+
+    python -m experiments.throughput                         every setting, an hour or so on 2 cores
+    python -m experiments.throughput resnet18-64-32          some: NETWORK-BATCH-SIZE
+    python -m experiments.throughput --rounds 3              fewer turns
+    python -m experiments.throughput --tables                run nothing; show what is stored
+
+A setting's figures replace those that are stored under its name in `experiments/results/throughput.json`, together
+with machine, versions and date; nothing else may run meanwhile.
+"""
+
+import argparse
+import sys
+
+from experiments import record
+from experiments.throughput import table
+from experiments.throughput.measure import measured
+from experiments.throughput.networks import SETTINGS, named
+from experiments.throughput.peak import gemm_gflops, step_gflop
+from flaxcnn.train.environment import environment
+
+COMMAND = "python -m experiments.throughput"
+
+
+def main() -> int:
+    """Measure what is asked for, store it, draw, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("settings", nargs="*", help="NETWORK-BATCH-SIZE (default: all)")
+    parser.add_argument("--rounds", type=int, default=9, help="turns of every side")
+    parser.add_argument("--tables", action="store_true", help="run nothing; show what is stored")
+    options = parser.parse_args()
+    try:
+        settings = [named(name) for name in options.settings] or list(SETTINGS)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.rounds < 1:
+        print(f"--rounds is {options.rounds}; at least one turn is needed.", file=sys.stderr)
+        return 2
+    for setting in [] if options.tables else settings:
+        figures = measured(setting, options.rounds, lambda line: print(line, flush=True))
+        extra = {"step_gflop": step_gflop(setting), "gemm_gflops": gemm_gflops(), "rounds": options.rounds}
+        store(setting.name, figures | extra | {"environment": environment()})
+    if not options.tables:
+        table.draw()
+    print(table.training(), table.evaluation(), table.costs(), sep="\n\n")
+    return 0
+
+
+def store(name: str, figures: dict) -> None:
+    """Put the figures of one setting into the record."""
+    try:
+        kept = record.read(table.NAME)["settings"]
+    except FileNotFoundError:
+        kept = {}
+    record.write(table.NAME, COMMAND, {"settings": kept | {name: figures}})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

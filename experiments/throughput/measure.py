@@ -1,0 +1,84 @@
+"""Alternating turns: every side computes in each round, and ratios are taken within a round."""
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from experiments.throughput.networks import Setting
+from experiments.throughput.sides import DEFAULT, OPTION, OURS, REFERENCE, SIDES
+from experiments.throughput.worker import CALLS, Worker
+
+# A turn lasts about so long; shorter calls are repeated. Before it the others' threads come to rest.
+_TURN_SECONDS, _REST_SECONDS = 1.0, 0.3
+# Pixels of a batch up to which all sides are in memory at once.
+_PIXELS = 128 * 32 * 32
+
+
+def measured(setting: Setting, rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:
+    """The figures of one setting: for every side the seconds of every turn, compile time and peak memory.
+
+    A large batch is measured in several groups, each with ours and the reference, so that memory suffices.
+    """
+    others = [side for side in SIDES if side not in (OURS, REFERENCE)]
+    whole = setting.batch * setting.size**2 <= _PIXELS
+    groups = [others] if whole else [[side] for side in others]
+    found = [_group([OURS, REFERENCE, *group], setting, rounds, tell) for group in groups]
+    return {"network": setting.network, "batch": setting.batch, "size": setting.size, "groups": found}
+
+
+def _group(
+    sides: Sequence[str], setting: Setting, rounds: int, tell: Callable[[str], None]
+) -> dict[str, dict[str, Any]]:
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(contextlib.closing(Worker(side, setting))) for side in sides]
+        figures: dict[str, dict[str, Any]] = {
+            worker.side: {
+                "first_step_seconds": worker.first_step_seconds,
+                "setup_seconds": worker.setup_seconds,
+            }
+            for worker in workers
+        }
+        for call in CALLS:
+            turns = {worker.side: _warm(worker, call) for worker in workers}
+            seconds: dict[str, list[float]] = {side: [] for side in sides}
+            for number in range(rounds):
+                # Every other round runs backwards, so that no side always follows the same one.
+                for worker in workers if number % 2 == 0 else reversed(workers):
+                    time.sleep(_REST_SECONDS)
+                    seconds[worker.side].append(worker.seconds(call, turns[worker.side]))
+            for side, values in seconds.items():
+                figures[side][call] = values
+            tell(f"{setting.name} {call}: {_in_words(seconds)}")
+        for worker in workers:
+            figures[worker.side]["peak_mebibytes"] = worker.peak_mebibytes()
+    return figures
+
+
+def _warm(worker: Worker, call: str) -> int:
+    """Call it until it is compiled and warm; how many calls make a turn."""
+    worker.seconds(call, 1)
+    return max(1, round(_TURN_SECONDS / worker.seconds(call, 2)))
+
+
+def ratios(group: dict[str, dict[str, Any]], side: str, reference: str, call: str) -> list[float]:
+    """How many times as fast as the reference a side was, in every round."""
+    return [theirs / ours for theirs, ours in zip(group[reference][call], group[side][call], strict=True)]
+
+
+def _in_words(seconds: dict[str, list[float]]) -> str:
+    return ", ".join(f"{side} {statistics.median(values) * 1e3:.0f} ms" for side, values in seconds.items())
+
+
+def speed(figures: dict[str, Any], side: str, reference: str, call: str) -> list[float]:
+    """The ratios of all groups of a setting that have both."""
+    return [
+        ratio
+        for group in figures["groups"]
+        if side in group and reference in group
+        for ratio in ratios(group, side, reference, call)
+    ]
+
+
+__all__ = ["DEFAULT", "OPTION", "OURS", "REFERENCE", "measured", "ratios", "speed"]

@@ -1,0 +1,64 @@
+"""What is measured: networks, batches and sizes of images."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One network on one shape of batch.
+
+    Attributes:
+        network: resnet18, resnet34 (stem for small images), resnet50 (stem for large ones) or cnn.
+        batch: images a step.
+        size: pixels a side.
+    """
+
+    network: str
+    batch: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        """As it is written on the command line."""
+        return f"{self.network}-{self.batch}-{self.size}"
+
+    @property
+    def channels(self) -> int:
+        """Of the images."""
+        return 1 if self.network == "cnn" else 3
+
+    def batch_of(self, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Images [n, h, w, c], normally distributed in float32, and labels [n] of ten classes."""
+        generator = np.random.default_rng(seed)
+        images = generator.normal(size=(self.batch, self.size, self.size, self.channels)).astype(np.float32)
+        return images, generator.integers(0, 10, self.batch).astype(np.int32)
+
+
+BATCHES = tuple(Setting("resnet18", batch, 32) for batch in (32, 64, 128, 256))
+# How the cost grows: with the batch (above), the size of the image, the depth.
+SETTINGS = (
+    *BATCHES,
+    Setting("resnet18", 64, 24),
+    Setting("resnet18", 64, 48),
+    Setting("resnet34", 64, 32),
+    Setting("resnet50", 16, 96),
+    Setting("cnn", 128, 28),
+)
+
+
+def named(name: str) -> Setting:
+    """The setting that is called NETWORK-BATCH-SIZE.
+
+    Raises:
+        ValueError: it is not written like that, or there is no such network.
+    """
+    network, *numbers = name.split("-")
+    known = {setting.network for setting in SETTINGS}
+    if network not in known or len(numbers) != 2 or not all(n.isdecimal() and int(n) for n in numbers):
+        raise ValueError(
+            f"There is no setting {name!r}; write NETWORK-BATCH-SIZE, for example resnet18-64-32, with one of "
+            f"{', '.join(sorted(known))}."
+        )
+    return Setting(network, *map(int, numbers))

@@ -1,0 +1,85 @@
+"""A side in a process of its own: its threads, caches and memory are not another's."""
+
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+from experiments.throughput.networks import Setting
+
+CALLS = ("step", "forward", "evaluate")
+
+
+class Worker:
+    """Starts a side and has it timed; `close` ends its process.
+
+    Attributes:
+        setup_seconds: until the side was built: imports, parameters, the batch.
+        first_step_seconds: of its first step of training, compiling included, with empty caches.
+    """
+
+    def __init__(self, side: str, setting: Setting) -> None:
+        self.side = side
+        context = multiprocessing.get_context("spawn")
+        self._caches = tempfile.TemporaryDirectory(prefix="throughput-", ignore_cleanup_errors=True)
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(side, setting, theirs, self._caches.name), daemon=True
+        )
+        start = time.perf_counter()
+        self._process.start()
+        theirs.close()
+        self._answer()
+        self.setup_seconds = time.perf_counter() - start
+        self.first_step_seconds = self.seconds("step", 1)
+
+    def seconds(self, call: str, times: int) -> float:
+        """Seconds for one of `times` calls of "step", "forward" or "evaluate" in a row."""
+        self._connection.send((call, times))
+        return float(self._answer())
+
+    def peak_mebibytes(self) -> float:
+        """The most memory that the process has had."""
+        self._connection.send(("peak", 0))
+        return float(self._answer())
+
+    def _answer(self) -> Any:
+        try:
+            kind, value = self._connection.recv()
+        except EOFError:
+            raise RuntimeError(
+                f"The process of {self.side!r} ended by itself; is there memory enough?"
+            ) from None
+        if kind == "error":
+            raise RuntimeError(f"{self.side!r} failed: {value}")
+        return value
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        self._process.join()
+        self._caches.cleanup()
+
+
+def _serve(side: str, setting: Setting, connection: Connection, caches: str) -> None:
+    """Build the side, then answer until the process is ended."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = caches
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    from experiments.throughput.sides import SIDES, seconds_of
+
+    try:
+        built = SIDES[side](setting)
+        connection.send(("value", 0.0))
+        while True:
+            call, times = connection.recv()
+            if call == "peak":
+                connection.send(("value", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+            else:
+                connection.send(("value", seconds_of(getattr(built, call), times)))
+    except EOFError:
+        return
+    except Exception as error:
+        connection.send(("error", f"{type(error).__name__}: {error}"))
