@@ -87,6 +87,11 @@ class Ours:
         with self._rules():
             self._block(self._predict(self._folded.params, self._folded.state, self._batch["image"]))
 
+    def compiled_step(self) -> str:
+        """The compiled training step, as HLO."""
+        with self._rules():
+            return self._step.compiled_text(self._state, self._batch)
+
 
 class DefaultFlax:
     """Flax's own layers and optax, compiled by `jax.jit`; with `option`, XLA's YNNPACK fusions are off."""

@@ -94,3 +94,10 @@ class Compiled:
             # Tracing and compiling hold the call up; the run itself is dispatched and returns at once.
             self.compile_seconds += time.perf_counter() - start
         return result
+
+    def compiled_text(self, *arguments: Any) -> str:
+        """The compiled program for such arguments, as HLO; nothing is run, and nothing counted."""
+        before = self.compilations
+        text = self._jitted.lower(*arguments).compile().as_text()
+        self.compilations = before
+        return text

@@ -1,0 +1,49 @@
+"""The operations and bytes of the compiled training step: counted rightly, and no more than is recorded."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments.compiled_cost import COMMAND, cost_of, counted, stored
+
+SIDE = 64
+
+
+def cost(function, *shapes):
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    return cost_of(jax.jit(function).lower(*arrays).compile().as_text())
+
+
+def test_a_product_in_a_loop_counts_as_often_as_it_runs():
+    once = cost(lambda x, w: x[0] @ w, (5, SIDE, SIDE), (SIDE, SIDE))
+    loop = cost(lambda x, w: jax.lax.map(lambda one: one @ w, x), (5, SIDE, SIDE), (SIDE, SIDE))
+    assert once.flop == 2 * SIDE**3
+    assert loop.flop == 5 * once.flop
+    # Each turn reads two matrices and writes one, whatever else it copies.
+    assert loop.bytes >= 5 * 3 * SIDE**2 * 4
+    assert loop.instructions > 5
+
+
+def test_a_convolution_counts_its_window():
+    def convolution(x, w):
+        return jax.lax.conv_general_dilated(
+            x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"), precision="highest"
+        )
+
+    assert cost(convolution, (2, 9, 9, 3), (3, 3, 3, 5)).flop == 2 * (2 * 7 * 7 * 5) * (3 * 3 * 3)
+
+
+@pytest.mark.slow
+def test_the_training_step_does_no_more_than_is_recorded():
+    """A fast rule that is no longer taken, or a new copy of an activation, shows here."""
+    if jax.__version__ not in stored():
+        pytest.skip(f"Nothing is recorded for jax {jax.__version__}: {COMMAND} records it.")
+    recorded, now = stored()[jax.__version__]["fast"], counted(None)
+    assert now.flop <= recorded["flop"]
+    assert now.bytes <= 1.02 * recorded["bytes"]
+    assert now.instructions <= 1.02 * recorded["instructions"]
+
+
+@pytest.mark.slow
+def test_the_fast_rules_multiply_less():
+    assert counted(None).flop < 0.65 * counted(()).flop
