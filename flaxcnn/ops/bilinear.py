@@ -26,7 +26,7 @@ from flaxcnn.ops.choice import (
 from flaxcnn.ops.geometry import Axis, axis
 from flaxcnn.ops.patches import kernel_gradient_by_patches
 from flaxcnn.ops.plain_convolution import plain_convolution, plain_input_gradient, plain_kernel_gradient
-from flaxcnn.ops.primitive import platform_primitive
+from flaxcnn.ops.primitive import is_divided, platform_primitive
 from flaxcnn.ops.strided import input_gradient_by_phases
 from flaxcnn.ops.winograd import winograd_convolution, winograd_kernel_gradient
 
@@ -38,6 +38,8 @@ def convolution(
     x: Float[Array, "n h w ci"], kernel: Float[Array, "kh kw cig co"], spatial: Spatial, groups: int
 ) -> Float[Array, "n ho wo co"]:
     """The convolution of `conv2d`, by the algorithm that suits it; `spatial` is its geometry."""
+    if is_divided(x, kernel):
+        return plain_convolution(x, kernel, spatial, groups)
     return _convolution.bind(x, kernel, spatial=spatial, groups=groups, rules=allowed_rules())
 
 

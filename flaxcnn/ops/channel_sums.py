@@ -12,16 +12,18 @@ from jax.interpreters import ad
 from jaxtyping import Array, Float
 
 from flaxcnn.ops.choice import allowed_rules
-from flaxcnn.ops.primitive import platform_primitive
+from flaxcnn.ops.primitive import is_divided, platform_primitive
 
 
 def channel_sum(x: Float[Array, "*rest c"]) -> Float[Array, "c"]:
     """Sum over every axis but the last."""
-    return _sum.bind(x, stages=_stages())
+    return _plain_sum(x, 1) if is_divided(x) else _sum.bind(x, stages=_stages())
 
 
 def channel_broadcast(values: Float[Array, "c"], shape: tuple[int, ...]) -> Float[Array, "*rest c"]:
     """An array of `shape` that has `values` along its last axis; its derivative is a `channel_sum`."""
+    if is_divided(values):
+        return _plain_broadcast(values, shape, 1)
     return _broadcast.bind(values, shape=shape, stages=_stages())
 
 

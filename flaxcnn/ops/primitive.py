@@ -11,7 +11,17 @@ from typing import Any
 import jax
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
+from jax.sharding import AxisType
 from jaxtyping import Array
+
+
+def is_divided(*arrays: Array) -> bool:
+    """Whether the types of the arrays say how devices share them: explicit sharding, or inside `shard_map`.
+
+    The primitives know nothing of that, so such arrays are for the plain rules; what XLA divides by itself is not.
+    """
+    meshes = [jax.typeof(array).sharding.mesh for array in arrays]
+    return any(kind != AxisType.Auto for mesh in meshes for kind in mesh.axis_types)
 
 
 def platform_primitive(

@@ -1,6 +1,8 @@
 """The fast rules in float64 against torch: values, gradients, Hessian products; and when each is chosen."""
 
 import functools
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -245,3 +247,42 @@ def test_the_channel_sums_are_batched():
     both = jax.vmap(lambda one: run(one, *arguments_)[0])(x)
     for i in range(3):
         close(both[i], np.asarray(run(x[i], *arguments_)[0]))
+
+
+SHARDED = """
+import jax, jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from flaxcnn.ops import batch_norm, conv2d
+
+jax.config.update("jax_num_cpu_devices", 2)
+mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
+x = jax.random.normal(jax.random.key(0), (4, 9, 8, 32))
+kernel = jax.random.normal(jax.random.key(1), (3, 3, 32, 32)) / 17
+
+def loss(kernel, x):
+    y = conv2d(x, kernel, padding=1)
+    ones, zeros = jnp.ones(32), jnp.zeros(32)
+    return jnp.sum(jnp.sin(batch_norm(y, ones, zeros, zeros, ones, train=True)[0]))
+
+def simple(kernel, x):
+    return jnp.sum(jnp.sin(conv2d(x, kernel, padding=1)))
+
+whole = jax.jit(jax.grad(loss))(kernel, x)
+divided = jax.jit(jax.grad(loss))(kernel, jax.device_put(x, NamedSharding(mesh, P("batch"))))
+print(float(jnp.max(jnp.abs(divided - whole)) / jnp.max(jnp.abs(whole))))
+each = jax.shard_map(
+    lambda k, x: jax.grad(simple)(jax.lax.pcast(k, "batch", to="varying"), x)[None],
+    mesh=mesh, in_specs=(P(), P("batch")), out_specs=P("batch"),
+)
+whole = jax.jit(jax.grad(simple))(kernel, x)
+print(float(jnp.max(jnp.abs(jnp.sum(jax.jit(each)(kernel, x), 0) - whole)) / jnp.max(jnp.abs(whole))))
+"""
+
+
+def test_two_devices_share_a_batch():
+    """Divided by XLA and by shard_map, whose types the primitives do not know: the plain rules serve there."""
+    run = subprocess.run([sys.executable, "-c", SHARDED], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    errors = [float(line) for line in run.stdout.split()]
+    assert len(errors) == 2
+    assert max(errors) < 1e-5
