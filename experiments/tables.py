@@ -147,6 +147,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "defects_missed": _of_defects("misses"),
     "mutation": _of("mutation", "files_table"),
     "mutation_survivors": _of("mutation", "survivors_table"),
+    "compiled_cost": _of("compiled_cost", "table"),
+    "rounding": _of("rounding", "table"),
     "equivalence": _of("equivalence.table", "table"),
     "backprop_by_hand": _of("backprop_by_hand.terminal", "markdown"),
 }
