@@ -18,20 +18,19 @@ from jaxtyping import Array, Float
 
 from flaxcnn.ops import pointwise
 from flaxcnn.ops.choice import (
+    Allowed,
+    Spatial,
     allowed_rules,
     rule_of_convolution,
     rule_of_input_gradient,
     rule_of_kernel_gradient,
 )
-from flaxcnn.ops.geometry import Axis, axis
+from flaxcnn.ops.geometry import axis
 from flaxcnn.ops.patches import kernel_gradient_by_patches
 from flaxcnn.ops.plain_convolution import plain_convolution, plain_input_gradient, plain_kernel_gradient
 from flaxcnn.ops.primitive import is_divided, platform_primitive
 from flaxcnn.ops.strided import input_gradient_by_phases
 from flaxcnn.ops.winograd import winograd_convolution, winograd_kernel_gradient
-
-Spatial = tuple[Axis, Axis]
-Rules = frozenset[str]
 
 
 def convolution(
@@ -40,11 +39,11 @@ def convolution(
     """The convolution of `conv2d`, by the algorithm that suits it; `spatial` is its geometry."""
     if is_divided(x, kernel):
         return plain_convolution(x, kernel, spatial, groups)
-    return _convolution.bind(x, kernel, spatial=spatial, groups=groups, rules=allowed_rules())
+    return _convolution.bind(x, kernel, spatial=spatial, groups=groups, allowed=allowed_rules())
 
 
-def _fast_convolution(x: Array, kernel: Array, spatial: Spatial, groups: int, rules: Rules) -> Array:
-    rule = rule_of_convolution(kernel.shape, spatial, groups, x.dtype, rules)
+def _fast_convolution(x: Array, kernel: Array, spatial: Spatial, groups: int, allowed: Allowed) -> Array:
+    rule = rule_of_convolution(x.shape[0], kernel.shape, spatial, groups, x.dtype, allowed)
     if rule == "matmul":
         return pointwise.convolution(x, kernel, spatial)
     if rule == "winograd":
@@ -52,8 +51,8 @@ def _fast_convolution(x: Array, kernel: Array, spatial: Spatial, groups: int, ru
     return plain_convolution(x, kernel, spatial, groups)
 
 
-def _fast_input_gradient(g: Array, kernel: Array, spatial: Spatial, groups: int, rules: Rules) -> Array:
-    rule = rule_of_input_gradient(kernel.shape, spatial, groups, g.dtype, rules)
+def _fast_input_gradient(g: Array, kernel: Array, spatial: Spatial, groups: int, allowed: Allowed) -> Array:
+    rule = rule_of_input_gradient(g.shape[0], kernel.shape, spatial, groups, g.dtype, allowed)
     if rule == "matmul":
         return pointwise.input_gradient(g, kernel, spatial)
     if rule == "phases":
@@ -68,9 +67,9 @@ def _fast_input_gradient(g: Array, kernel: Array, spatial: Spatial, groups: int,
     return plain_input_gradient(g, kernel, spatial, groups)
 
 
-def _fast_kernel_gradient(g: Array, x: Array, spatial: Spatial, groups: int, rules: Rules) -> Array:
+def _fast_kernel_gradient(g: Array, x: Array, spatial: Spatial, groups: int, allowed: Allowed) -> Array:
     shape = *(one.window for one in spatial), x.shape[3] // groups, g.shape[3]
-    rule = rule_of_kernel_gradient(shape, spatial, groups, x.dtype, rules)
+    rule = rule_of_kernel_gradient(x.shape[0], shape, spatial, groups, x.dtype, allowed)
     if rule == "matmul":
         return pointwise.kernel_gradient(g, x, spatial)
     if rule == "winograd":
@@ -83,8 +82,8 @@ def _fast_kernel_gradient(g: Array, x: Array, spatial: Spatial, groups: int, rul
 def _without_rules(function: Callable[..., Array]) -> Callable[..., Array]:
     """A plain rule that is called as the fast ones are."""
 
-    def plain(a: Array, b: Array, spatial: Spatial, groups: int, rules: Rules) -> Array:
-        del rules
+    def plain(a: Array, b: Array, spatial: Spatial, groups: int, allowed: Allowed) -> Array:
+        del allowed
         return function(a, b, spatial, groups)
 
     return plain

@@ -28,7 +28,7 @@ def channel_broadcast(values: Float[Array, "c"], shape: tuple[int, ...]) -> Floa
 
 
 def _stages() -> int:
-    return 2 if "two_stage_sums" in allowed_rules() else 1
+    return 2 if "two_stage_sums" in allowed_rules().names else 1
 
 
 def _plain_sum(x: Array, stages: int) -> Array:

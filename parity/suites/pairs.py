@@ -29,7 +29,8 @@ def convolution(options: Options, generator: np.random.Generator) -> Pair:
     padding = 0 if sided else options["padding"]
     torch = kind(channels, outputs, kernel, padding=padding, bias=options["bias"], **settings)
     torch.sides = options["padding"]
-    layer = ours.ConvByHand if options["by_hand"] else layers.Conv
+    plain = ours.FastConv if "channels" in options else layers.Conv
+    layer = ours.ConvByHand if options["by_hand"] else plain
     flax = layer(
         channels,
         outputs,

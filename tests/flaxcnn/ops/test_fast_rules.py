@@ -24,7 +24,8 @@ paddings = st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2)
 
 @pytest.fixture(autouse=True)
 def _float64():
-    with jax.enable_x64(True):
+    """The small cases here are computed by the fast rules too."""
+    with jax.enable_x64(True), fast_rules(*RULES, least_work=0):
         yield
 
 
@@ -174,9 +175,9 @@ def test_the_rules_can_be_switched_off_and_are_off_on_accelerators(case):
 
 
 def test_each_rule_is_chosen_where_it_pays():
-    def rules(size, kernel, stride=1, padding=1, groups=1, dtype=jnp.float32, allowed=RULES):
+    def rules(size, kernel, stride=1, padding=1, groups=1, dtype=jnp.float32, allowed=RULES, images=64):
         spatial = axes((1, size, size, kernel[2] * groups), kernel[:2], stride=stride, padding=padding)
-        given_ = kernel, spatial, groups, dtype, frozenset(allowed)
+        given_ = images, kernel, spatial, groups, dtype, choice.Allowed(frozenset(allowed))
         return (
             choice.rule_of_convolution(*given_),
             choice.rule_of_input_gradient(*given_),
@@ -191,6 +192,7 @@ def test_each_rule_is_chosen_where_it_pays():
     assert rules(32, (3, 3, 64, 64), allowed=("phases",)) == ("plain", "plain", "plain")
     for plain in (
         rules(4, (3, 3, 512, 512)),
+        rules(8, (3, 3, 128, 128), images=2),
         rules(32, (3, 3, 3, 64)),
         rules(32, (3, 3, 64, 64), groups=2),
         rules(32, (3, 3, 64, 64), dtype=jnp.bfloat16),
@@ -252,8 +254,10 @@ def test_the_channel_sums_are_batched():
 SHARDED = """
 import jax, jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-from flaxcnn.ops import batch_norm, conv2d
+from flaxcnn.ops import batch_norm, conv2d, fast_rules
+from flaxcnn.ops.choice import RULES
 
+fast_rules(*RULES, least_work=0).__enter__()
 jax.config.update("jax_num_cpu_devices", 2)
 mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
 x = jax.random.normal(jax.random.key(0), (4, 9, 8, 32))
