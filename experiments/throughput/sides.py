@@ -1,6 +1,7 @@
 """The sides of the comparison: each makes a step of training, a forward pass and an evaluation of one setting."""
 
 import contextlib
+import copy
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -153,7 +154,9 @@ class Torch:
         from torch.fx.experimental.optimization import fuse
 
         model = _torch_model(setting).to(memory_format=torch.channels_last)
-        fused = fuse(model.eval()).to(memory_format=torch.channels_last)
+        normed = any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+        fused = fuse(model.eval()) if normed else copy.deepcopy(model).eval()
+        fused = fused.to(memory_format=torch.channels_last)
         model.train()
         wrap: Callable[..., Any] = torch.compile if compiled else lambda f: f
         self._model, self._train, self._fused = model, wrap(model), wrap(fused)
