@@ -108,6 +108,7 @@ class RunConfig:
     batch_size: int = field(64, "images a step")
     seed: int = field(0, "seed of weights, order, augmentation and dropout")
     precision: str = field("float32", "float32, bfloat16 (compute), or tensorfloat32 (matrix units)")
+    fast_rules: bool = field(True, "on a CPU, compute convolutions by the fast rules of flaxcnn.ops")
     out: str | None = field(None, "run folder, new or empty; runs/DATA-MODEL-TIME if not given")
     tensorboard: bool = field(True, "write TensorBoard events")
     pictures: bool = field(True, "draw curves, confusion matrix, wrong images, filters and feature maps")

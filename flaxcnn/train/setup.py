@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from flaxcnn import data, models, optim
+from flaxcnn import data, models, ops, optim
 from flaxcnn.config import Config, ConfigError, OptimiserConfig
 from flaxcnn.functional import Functional, functional
 from flaxcnn.train import state as train_states
@@ -60,8 +60,16 @@ def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
 
 
 def pure(config: Config, model: nnx.Module) -> Functional:
-    """The model of a run as a pure function, in the run's precision."""
-    return functional(model, compute_dtype=jnp.bfloat16 if config.run.precision == "bfloat16" else None)
+    """The model of a run as a pure function, in the run's precision, by the rules that the run allows."""
+    parts = functional(model, compute_dtype=jnp.bfloat16 if config.run.precision == "bfloat16" else None)
+    if config.run.fast_rules:
+        return parts
+
+    def apply(*arguments: Any, **options: Any) -> Any:
+        with ops.fast_rules():
+            return parts.apply(*arguments, **options)
+
+    return parts._replace(apply=apply)
 
 
 def load_splits(config: Config) -> data.Splits:

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 
+import jax
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from flaxcnn.train.interrupts import StopRequest
 from flaxcnn.train.loop import InterruptedRun, NonFiniteLossError, Trainer
 from flaxcnn.train.run_folder import RunFolder, RunFolderError
 from flaxcnn.train.setup import set_up
+from flaxcnn.train.step import make_train_step
 from flaxcnn.train.trained import load_run
 
 TIMINGS = ("seconds", "images_per_second")
@@ -27,8 +29,6 @@ def figures(folder):
 
 
 def test_a_run_leaves_config_metrics_summary_and_checkpoints(config, tmp_path, caplog):
-    import jax
-
     with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
         summary = run.train(config.replace(tensorboard=True, pictures=True))
     folder = tmp_path / "run"
@@ -201,3 +201,19 @@ def test_other_optimisers_train_in_bfloat16(config, optimiser, rate):
     run.train(config)
     history = RunFolder.open(config.run.out).history()
     assert history[-1]["train_loss"] < history[0]["train_loss"] - 0.2
+
+
+def test_the_fast_rules_are_for_the_run_to_switch_off(config):
+    """Every convolution of a step says which rules may compute it."""
+
+    def printed(fast_rules):
+        job = set_up(config.replace(fast_rules=fast_rules))
+        shapes = {"image": job.splits.info.image_shape, "label": (), "mask": ()}
+        dtypes = {"image": np.uint8, "label": np.int32, "mask": bool}
+        batch = {name: np.ones((4, *shape), dtypes[name]) for name, shape in shapes.items()}
+        return str(jax.make_jaxpr(make_train_step(job.recipe))(job.train_state, batch))
+
+    assert "flaxcnn_kernel_gradient" in printed(True)
+    assert "names=frozenset()" not in printed(True)
+    assert "names=frozenset({" not in printed(False)
+    assert "names=frozenset()" in printed(False)
