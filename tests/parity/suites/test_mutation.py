@@ -182,7 +182,8 @@ def test_every_public_op_and_layer_has_a_defect():
         for name, kind in vars(layers).items()
         if inspect.isclass(kind) and issubclass(kind, nnx.Module) and kind.__module__ == layers.__name__
     }
-    assert set(DEFECTS) == {*ops.__all__, *own}
+    # fast_rules says which rules may compute, and computes nothing.
+    assert set(DEFECTS) == {*ops.__all__, *own} - {"fast_rules"}
 
 
 SOURCE = textwrap.dedent(
