@@ -16,21 +16,12 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 from jaxtyping import Array, Float
 
-from flaxcnn.ops import pointwise
-from flaxcnn.ops.choice import (
-    Allowed,
-    Spatial,
-    allowed_rules,
-    rule_of_convolution,
-    rule_of_input_gradient,
-    rule_of_kernel_gradient,
-)
-from flaxcnn.ops.geometry import axis
+from flaxcnn.ops import choice, pointwise, winograd
+from flaxcnn.ops.choice import Allowed, Case, Spatial, allowed_rules, rule_of
 from flaxcnn.ops.patches import kernel_gradient_by_patches
 from flaxcnn.ops.plain_convolution import plain_convolution, plain_input_gradient, plain_kernel_gradient
 from flaxcnn.ops.primitive import is_divided, platform_primitive
 from flaxcnn.ops.strided import input_gradient_by_phases
-from flaxcnn.ops.winograd import winograd_convolution, winograd_kernel_gradient
 
 
 def convolution(
@@ -42,41 +33,36 @@ def convolution(
     return _convolution.bind(x, kernel, spatial=spatial, groups=groups, allowed=allowed_rules())
 
 
+# What computes each rule that `choice` names, called as (array, array, geometry).
+_CONVOLUTION = {"matmul": pointwise.convolution, "winograd": winograd.convolution}
+_INPUT_GRADIENT = {
+    "matmul": pointwise.input_gradient,
+    "phases": input_gradient_by_phases,
+    "winograd": winograd.input_gradient,
+}
+_KERNEL_GRADIENT = {
+    "matmul": pointwise.kernel_gradient,
+    "patches": kernel_gradient_by_patches,
+    "winograd_kernel_gradient": winograd.kernel_gradient,
+}
+
+
 def _fast_convolution(x: Array, kernel: Array, spatial: Spatial, groups: int, allowed: Allowed) -> Array:
-    rule = rule_of_convolution(x.shape[0], kernel.shape, spatial, groups, x.dtype, allowed)
-    if rule == "matmul":
-        return pointwise.convolution(x, kernel, spatial)
-    if rule == "winograd":
-        return winograd_convolution(x, kernel, spatial)
-    return plain_convolution(x, kernel, spatial, groups)
+    case = Case(x.shape[0], kernel.shape[2:], spatial, groups, x.dtype)
+    fast = _CONVOLUTION.get(rule_of(case, choice.CONVOLUTION, allowed))
+    return fast(x, kernel, spatial) if fast else plain_convolution(x, kernel, spatial, groups)
 
 
 def _fast_input_gradient(g: Array, kernel: Array, spatial: Spatial, groups: int, allowed: Allowed) -> Array:
-    rule = rule_of_input_gradient(g.shape[0], kernel.shape, spatial, groups, g.dtype, allowed)
-    if rule == "matmul":
-        return pointwise.input_gradient(g, kernel, spatial)
-    if rule == "phases":
-        return input_gradient_by_phases(g, kernel, spatial)
-    if rule == "winograd":
-        height, width = (
-            axis(one.output, 3, 1, 1, (2 - one.before, one.length - one.output + one.before))
-            for one in spatial
-        )
-        flipped = jnp.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
-        return winograd_convolution(g, flipped, (height, width))
-    return plain_input_gradient(g, kernel, spatial, groups)
+    case = Case(g.shape[0], kernel.shape[2:], spatial, groups, g.dtype)
+    fast = _INPUT_GRADIENT.get(rule_of(case, choice.INPUT_GRADIENT, allowed))
+    return fast(g, kernel, spatial) if fast else plain_input_gradient(g, kernel, spatial, groups)
 
 
 def _fast_kernel_gradient(g: Array, x: Array, spatial: Spatial, groups: int, allowed: Allowed) -> Array:
-    shape = *(one.window for one in spatial), x.shape[3] // groups, g.shape[3]
-    rule = rule_of_kernel_gradient(x.shape[0], shape, spatial, groups, x.dtype, allowed)
-    if rule == "matmul":
-        return pointwise.kernel_gradient(g, x, spatial)
-    if rule == "winograd":
-        return winograd_kernel_gradient(g, x, spatial)
-    if rule == "patches":
-        return kernel_gradient_by_patches(g, x, spatial)
-    return plain_kernel_gradient(g, x, spatial, groups)
+    case = Case(x.shape[0], (x.shape[3] // groups, g.shape[3]), spatial, groups, x.dtype)
+    fast = _KERNEL_GRADIENT.get(rule_of(case, choice.KERNEL_GRADIENT, allowed))
+    return fast(g, x, spatial) if fast else plain_kernel_gradient(g, x, spatial, groups)
 
 
 def _without_rules(function: Callable[..., Array]) -> Callable[..., Array]:

@@ -18,7 +18,7 @@ function is traced: a compiled function keeps what it was compiled with.
 import contextlib
 import contextvars
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -72,74 +72,80 @@ def fast_rules(*names: str, least_work: int = _EVERY.least_work) -> Iterator[Non
         _allowed.reset(token)
 
 
-def rule_of_convolution(
-    images: int, kernel: tuple[int, ...], spatial: Spatial, groups: int, dtype: DTypeLike, allowed: Allowed
-) -> str:
-    """What computes y: "plain", "matmul" or "winograd".
+class Case(NamedTuple):
+    """A convolution to be computed, or one of its gradients.
 
-    Arguments:
+    Attributes:
         images: of the batch.
-        kernel: the shape [kh, kw, ci / groups, co].
-        spatial, groups, dtype: of the convolution.
-        allowed: what may be used.
+        channels: in each group of the input, and of the whole output.
+        spatial: its geometry.
+        groups: of channels.
+        dtype: of the arrays.
     """
-    if groups > 1 or not _is_wide(dtype):
+
+    images: int
+    channels: tuple[int, int]
+    spatial: Spatial
+    groups: int
+    dtype: DTypeLike
+
+    @property
+    def work(self) -> int:
+        """Its floating-point operations, 2 for a product and its sum."""
+        return (
+            2 * self.images * math.prod(self.channels) * math.prod(a.window * a.output for a in self.spatial)
+        )
+
+
+# What suits a case, the first first: a rule and whether the case and the least work are for it.
+Candidates = tuple[tuple[str, Callable[[Case, int], bool]], ...]
+
+
+def rule_of(case: Case, candidates: Candidates, allowed: Allowed) -> str:
+    """The name of the rule that computes a case, or "plain"."""
+    if case.groups > 1 or jnp.dtype(case.dtype) not in (jnp.dtype(jnp.float32), jnp.dtype(jnp.float64)):
         return "plain"
-    if "matmul" in allowed.names and _is_pointwise(spatial):
-        return "matmul"
-    return (
-        "winograd"
-        if "winograd" in allowed.names and _suits_winograd(images, kernel, spatial, allowed)
-        else "plain"
-    )
+    suited = (name for name, suits in candidates if name in allowed.names and suits(case, allowed.least_work))
+    return next(suited, "plain")
 
 
-def rule_of_input_gradient(
-    images: int, kernel: tuple[int, ...], spatial: Spatial, groups: int, dtype: DTypeLike, allowed: Allowed
-) -> str:
-    """What computes dL/dx: "plain", "matmul", "phases" or "winograd"."""
-    if groups > 1 or not _is_wide(dtype):
-        return "plain"
-    if "matmul" in allowed.names and _is_pointwise(spatial):
-        return "matmul"
-    if "phases" in allowed.names and any(one.stride > 1 for one in spatial):
-        return "phases" if all(one.dilation == 1 and one.window >= one.stride for one in spatial) else "plain"
-    # The gradient is a convolution too, padded by 2 less what the images were padded by.
-    fits = all(max(one.before, one.after) <= 2 for one in spatial)
-    return (
-        "winograd"
-        if fits and "winograd" in allowed.names and _suits_winograd(images, kernel, spatial, allowed)
-        else "plain"
-    )
+def _is_pointwise(case: Case, _: int) -> bool:
+    return all(one.window == 1 and one.before == one.after == 0 for one in case.spatial)
 
 
-def rule_of_kernel_gradient(
-    images: int, kernel: tuple[int, ...], spatial: Spatial, groups: int, dtype: DTypeLike, allowed: Allowed
-) -> str:
-    """What computes dL/dkernel: "plain", "matmul", "patches" or "winograd"."""
-    if groups > 1 or not _is_wide(dtype):
-        return "plain"
-    if "matmul" in allowed.names and _is_pointwise(spatial):
-        return "matmul"
-    if "patches" in allowed.names and any(one.stride > 1 for one in spatial):
-        return "patches"
-    suits = "winograd_kernel_gradient" in allowed.names and _suits_winograd(images, kernel, spatial, allowed)
-    return "winograd" if suits else "plain"
+def _is_strided(case: Case, _: int) -> bool:
+    return any(one.stride > 1 for one in case.spatial)
 
 
-def _is_wide(dtype: DTypeLike) -> bool:
-    return jnp.dtype(dtype) in (jnp.dtype(jnp.float32), jnp.dtype(jnp.float64))
+def _has_phases(case: Case, _: int) -> bool:
+    """Whether every phase of the positions meets a tap."""
+    undilated = all(one.dilation == 1 and one.window >= one.stride for one in case.spatial)
+    return undilated and _is_strided(case, _)
 
 
-def _is_pointwise(spatial: Spatial) -> bool:
-    return all(one.window == 1 and one.before == one.after == 0 for one in spatial)
-
-
-def _suits_winograd(images: int, kernel: tuple[int, ...], spatial: Spatial, allowed: Allowed) -> bool:
+def _suits_winograd(case: Case, least_work: int) -> bool:
     """Whether it can be, and pays: at 4x4 the transforms cost more than they save, with few channels too."""
-    work = 2 * images * math.prod(kernel) * math.prod(one.output for one in spatial)
     return (
-        work >= allowed.least_work
-        and min(kernel[2:]) >= 32
-        and all(one.window == 3 and one.stride == one.dilation == 1 and one.output >= 8 for one in spatial)
+        case.work >= least_work
+        and min(case.channels) >= 32
+        and all(a.window == 3 and a.stride == a.dilation == 1 and a.output >= 8 for a in case.spatial)
     )
+
+
+def _suits_winograd_back(case: Case, least_work: int) -> bool:
+    """The gradient of the input is a convolution too, padded by 2 less what the images were padded by."""
+    fits = all(max(one.before, one.after) <= 2 for one in case.spatial)
+    return fits and _suits_winograd(case, least_work)
+
+
+CONVOLUTION: Candidates = (("matmul", _is_pointwise), ("winograd", _suits_winograd))
+INPUT_GRADIENT: Candidates = (
+    ("matmul", _is_pointwise),
+    ("phases", _has_phases),
+    ("winograd", _suits_winograd_back),
+)
+KERNEL_GRADIENT: Candidates = (
+    ("matmul", _is_pointwise),
+    ("patches", _is_strided),
+    ("winograd_kernel_gradient", _suits_winograd),
+)

@@ -31,8 +31,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from flaxcnn.ops.blocks import map_blocks, sum_blocks
-from flaxcnn.ops.geometry import Axis
+from flaxcnn.ops.blocks import sum_blocks
+from flaxcnn.ops.geometry import Axis, axis
 
 _G = np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
 # Elements of one transformed input, of the 16, that a block of images may have: 4 MiB in float32 in all, which stays
@@ -40,7 +40,7 @@ _G = np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.
 _BLOCK = 2**16
 
 
-def winograd_convolution(
+def convolution(
     x: Float[Array, "n h w ci"], kernel: Float[Array, "3 3 ci co"], spatial: tuple[Axis, Axis]
 ) -> Float[Array, "n ho wo co"]:
     """The 3x3 convolution of stride 1 that `conv2d` defines; any size of image, any padding.
@@ -51,22 +51,30 @@ def winograd_convolution(
         spatial: the geometry; window 3, stride 1, dilation 1.
     """
     height, width = spatial
-    outputs = kernel.shape[3]
     transformed = jnp.reshape(_kernel_transform(kernel), (16, *kernel.shape[2:]))
 
-    def block(part: Float[Array, "b h w ci"]) -> Float[Array, "b ho wo co"]:
-        tiles = _input_tiles(part, spatial)
+    def one(image: Float[Array, "h w ci"]) -> Float[Array, "ho wo co"]:
+        tiles = _input_tiles(image, spatial)
         products = [tile @ transformed[index] for index, tile in enumerate(tiles)]
-        whole = _output(products, (part.shape[0], _tiles(height), _tiles(width), outputs))
-        return whole[:, : height.output, : width.output]
+        return _output(products, (_tiles(height), _tiles(width)))[: height.output, : width.output]
 
-    return map_blocks(block, x, block_size(spatial, max(kernel.shape[2:])))
+    return jax.lax.map(one, x, batch_size=block_size(spatial, max(kernel.shape[2:])))
 
 
-def winograd_kernel_gradient(
+def input_gradient(
+    cotangent: Float[Array, "n ho wo co"], kernel: Float[Array, "3 3 ci co"], spatial: tuple[Axis, Axis]
+) -> Float[Array, "n h w ci"]:
+    """The gradient of the images of `convolution`, which may be padded by 2 at most: a convolution too."""
+    height, width = (
+        axis(one.output, 3, 1, 1, (2 - one.before, one.length - one.output + one.before)) for one in spatial
+    )
+    return convolution(cotangent, jnp.transpose(kernel[::-1, ::-1], (0, 1, 3, 2)), (height, width))
+
+
+def kernel_gradient(
     cotangent: Float[Array, "n ho wo co"], x: Float[Array, "n h w ci"], spatial: tuple[Axis, Axis]
 ) -> Float[Array, "3 3 ci co"]:
-    """The gradient of the kernel of `winograd_convolution`."""
+    """The gradient of the kernel of `convolution`."""
     channels = x.shape[3], cotangent.shape[3]
 
     def block(images: Float[Array, "b h w ci"], cotangents: Float[Array, "b ho wo co"]) -> list[Array]:
@@ -96,57 +104,61 @@ def _kernel_transform(kernel: Float[Array, "3 3 ci co"]) -> Float[Array, "4 4 ci
     return jnp.einsum("ibcd,jb->ijcd", half, side, precision=jax.lax.Precision.HIGHEST)
 
 
-def _input_tiles(x: Float[Array, "n h w ci"], spatial: tuple[Axis, Axis]) -> list[Float[Array, "tiles ci"]]:
+def _input_tiles(x: Float[Array, "*n h w ci"], spatial: tuple[Axis, Axis]) -> list[Float[Array, "tiles ci"]]:
     """B^T d B: the 16 elements, in order, of every tile of the padded images."""
     padding = [(one.before, 2 * _tiles(one) + 2 - one.length - one.before) for one in spatial]
-    padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     # The barrier keeps XLA from computing the rows again for each of the columns that use them.
-    rows = jax.lax.optimization_barrier(_overlapping(padded, _tiles(spatial[0]), 1))
+    rows = jax.lax.optimization_barrier(_overlapping(_padded(x, padding), _tiles(spatial[0]), -3))
     return [
-        jnp.reshape(one, (-1, x.shape[3])) for row in rows for one in _overlapping(row, _tiles(spatial[1]), 2)
+        jnp.reshape(one, (-1, x.shape[-1]))
+        for row in rows
+        for one in _overlapping(row, _tiles(spatial[1]), -2)
     ]
 
 
-def _overlapping(x: Float[Array, "n r s c"], tiles: int, axis: int) -> list[Float[Array, "n r2 s2 c"]]:
+def _padded(x: Float[Array, "*n h w c"], padding: list[tuple[int, int]]) -> Float[Array, "*n h2 w2 c"]:
+    return jnp.pad(x, ((0, 0),) * (x.ndim - 3) + (*padding, (0, 0)))
+
+
+def _overlapping(x: Float[Array, "*n r s c"], tiles: int, axis: int) -> list[Float[Array, "*n r2 s2 c"]]:
     """B^T along an axis, whose tiles of four begin at every second position."""
     first, second, third, fourth = (_every_second(x, start, tiles, axis) for start in range(4))
     return [first - third, second + third, third - second, second - fourth]
 
 
-def _every_second(x: Float[Array, "n r s c"], start: int, count: int, axis: int) -> Float[Array, "n r2 s2 c"]:
+def _every_second(
+    x: Float[Array, "*n r s c"], start: int, count: int, axis: int
+) -> Float[Array, "*n r2 s2 c"]:
     return jax.lax.slice_in_dim(x, start, start + 2 * count - 1, 2, axis)
 
 
 def _cotangent_tiles(
-    cotangent: Float[Array, "n ho wo co"], spatial: tuple[Axis, Axis]
+    cotangent: Float[Array, "*n ho wo co"], spatial: tuple[Axis, Axis]
 ) -> list[Float[Array, "tiles co"]]:
     """A g A^T: the 16 elements, in order, of every tile of cotangents; odd sizes are filled up with zeros."""
     padding = [(0, 2 * _tiles(one) - one.output) for one in spatial]
-    padded = jnp.pad(cotangent, ((0, 0), *padding, (0, 0)))
-    rows = jax.lax.optimization_barrier(_spread(padded, _tiles(spatial[0]), 1))
+    rows = jax.lax.optimization_barrier(_spread(_padded(cotangent, padding), _tiles(spatial[0]), -3))
     return [
-        jnp.reshape(one, (-1, cotangent.shape[3]))
+        jnp.reshape(one, (-1, cotangent.shape[-1]))
         for row in rows
-        for one in _spread(row, _tiles(spatial[1]), 2)
+        for one in _spread(row, _tiles(spatial[1]), -2)
     ]
 
 
-def _spread(x: Float[Array, "n r s c"], tiles: int, axis: int) -> list[Float[Array, "n r2 s2 c"]]:
+def _spread(x: Float[Array, "*n r s c"], tiles: int, axis: int) -> list[Float[Array, "*n r2 s2 c"]]:
     """A along an axis."""
     first, second = (_every_second(x, start, tiles, axis) for start in range(2))
     return [first, first + second, first - second, -second]
 
 
-def _output(
-    products: Sequence[Float[Array, "tiles co"]], shape: tuple[int, int, int, int]
-) -> Float[Array, "n h2 w2 co"]:
-    """A^T m A for every tile, and the tiles put together."""
-    n, rows, columns, channels = shape
-    m = [jnp.reshape(one, shape) for one in products]
+def _output(products: Sequence[Float[Array, "tiles co"]], grid: tuple[int, int]) -> Float[Array, "h2 w2 co"]:
+    """A^T m A for every tile of an image, and the tiles put together."""
+    rows, columns = grid
+    m = [jnp.reshape(one, (rows, columns, -1)) for one in products]
     halves = jax.lax.optimization_barrier([_gathered(m[4 * i : 4 * i + 4]) for i in range(4)])
     left, right = (_gathered([half[side] for half in halves]) for side in range(2))
-    stacked = jnp.stack([jnp.stack([left[i], right[i]], axis=3) for i in range(2)], axis=2)
-    return jnp.reshape(stacked, (n, 2 * rows, 2 * columns, channels))
+    stacked = jnp.stack([jnp.stack([left[i], right[i]], axis=2) for i in range(2)], axis=1)
+    return jnp.reshape(stacked, (2 * rows, 2 * columns, -1))
 
 
 def _gathered(m: Sequence[Array]) -> tuple[Array, Array]:
