@@ -4,7 +4,8 @@
     python -m experiments.compiled_cost --tables  run nothing; show what is stored
 
 Counted are the multiplications and additions of matrix products and convolutions (2 each), and the bytes that the
-instructions outside fusions read and write, each as often as the loops around it run. The counts depend on the
+instructions outside fusions read and write, each as often as the loops around it run, which XLA's own
+`cost_analysis` does not do: it counts the body of a loop once. The counts depend on the
 versions of jax and jaxlib and on nothing else; `tests/experiments/test_compiled_cost.py` holds them against the record.
 """
 

@@ -15,8 +15,9 @@ import sys
 from experiments import record
 from experiments.throughput import table
 from experiments.throughput.measure import measured
-from experiments.throughput.networks import SETTINGS, named
+from experiments.throughput.networks import SETTINGS, Setting, named
 from experiments.throughput.peak import gemm_gflops, step_gflop
+from experiments.throughput.worker import SideError
 from flaxcnn.train.environment import environment
 
 COMMAND = "python -m experiments.throughput"
@@ -37,22 +38,31 @@ def main() -> int:
     if options.rounds < 1:
         print(f"--rounds is {options.rounds}; at least one turn is needed.", file=sys.stderr)
         return 2
-    for setting in [] if options.tables else settings:
-        figures = measured(setting, options.rounds, lambda line: print(line, flush=True))
-        extra = {"step_gflop": step_gflop(setting), "gemm_gflops": gemm_gflops(), "rounds": options.rounds}
-        store(setting.name, figures | extra | {"environment": environment()})
+    try:
+        for setting in [] if options.tables else settings:
+            measure(setting, options.rounds)
+    except SideError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not table.is_stored():
+        print(f"Nothing is stored yet; {COMMAND} measures and stores.", file=sys.stderr)
+        return 2
     if not options.tables:
         table.draw()
     print(table.training(), table.evaluation(), table.costs(), sep="\n\n")
     return 0
 
 
+def measure(setting: Setting, rounds: int) -> None:
+    """Measure a setting and store its figures."""
+    figures = measured(setting, rounds, lambda line: print(line, flush=True))
+    extra = {"step_gflop": step_gflop(setting), "gemm_gflops": gemm_gflops(), "rounds": rounds}
+    store(setting.name, figures | extra | {"environment": environment()})
+
+
 def store(name: str, figures: dict) -> None:
     """Put the figures of one setting into the record."""
-    try:
-        kept = record.read(table.NAME)["settings"]
-    except FileNotFoundError:
-        kept = {}
+    kept = record.read(table.NAME)["settings"] if table.is_stored() else {}
     record.write(table.NAME, COMMAND, {"settings": kept | {name: figures}})
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from experiments.throughput.networks import Setting
-from experiments.throughput.sides import DEFAULT, OPTION, OURS, REFERENCE, SIDES
+from experiments.throughput.sides import OURS, REFERENCE, SIDES
 from experiments.throughput.worker import CALLS, Worker
 
 # A turn lasts about so long; shorter calls are repeated. Before it the others' threads come to rest.
@@ -24,13 +24,14 @@ def measured(setting: Setting, rounds: int, tell: Callable[[str], None]) -> dict
     others = [side for side in SIDES if side not in (OURS, REFERENCE)]
     whole = setting.batch * setting.size**2 <= _PIXELS
     groups = [others] if whole else [[side] for side in others]
-    found = [_group([OURS, REFERENCE, *group], setting, rounds, tell) for group in groups]
+    found = [turns_of([OURS, REFERENCE, *group], setting, rounds, tell) for group in groups]
     return {"network": setting.network, "batch": setting.batch, "size": setting.size, "groups": found}
 
 
-def _group(
+def turns_of(
     sides: Sequence[str], setting: Setting, rounds: int, tell: Callable[[str], None]
 ) -> dict[str, dict[str, Any]]:
+    """The figures of these sides, all in memory at once and in turn."""
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(contextlib.closing(Worker(side, setting))) for side in sides]
         figures: dict[str, dict[str, Any]] = {
@@ -79,6 +80,3 @@ def speed(figures: dict[str, Any], side: str, reference: str, call: str) -> list
         if side in group and reference in group
         for ratio in ratios(group, side, reference, call)
     ]
-
-
-__all__ = ["DEFAULT", "OPTION", "OURS", "REFERENCE", "measured", "ratios", "speed"]

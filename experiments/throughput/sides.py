@@ -153,7 +153,7 @@ class Torch:
         import torch
         from torch.fx.experimental.optimization import fuse
 
-        model = _torch_model(setting).to(memory_format=torch.channels_last)
+        model = torch_model(setting).to(memory_format=torch.channels_last)
         normed = any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
         fused = fuse(model.eval()) if normed else copy.deepcopy(model).eval()
         fused = fused.to(memory_format=torch.channels_last)
@@ -186,7 +186,8 @@ class Torch:
             self._fused(self._images)
 
 
-def _torch_model(setting: Setting) -> Any:
+def torch_model(setting: Setting) -> Any:
+    """The network by torchvision, with the stem for small images where it is not ResNet-50; the CNN by its twin."""
     import torch
     import torchvision
 

@@ -10,7 +10,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from experiments import record, tables
-from experiments.throughput.measure import DEFAULT, OPTION, OURS, REFERENCE, speed
+from experiments.throughput.measure import speed
+from experiments.throughput.sides import DEFAULT, OPTION, OURS, REFERENCE
 
 NAME = "throughput"
 
@@ -87,6 +88,11 @@ def draw() -> Path:
     figure.savefig(path, dpi=120)
     plt.close(figure)
     return path
+
+
+def is_stored() -> bool:
+    """Whether any setting was measured."""
+    return (record.RESULTS / f"{NAME}.json").exists()
 
 
 def _stored() -> dict[str, dict[str, Any]]:

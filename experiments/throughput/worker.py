@@ -1,5 +1,6 @@
 """A side in a process of its own: its threads, caches and memory are not another's."""
 
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -11,6 +12,10 @@ from typing import Any
 from experiments.throughput.networks import Setting
 
 CALLS = ("step", "forward", "evaluate")
+
+
+class SideError(RuntimeError):
+    """A side that cannot be built or run, or whose process is gone."""
 
 
 class Worker:
@@ -32,29 +37,37 @@ class Worker:
         start = time.perf_counter()
         self._process.start()
         theirs.close()
-        self._answer()
-        self.setup_seconds = time.perf_counter() - start
-        self.first_step_seconds = self.seconds("step", 1)
+        try:
+            self._answer()
+            self.setup_seconds = time.perf_counter() - start
+            self.first_step_seconds = self.seconds("step", 1)
+        except SideError:
+            self.close()
+            raise
 
     def seconds(self, call: str, times: int) -> float:
         """Seconds for one of `times` calls of "step", "forward" or "evaluate" in a row."""
-        self._connection.send((call, times))
-        return float(self._answer())
+        return float(self._asked(call, times))
 
     def peak_mebibytes(self) -> float:
         """The most memory that the process has had."""
-        self._connection.send(("peak", 0))
-        return float(self._answer())
+        return float(self._asked("peak", 0))
+
+    def _asked(self, call: str, times: int) -> Any:
+        with contextlib.suppress(BrokenPipeError):
+            # A process that is gone is told of by its answer.
+            self._connection.send((call, times))
+        return self._answer()
 
     def _answer(self) -> Any:
         try:
             kind, value = self._connection.recv()
-        except EOFError:
-            raise RuntimeError(
+        except (EOFError, ConnectionResetError):
+            raise SideError(
                 f"The process of {self.side!r} ended by itself; is there memory enough?"
             ) from None
         if kind == "error":
-            raise RuntimeError(f"{self.side!r} failed: {value}")
+            raise SideError(f"{self.side!r} failed: {value}")
         return value
 
     def close(self) -> None:

@@ -1,14 +1,18 @@
 """The benchmark: its settings, its turns, and that all sides compute the same network."""
 
+import contextlib
+import multiprocessing
 import subprocess
 import sys
 
 import pytest
 
 import parity
-from experiments.throughput import default_flax, measure, networks, table
+from experiments.throughput import default_flax, measure, networks
+from experiments.throughput.__main__ import main
 from experiments.throughput.networks import Setting, named
-from experiments.throughput.sides import OURS, SIDES, _torch_model
+from experiments.throughput.sides import OURS, SIDES, torch_model
+from experiments.throughput.worker import SideError, Worker
 
 
 def test_a_setting_has_its_name():
@@ -48,7 +52,7 @@ def test_default_flax_is_the_network_of_torch(network, size, accepted):
     """But that a user of Flax flattens height, width, channels."""
     setting = Setting(network, 2, size)
     flax = default_flax.BUILDERS[network](size)
-    theirs = _torch_model(setting).eval()
+    theirs = torch_model(setting).eval()
     shape = f"2x{setting.channels}x{size}x{size}"
     report = parity.check(theirs, flax, shape, mode="eval", accept=accepted)
     assert report.verdict == "equivalent", report.summary()
@@ -68,7 +72,7 @@ def test_every_side_trains():
 @pytest.mark.slow
 def test_a_turn_is_timed_in_processes_of_their_own():
     told = []
-    found = measure._group([OURS, "torch, eager"], Setting("cnn", 4, 8), rounds=2, tell=told.append)
+    found = measure.turns_of([OURS, "torch, eager"], Setting("cnn", 4, 8), rounds=2, tell=told.append)
     assert list(found) == [OURS, "torch, eager"]
     for figures in found.values():
         assert [len(figures[call]) for call in ("step", "forward", "evaluate")] == [2, 2, 2]
@@ -78,7 +82,25 @@ def test_a_turn_is_timed_in_processes_of_their_own():
     assert len(told) == 3
 
 
-def test_a_table_without_a_record_is_not_made(tmp_path, monkeypatch):
+def test_tables_without_a_record_are_said_to_be_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("experiments.record.RESULTS", tmp_path)
-    with pytest.raises(FileNotFoundError):
-        table.training()
+    monkeypatch.setattr(sys, "argv", ["throughput", "--tables"])
+    assert main() == 2
+    assert capsys.readouterr().err.startswith(
+        "Nothing is stored yet; python -m experiments.throughput measures"
+    )
+
+
+def test_a_side_that_fails_is_said_and_leaves_no_process():
+    before = multiprocessing.active_children()
+    with pytest.raises(SideError, match=r"'flaxcnn' failed: .*unknown_network"):
+        Worker(OURS, Setting("unknown_network", 2, 8))
+    assert multiprocessing.active_children() == before
+
+
+def test_a_side_whose_process_is_gone_is_said():
+    worker = Worker(OURS, Setting("cnn", 2, 8))
+    with contextlib.closing(worker):
+        multiprocessing.active_children()[-1].kill()
+        with pytest.raises(SideError, match="ended by itself"):
+            worker.seconds("step", 1)
