@@ -15,12 +15,14 @@ def norms(model):
 
 
 def shaken(model):
-    """Every parameter and statistic at random, so that no norm is the identity."""
+    """Every vector at random, so that no norm is the identity; variances down to where epsilon counts."""
     generator = np.random.default_rng(0)
-    for _, variable in nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat))):
-        if variable[...].dtype.kind == "f" and variable[...].ndim == 1:
-            values = generator.uniform(0.5, 1.5, variable[...].shape)
-            variable[...] = jnp.asarray(values.astype(np.float32))
+    for path, variable in nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat))):
+        if variable[...].ndim == 1:
+            lowest = 1e-3 if path[-1] == "running_var" else 0.5
+            values = generator.uniform(lowest, 1.5, variable[...].shape)
+            values = np.where(generator.random(values.shape) < 0.25, lowest, values)
+            variable[...] = jnp.asarray(values, jnp.float32)
     return model
 
 

@@ -283,13 +283,19 @@ each = jax.shard_map(
 )
 whole = jax.jit(jax.grad(simple))(kernel, x)
 print(float(jnp.max(jnp.abs(jnp.sum(jax.jit(each)(kernel, x), 0) - whole)) / jnp.max(jnp.abs(whole))))
+
+whole = jax.jit(jax.grad(loss, 1))(kernel, x)
+mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Explicit,))
+with jax.set_mesh(mesh):
+    divided = jax.jit(jax.grad(loss, 1))(jax.device_put(kernel, P()), jax.device_put(x, P("batch")))
+print(float(jnp.max(jnp.abs(jax.device_get(divided) - jax.device_get(whole))) / jnp.max(jnp.abs(whole))))
 """
 
 
 def test_two_devices_share_a_batch():
-    """Divided by XLA and by shard_map, whose types the primitives do not know: the plain rules serve there."""
+    """Divided by XLA, by shard_map, and by explicit sharding; the plain rules serve where types say so."""
     run = subprocess.run([sys.executable, "-c", SHARDED], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     errors = [float(line) for line in run.stdout.split()]
-    assert len(errors) == 2
+    assert len(errors) == 3
     assert max(errors) < 1e-5
