@@ -47,7 +47,23 @@ _SCALES = (
 _BLOCKS, _LAYERS = "flaxcnn/models/blocks.py", "flaxcnn/models/layers.py"
 _SCALE_OF_BLOCK = "scale = 0.0 if options.zero_init_residual else 1.0"
 
+_WINOGRAD, _PATCHES = "flaxcnn/ops/winograd.py", "flaxcnn/ops/patches.py"
+_SIZE = "Blocks of another size hold other images and give the same results."
+_SURPLUS = "It pads by more than the tiles reach; what lies beyond is not read."
+
 EQUIVALENT: dict[Key, str] = {
+    Key(_WINOGRAD, "", "_BLOCK = 2**16", "** -> *"): _SIZE,
+    Key(_WINOGRAD, "convolution", "max(kernel.shape[2:])", "max -> min"): _SIZE,
+    Key(_WINOGRAD, "kernel_gradient", "max(channels)", "max -> min"): _SIZE,
+    Key(_WINOGRAD, "block_size", "spatial[0]", "0 -> 1"): _SIZE,
+    Key(_WINOGRAD, "_input_tiles", "2 * _tiles(one)", "2 -> 3"): _SURPLUS,
+    Key(_WINOGRAD, "_input_tiles", "+ 2", "2 -> 3"): _SURPLUS,
+    Key(_WINOGRAD, "_input_tiles", "- one.length", "- -> +"): _SURPLUS,
+    Key(_WINOGRAD, "_input_tiles", "- one.before", "- -> +"): _SURPLUS,
+    Key(_WINOGRAD, "_cotangent_tiles", "2 * _tiles(one) - one.output", "2 -> 3"): _SURPLUS,
+    Key(_WINOGRAD, "_cotangent_tiles", "2 * _tiles(one) - one.output", "- -> +"): _SURPLUS,
+    Key(_PATCHES, "kernel_gradient_by_patches", "size = min(most", "min -> max"): _SIZE,
+    Key(_PATCHES, "kernel_gradient_by_patches", "max(1, _BLOCK", "1 -> 2"): _SIZE,
     Key("flaxcnn/ops/dense.py", "dense", "(y.ndim - 1)", "1 -> 2"): (
         "A bias with one leading axis less broadcasts to the same numbers."
     ),
