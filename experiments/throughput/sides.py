@@ -1,6 +1,5 @@
 """The sides of the comparison: each makes a step of training, a forward pass and an evaluation of one setting."""
 
-import contextlib
 import copy
 import time
 from collections.abc import Callable
@@ -36,7 +35,7 @@ class Ours:
         from flaxcnn.config import AugmentConfig, LossConfig
         from flaxcnn.functional import functional
         from flaxcnn.models.folding import fold_batch_norms
-        from flaxcnn.ops.choice import fast_rules
+        from flaxcnn.ops.choice import RULES, USUAL, fast_rules
         from flaxcnn.train import state as train_states
         from flaxcnn.train.compiling import Compiled
         from flaxcnn.train.evaluate import make_predict
@@ -47,6 +46,11 @@ class Ours:
             options = {"image_size": setting.size}
         model = models.create(setting.network, num_classes=10, in_channels=setting.channels, **options)
         parts, folded = functional(model), functional(fold_batch_norms(model))
+
+        def predict(*arguments: Any, **options: Any) -> Any:
+            with fast_rules(*(USUAL if rules is None else rules)):
+                return folded.apply(*arguments, **options)
+
         schedule = optim.schedule("constant", _RATE, 1)
         optimiser = optim.optimiser("sgd", schedule, momentum=_MOMENTUM, nesterov=True, weight_decay=_DECAY)
         mean, deviation = jnp.zeros(setting.channels), jnp.ones(setting.channels)
@@ -63,35 +67,31 @@ class Ours:
         images, labels = setting.batch_of()
         self._batch = jax.device_put({"image": images, "label": labels, "mask": jnp.ones(len(labels), bool)})
         self._state = train_states.create(parts.params, parts.state, optimiser, seed=0, use_ema=False)
-        self._step = Compiled(make_train_step(recipe), donate=(0,))
+        # As `flaxcnn train` compiles them.
+        self._step = Compiled(make_train_step(recipe), donate=(0,), rules=RULES if rules is None else rules)
         self._forward = Compiled(
-            lambda params, state, x: parts.apply(params, state, x, train=True, key=jax.random.key(0))
+            lambda params, state, x: parts.apply(params, state, x, train=True, key=jax.random.key(0)),
+            rules=USUAL if rules is None else rules,
         )
-        self._predict = make_predict(folded.apply, mean, deviation)
+        self._predict = make_predict(predict, mean, deviation)
         self._parts, self._folded, self._block = parts, folded, jax.block_until_ready
-        # The fast rules are read when a function is traced, on its first call.
-        self._rules = contextlib.nullcontext if rules is None else lambda: fast_rules(*rules)
 
     def step(self) -> float:
         """See `Side`."""
-        with self._rules():
-            self._state, metrics = self._step(self._state, self._batch)
+        self._state, metrics = self._step(self._state, self._batch)
         return float(metrics["loss"])
 
     def forward(self) -> None:
         """See `Side`."""
-        with self._rules():
-            self._block(self._forward(self._parts.params, self._parts.state, self._batch["image"]))
+        self._block(self._forward(self._parts.params, self._parts.state, self._batch["image"]))
 
     def evaluate(self) -> None:
         """See `Side`."""
-        with self._rules():
-            self._block(self._predict(self._folded.params, self._folded.state, self._batch["image"]))
+        self._block(self._predict(self._folded.params, self._folded.state, self._batch["image"]))
 
     def compiled_step(self) -> str:
         """The compiled training step, as HLO."""
-        with self._rules():
-            return self._step.compiled_text(self._state, self._batch)
+        return self._step.compiled_text(self._state, self._batch)
 
 
 class DefaultFlax:

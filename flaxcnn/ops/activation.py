@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from flaxcnn.ops.stored import stored
+
 
 @jax.custom_jvp
 def relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -16,7 +18,7 @@ def relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     Reference: torch.nn.functional.relu.
     """
-    return jnp.maximum(x, jnp.zeros((), x.dtype))
+    return stored(jnp.maximum(x, jnp.zeros((), x.dtype)))
 
 
 def relu_backward(cotangent: Float[Array, "*shape"], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -42,4 +44,6 @@ def relu_backward(cotangent: Float[Array, "*shape"], x: Float[Array, "*shape"]) 
 def _relu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     """Push a tangent forward: the map is diagonal, so it is the backward rule itself."""
     (x,), (tangent,) = primals, tangents
-    return relu(x), relu_backward(tangent, x)
+    y = relu(x)
+    # y is in memory for the next layer, and positive where x is.
+    return y, relu_backward(tangent, y)

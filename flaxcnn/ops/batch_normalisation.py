@@ -172,10 +172,9 @@ def _mean(
     x: Float[Array, "n *spatial c"], mask: Bool[Array, "n"] | None, count: Float[Array, ""]
 ) -> Float[Array, "c"]:
     """Average every channel over the counted rows; zero if there is none."""
-    if mask is not None:
-        x = jnp.where(row_mask(mask, x.ndim), x, 0)
-        count = jnp.maximum(count, 1)
-    return channel_sum(x) / count
+    if mask is None:
+        return channel_sum(x) / count
+    return channel_sum(x, mask) / jnp.maximum(count, 1)
 
 
 def _affine(

@@ -16,7 +16,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 from jaxtyping import Array, Float
 
-from flaxcnn.ops import choice, pointwise, winograd
+from flaxcnn.ops import choice, onednn, pointwise, winograd
 from flaxcnn.ops.choice import Allowed, Case, Spatial, allowed_rules, rule_of
 from flaxcnn.ops.patches import kernel_gradient_by_patches
 from flaxcnn.ops.plain_convolution import plain_convolution, plain_input_gradient, plain_kernel_gradient
@@ -33,12 +33,17 @@ def convolution(
     return _convolution.bind(x, kernel, spatial=spatial, groups=groups, allowed=allowed_rules())
 
 
-# What computes each rule that `choice` names, called as (array, array, geometry).
-_CONVOLUTION = {"matmul": pointwise.convolution, "winograd": winograd.convolution}
+# What computes each rule that `choice` names, called as (array, array, geometry), by those in `GROUPED` with groups.
+_CONVOLUTION = {
+    "matmul": pointwise.convolution,
+    "winograd": winograd.convolution,
+    "onednn": onednn.convolution,
+}
 _INPUT_GRADIENT = {
     "matmul": pointwise.input_gradient,
     "phases": input_gradient_by_phases,
     "winograd": winograd.input_gradient,
+    "onednn": onednn.input_gradient,
 }
 _KERNEL_GRADIENT = {
     "matmul": pointwise.kernel_gradient,
@@ -49,20 +54,30 @@ _KERNEL_GRADIENT = {
 
 def _fast_convolution(x: Array, kernel: Array, spatial: Spatial, groups: int, allowed: Allowed) -> Array:
     case = Case(x.shape[0], kernel.shape[2:], spatial, groups, x.dtype)
-    fast = _CONVOLUTION.get(rule_of(case, choice.CONVOLUTION, allowed))
-    return fast(x, kernel, spatial) if fast else plain_convolution(x, kernel, spatial, groups)
+    name = rule_of(case, choice.CONVOLUTION, allowed)
+    return _computed(_CONVOLUTION.get(name, plain_convolution), name, (x, kernel), case, allowed)
 
 
 def _fast_input_gradient(g: Array, kernel: Array, spatial: Spatial, groups: int, allowed: Allowed) -> Array:
     case = Case(g.shape[0], kernel.shape[2:], spatial, groups, g.dtype)
-    fast = _INPUT_GRADIENT.get(rule_of(case, choice.INPUT_GRADIENT, allowed))
-    return fast(g, kernel, spatial) if fast else plain_input_gradient(g, kernel, spatial, groups)
+    name = rule_of(case, choice.INPUT_GRADIENT, allowed)
+    return _computed(_INPUT_GRADIENT.get(name, plain_input_gradient), name, (g, kernel), case, allowed)
 
 
 def _fast_kernel_gradient(g: Array, x: Array, spatial: Spatial, groups: int, allowed: Allowed) -> Array:
     case = Case(x.shape[0], (x.shape[3] // groups, g.shape[3]), spatial, groups, x.dtype)
-    fast = _KERNEL_GRADIENT.get(rule_of(case, choice.KERNEL_GRADIENT, allowed))
-    return fast(g, x, spatial) if fast else plain_kernel_gradient(g, x, spatial, groups)
+    name = rule_of(case, choice.KERNEL_GRADIENT, allowed)
+    return _computed(_KERNEL_GRADIENT.get(name, plain_kernel_gradient), name, (g, x), case, allowed)
+
+
+def _computed(
+    rule: Callable[..., Array], name: str, arrays: tuple[Array, Array], case: Case, allowed: Allowed
+) -> Array:
+    """What a rule gives, whose parts may be computed by what is allowed for a case of its size too."""
+    with choice.allowing(allowed.for_parts_of(case)):
+        if name in choice.GROUPED or name == choice.PLAIN:
+            return rule(*arrays, case.spatial, case.groups)
+        return rule(*arrays, case.spatial)
 
 
 def _without_rules(function: Callable[..., Array]) -> Callable[..., Array]:

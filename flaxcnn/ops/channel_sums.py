@@ -1,55 +1,76 @@
-"""The sum of every channel over batch and positions, and its transpose, as two linear primitives of JAX.
+"""The sum of every channel over batch and positions, in two stages, and its transpose.
 
 On the CPU XLA adds up [n, h, w, c] over its first three axes slowly; over the positions of a row first, and then over
 rows and images, it is fast, and rounds less. What goes before the first sum, a product with deviations say, is fused
-with it. As primitives the two are each other's transposes: the sums of the backward pass of batch norm, which come
-from transposing a broadcast, are made in two stages too.
+with it; which images count is asked of the sums of rows only. The first stage and its transpose are two linear
+primitives of JAX, so the sums of the backward pass of batch norm, which come from transposing a broadcast, are made in
+two stages too.
 """
 
 import jax
 import jax.numpy as jnp
-from jax.interpreters import ad
-from jaxtyping import Array, Float
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching
+from jaxtyping import Array, Bool, Float
 
 from flaxcnn.ops.choice import allowed_rules
 from flaxcnn.ops.primitive import is_divided, platform_primitive
+from flaxcnn.ops.stored import behind_a_loop
 
 
-def channel_sum(x: Float[Array, "*rest c"]) -> Float[Array, "c"]:
-    """Sum over every axis but the last."""
-    return _plain_sum(x, 1) if is_divided(x) else _sum.bind(x, stages=_stages())
+def channel_sum(x: Float[Array, "*rest c"], mask: Bool[Array, "n"] | None = None) -> Float[Array, "c"]:
+    """Sum over every axis but the last.
+
+    Arguments:
+        x: [n, h, w, c], [n, c], or any array with the channels last.
+        mask: [n], which entries of the first axis count; all when None.
+    """
+    if _in_two_stages(x.ndim) and not is_divided(x):
+        x = _row_sum.bind(x)
+    if mask is not None:
+        x = jnp.where(jnp.reshape(mask, (-1,) + (1,) * (x.ndim - 1)), x, jnp.zeros((), x.dtype))
+    return jnp.sum(x, axis=tuple(range(x.ndim - 1)))
 
 
 def channel_broadcast(values: Float[Array, "c"], shape: tuple[int, ...]) -> Float[Array, "*rest c"]:
     """An array of `shape` that has `values` along its last axis; its derivative is a `channel_sum`."""
-    if is_divided(values):
-        return _plain_broadcast(values, shape, 1)
-    return _broadcast.bind(values, shape=shape, stages=_stages())
+    if not _in_two_stages(len(shape)) or is_divided(values):
+        return jax.lax.broadcast_in_dim(values, shape, (len(shape) - 1,))
+    rows = jax.lax.broadcast_in_dim(values, (*shape[:-2], shape[-1]), (len(shape) - 2,))
+    return _row_broadcast.bind(rows, length=shape[-2])
 
 
-def _stages() -> int:
-    return 2 if "two_stage_sums" in allowed_rules().names else 1
+def _in_two_stages(dimensions: int) -> bool:
+    return dimensions > 2 and "two_stage_sums" in allowed_rules().names
 
 
-def _plain_sum(x: Array, stages: int) -> Array:
-    del stages
-    return jnp.sum(x, axis=tuple(range(x.ndim - 1)))
+def _plain_sum(x: Array) -> Array:
+    return jnp.sum(x, axis=-2)
 
 
-def _staged_sum(x: Array, stages: int) -> Array:
-    if stages == 1 or x.ndim < 3:
-        return _plain_sum(x, stages)
-    # Without the barrier XLA makes one sum of the two again.
-    rows = jax.lax.optimization_barrier(jnp.sum(x, axis=-2))
-    return jnp.sum(rows, axis=tuple(range(rows.ndim - 1)))
+def _kept_sum(x: Array) -> Array:
+    # Else XLA makes one sum of the two stages again.
+    return behind_a_loop(jnp.sum(x, axis=-2))
 
 
-def _plain_broadcast(values: Array, shape: tuple[int, ...], stages: int) -> Array:
-    del stages
-    return jax.lax.broadcast_in_dim(values, shape, (len(shape) - 1,))
+def _plain_broadcast(rows: Array, length: int) -> Array:
+    return jnp.broadcast_to(rows[..., None, :], (*rows.shape[:-1], length, rows.shape[-1]))
 
 
-_sum, _ = platform_primitive("channel_sum", _plain_sum, _staged_sum)
-_broadcast, _ = platform_primitive("channel_broadcast", _plain_broadcast, _plain_broadcast)
-ad.deflinear2(_sum, lambda ct, x, stages: [_broadcast.bind(ct, shape=x.aval.shape, stages=stages)])
-ad.deflinear2(_broadcast, lambda ct, _, shape, stages: [_sum.bind(ct, stages=stages)])
+_row_sum, _ = platform_primitive("row_sum", _plain_sum, _kept_sum)
+_row_broadcast, _ = platform_primitive("row_broadcast", _plain_broadcast, _plain_broadcast)
+ad.deflinear2(_row_sum, lambda ct, x: [_row_broadcast.bind(ct, length=x.aval.shape[-2])])
+ad.deflinear2(_row_broadcast, lambda ct, _, length: [_row_sum.bind(ct)])
+
+
+def _batch(primitive: Primitive) -> None:
+    """Both act on the last axes, so that examples are one more axis before them."""
+
+    def batched(arrays: tuple[Array], axes: tuple[int], **options: int) -> tuple[Array, int]:
+        return primitive.bind(jnp.moveaxis(arrays[0], axes[0], 0), **options), 0
+
+    batching.primitive_batchers[primitive] = batched
+
+
+_batch(_row_sum)
+_batch(_row_broadcast)

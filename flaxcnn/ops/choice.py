@@ -4,12 +4,18 @@ On accelerators XLA's own path is the fast one, and it is always taken. On the C
 where it was measured to be faster (`experiments.throughput`); elsewhere, and for every dtype but float32 and float64,
 the plain rule computes. All give the same values but for rounding, forward and in every derivative.
 
-    winograd                  3x3, stride 1: forward and gradient of the input, from 8x8 pixels and 32 channels on
+    winograd                  3x3, stride 1: forward and gradient of the input, from 64 channels and 8x8 pixels on, or
+                              from 128 channels and 4x4 pixels on
     winograd_kernel_gradient  3x3, stride 1: gradient of the kernel, likewise
     patches                   strided: gradient of the kernel, one matrix product for a block of images
     phases                    strided: gradient of the input, without multiplying by zeros
     matmul                    1x1: one matrix product, of every s-th pixel where it is strided
+    onednn                    what is left of the forward rule and of the gradient of the input, groups included, and
+                              the products inside the other rules: calls of the library that XLA brings along; only
+                              where asked for, as the training step does, since JAX cannot keep such a program in its
+                              compilation cache
     two_stage_sums            sums over batch and positions: along the rows of images first, then the rest
+    stored                    an activation is computed once, and not again in whatever reads it
 
 `with fast_rules("phases"): ...` allows only those named, `with fast_rules(): ...` none. What is allowed is read when a
 function is traced: a compiled function keeps what it was compiled with.
@@ -24,10 +30,22 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from flaxcnn.ops import onednn
 from flaxcnn.ops.geometry import Axis
 
 Spatial = tuple[Axis, Axis]
-RULES = ("winograd", "winograd_kernel_gradient", "patches", "phases", "matmul", "two_stage_sums")
+RULES = (
+    "winograd",
+    "winograd_kernel_gradient",
+    "patches",
+    "phases",
+    "matmul",
+    "onednn",
+    "two_stage_sums",
+    "stored",
+)
+# What is used unless something else is said.
+USUAL = tuple(name for name in RULES if name != "onednn")
 
 
 class Allowed(NamedTuple):
@@ -35,12 +53,17 @@ class Allowed(NamedTuple):
 
     Attributes:
         names: of `RULES`.
-        least_work: floating-point operations of a convolution from which on Winograd's algorithm pays; less is done
-            before its many small programs are compiled.
+        least_work: floating-point operations of a convolution from which on Winograd's algorithm and oneDNN pay; less
+            is done before the one's many small programs, and the other's in every process anew, are compiled.
     """
 
-    names: frozenset[str] = frozenset(RULES)
+    names: frozenset[str] = frozenset(USUAL)
     least_work: int = 200_000_000
+
+    def for_parts_of(self, case: "Case") -> "Allowed":
+        """The same for what a rule is made of, which is smaller than the case that the rule computes."""
+        names = self.names if case.work >= self.least_work else self.names - {"onednn"}
+        return Allowed(names, self.least_work)
 
 
 _EVERY = Allowed()
@@ -54,7 +77,7 @@ def allowed_rules() -> Allowed:
 
 @contextlib.contextmanager
 def fast_rules(*names: str, least_work: int = _EVERY.least_work) -> Iterator[None]:
-    """Allow only these rules for what is traced inside; none is the plain rules only.
+    """Allow only these rules for what is traced inside, `*USUAL` are those of the default; none is the plain rules only.
 
     Arguments:
         names: of `RULES`.
@@ -65,7 +88,14 @@ def fast_rules(*names: str, least_work: int = _EVERY.least_work) -> Iterator[Non
     """
     if unknown := [name for name in names if name not in RULES]:
         raise ValueError(f"fast_rules got {', '.join(unknown)}; the rules are {', '.join(RULES)}.")
-    token = _allowed.set(Allowed(frozenset(names), least_work))
+    with allowing(Allowed(frozenset(names), least_work)):
+        yield
+
+
+@contextlib.contextmanager
+def allowing(allowed: Allowed) -> Iterator[None]:
+    """Let `allowed_rules` give this for what is traced inside."""
+    token = _allowed.set(allowed)
     try:
         yield
     finally:
@@ -97,16 +127,24 @@ class Case(NamedTuple):
         )
 
 
+# The name of what every platform has.
+PLAIN = "plain"
+# The rules that know of groups of channels.
+GROUPED = ("phases", "onednn")
 # What suits a case, the first first: a rule and whether the case and the least work are for it.
 Candidates = tuple[tuple[str, Callable[[Case, int], bool]], ...]
 
 
 def rule_of(case: Case, candidates: Candidates, allowed: Allowed) -> str:
-    """The name of the rule that computes a case, or "plain"."""
-    if case.groups > 1 or jnp.dtype(case.dtype) not in (jnp.dtype(jnp.float32), jnp.dtype(jnp.float64)):
-        return "plain"
-    suited = (name for name, suits in candidates if name in allowed.names and suits(case, allowed.least_work))
-    return next(suited, "plain")
+    """The name of the rule that computes a case, or `PLAIN`."""
+    if jnp.dtype(case.dtype) not in (jnp.dtype(jnp.float32), jnp.dtype(jnp.float64)):
+        return PLAIN
+    suited = (
+        name
+        for name, suits in candidates
+        if name in allowed.names and (case.groups == 1 or name in GROUPED) and suits(case, allowed.least_work)
+    )
+    return next(suited, PLAIN)
 
 
 def _is_pointwise(case: Case, _: int) -> bool:
@@ -124,11 +162,12 @@ def _has_phases(case: Case, _: int) -> bool:
 
 
 def _suits_winograd(case: Case, least_work: int) -> bool:
-    """Whether it can be, and pays: at 4x4 the transforms cost more than they save, with few channels too."""
+    """Whether it can be, and pays: the fewer channels, the less work there is for what the transforms cost."""
+    smallest = 4 if min(case.channels) >= 128 else 8
     return (
         case.work >= least_work
-        and min(case.channels) >= 32
-        and all(a.window == 3 and a.stride == a.dilation == 1 and a.output >= 8 for a in case.spatial)
+        and min(case.channels) >= 64
+        and all(a.window == 3 and a.stride == a.dilation == 1 and a.output >= smallest for a in case.spatial)
     )
 
 
@@ -138,11 +177,28 @@ def _suits_winograd_back(case: Case, least_work: int) -> bool:
     return fits and _suits_winograd(case, least_work)
 
 
-CONVOLUTION: Candidates = (("matmul", _is_pointwise), ("winograd", _suits_winograd))
+def _suits_onednn(case: Case, least_work: int) -> bool:
+    """Whether the library computes it, and this jaxlib has it."""
+    real = jnp.dtype(case.dtype) == jnp.float32 and case.images > 0
+    return real and case.work >= least_work and onednn.is_available()
+
+
+def _suits_onednn_back(case: Case, least_work: int) -> bool:
+    """The gradient of the input is a convolution too; a stride would put zeros between its pixels."""
+    fits = all(one.stride == 1 and max(one.before, one.after) < one.span for one in case.spatial)
+    return fits and _suits_onednn(case, least_work)
+
+
+CONVOLUTION: Candidates = (
+    ("matmul", _is_pointwise),
+    ("winograd", _suits_winograd),
+    ("onednn", _suits_onednn),
+)
 INPUT_GRADIENT: Candidates = (
     ("matmul", _is_pointwise),
     ("phases", _has_phases),
     ("winograd", _suits_winograd_back),
+    ("onednn", _suits_onednn_back),
 )
 KERNEL_GRADIENT: Candidates = (
     ("matmul", _is_pointwise),

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from flaxcnn.ops.blocks import sum_blocks
 from flaxcnn.ops.geometry import Axis
+from flaxcnn.ops.parts import outer_products
 
 # Elements of the patches of a block of images: 2 MiB in float32.
 _BLOCK = 2**19
@@ -28,7 +29,7 @@ def kernel_gradient_by_patches(
     inputs, outputs = x.shape[3], cotangent.shape[3]
     taps = height.window * width.window
 
-    def block(images: Float[Array, "b h w ci"], cotangents: Float[Array, "b ho wo co"]) -> list[Array]:
+    def block(images: Float[Array, "b h w ci"], cotangents: Float[Array, "b ho wo co"]) -> Array:
         padded = jnp.pad(images, ((0, 0), height.padding, width.padding, (0, 0)))
         windows = [
             _seen(_seen(padded, a * height.dilation, height, 1), b * width.dilation, width, 2)
@@ -37,12 +38,12 @@ def kernel_gradient_by_patches(
         ]
         rows = jnp.reshape(jnp.concatenate(windows, axis=3), (-1, taps * inputs))
         columns = jnp.reshape(cotangents, (-1, outputs))
-        return [jax.lax.dot_general(rows, columns, (((0,), (0,)), ((), ())))]
+        return outer_products(rows, columns)
 
     # Two blocks at least: what enters a loop is computed once, while what enters a sum may be computed for every tap.
     most = max(1, x.shape[0] // 2)
     size = min(most, max(1, _BLOCK // (height.output * width.output * taps * inputs)))
-    (gradient,) = sum_blocks(block, (x, cotangent), size)
+    gradient = sum_blocks(block, (x, cotangent), size)
     return jnp.reshape(gradient, (height.window, width.window, inputs, outputs))
 
 

@@ -32,12 +32,9 @@ def plain_input_gradient(
     groups: int,
 ) -> Float[Array, "n h w ci"]:
     """Correlate the zero-interleaved cotangent with the flipped kernel, channels exchanged in each group."""
-    kh, kw, inputs, outputs = kernel.shape
-    grouped = jnp.reshape(kernel[::-1, ::-1], (kh, kw, inputs, groups, outputs // groups))
-    exchanged = jnp.transpose(grouped, (0, 1, 4, 3, 2)).reshape(kh, kw, outputs // groups, groups * inputs)
     return jax.lax.conv_general_dilated(
         cotangent,
-        exchanged,
+        exchanged(kernel, groups),
         window_strides=(1, 1),
         padding=[(one.span - 1 - one.before, one.span - 1 - one.after + one.remainder) for one in spatial],
         lhs_dilation=[one.stride for one in spatial],
@@ -45,6 +42,13 @@ def plain_input_gradient(
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
+
+
+def exchanged(kernel: Float[Array, "kh kw cig co"], groups: int) -> Float[Array, "kh kw cog ci"]:
+    """The kernel that a cotangent is convolved with: flipped, its channels exchanged in each group."""
+    kh, kw, inputs, outputs = kernel.shape
+    grouped = jnp.reshape(kernel[::-1, ::-1], (kh, kw, inputs, groups, outputs // groups))
+    return jnp.transpose(grouped, (0, 1, 4, 3, 2)).reshape(kh, kw, outputs // groups, groups * inputs)
 
 
 def plain_kernel_gradient(

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from flaxcnn.ops.geometry import Axis
+from flaxcnn.ops.parts import outer_products
 
 
 def convolution(
@@ -29,7 +30,8 @@ def kernel_gradient(
     cotangent: Float[Array, "n ho wo co"], x: Float[Array, "n h w ci"], spatial: tuple[Axis, Axis]
 ) -> Float[Array, "1 1 ci co"]:
     """dL/dkernel = sum over images and positions of x[n, i s, j t] g[n, i, j]^T."""
-    return jnp.einsum("nhwi,nhwo->io", _seen(x, spatial), cotangent)[None, None]
+    rows, columns = (jnp.reshape(one, (-1, one.shape[3])) for one in (_seen(x, spatial), cotangent))
+    return outer_products(rows, columns)[None, None]
 
 
 def _seen(x: Float[Array, "n h w ci"], spatial: tuple[Axis, Axis]) -> Float[Array, "n ho wo ci"]:

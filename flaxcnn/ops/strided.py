@@ -1,16 +1,17 @@
 """The gradient of a strided convolution with respect to its input, without multiplying by zeros."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from flaxcnn.ops.geometry import Axis
+from flaxcnn.ops.geometry import Axis, axis
+from flaxcnn.ops.parts import convolution_with_exchanged
 
 
 def input_gradient_by_phases(
     cotangent: Float[Array, "n ho wo co"],
-    kernel: Float[Array, "kh kw ci co"],
+    kernel: Float[Array, "kh kw cig co"],
     spatial: tuple[Axis, Axis],
+    groups: int = 1,
 ) -> Float[Array, "n h w ci"]:
     """Pull a cotangent back through a convolution of stride s to its input, one phase of positions at a time.
 
@@ -24,8 +25,9 @@ def input_gradient_by_phases(
 
     Arguments:
         cotangent: dL/dy.
-        kernel: as given to the convolution; groups 1, dilation 1.
+        kernel: as given to the convolution; dilation 1.
         spatial: its geometry.
+        groups: of channels.
 
     Reference: Dumoulin and Visin 2016, section 4.5, for the usual rule; Shi et al. 2016, for the phases.
     """
@@ -33,7 +35,7 @@ def input_gradient_by_phases(
     rows = []
     for top in range(height.stride):
         parts = [
-            _phase(cotangent, kernel, spatial, (_phase_at(top, height), _phase_at(left, width)))
+            _phase(cotangent, kernel, spatial, groups, (_phase_at(top, height), _phase_at(left, width)))
             for left in range(width.stride)
         ]
         rows.append(jnp.stack(parts, axis=3))
@@ -49,24 +51,20 @@ def _phase_at(offset: int, axis: Axis) -> int:
 
 def _phase(
     cotangent: Float[Array, "n ho wo co"],
-    kernel: Float[Array, "kh kw ci co"],
+    kernel: Float[Array, "kh kw cig co"],
     spatial: tuple[Axis, Axis],
+    groups: int,
     phases: tuple[int, int],
 ) -> Float[Array, "n h2 w2 ci"]:
     """Every s-th row and t-th column of the gradient, filled up to the same number for every phase."""
     taps = kernel[phases[0] :: spatial[0].stride, phases[1] :: spatial[1].stride]
     counts = [-(-one.length // one.stride) for one in spatial]
     if 0 in taps.shape[:2]:
-        return jnp.zeros((cotangent.shape[0], *counts, kernel.shape[2]), cotangent.dtype)
-    padding = []
+        return jnp.zeros((cotangent.shape[0], *counts, kernel.shape[2] * groups), cotangent.dtype)
+    seen = []
     for one, phase, count, size in zip(spatial, phases, counts, taps.shape[:2], strict=True):
         first = -((phase - one.before) // one.stride)  # the smallest u with a position that is not negative
         before = size - 1 - first
-        padding.append((before, count + size - 1 - one.output - before))
-    return jax.lax.conv_general_dilated(
-        cotangent,
-        jnp.transpose(taps[::-1, ::-1], (0, 1, 3, 2)),
-        window_strides=(1, 1),
-        padding=padding,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+        seen.append(axis(one.output, size, 1, 1, (before, count + size - 1 - one.output - before)))
+    height, width = seen
+    return convolution_with_exchanged(cotangent, taps, (height, width), groups)

@@ -28,16 +28,15 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from flaxcnn.ops.blocks import sum_blocks
+from flaxcnn.ops.blocks import map_blocks, sum_blocks
 from flaxcnn.ops.geometry import Axis, axis
+from flaxcnn.ops.parts import outer_products
 
-_G = np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
-# Elements of one transformed input, of the 16, that a block of images may have: 4 MiB in float32 in all, which stays
-# in the cache of the processors that this was measured on.
-_BLOCK = 2**16
+# Of one of the 16 transformed inputs, how many elements and how many rows a block of images may have at most: 8 MiB in
+# float32 for all of them. They stay in the caches of the processors that this was measured on.
+_ELEMENTS, _ROWS = 2**17, 1024
 
 
 def convolution(
@@ -50,25 +49,46 @@ def convolution(
         kernel: not flipped.
         spatial: the geometry; window 3, stride 1, dilation 1.
     """
-    height, width = spatial
-    transformed = jnp.reshape(_kernel_transform(kernel), (16, *kernel.shape[2:]))
-
-    def one(image: Float[Array, "h w ci"]) -> Float[Array, "ho wo co"]:
-        tiles = _input_tiles(image, spatial)
-        products = [tile @ transformed[index] for index, tile in enumerate(tiles)]
-        return _output(products, (_tiles(height), _tiles(width)))[: height.output, : width.output]
-
-    return jax.lax.map(one, x, batch_size=block_size(spatial, max(kernel.shape[2:])))
+    return _convolution(x, _kernel_transform(kernel), spatial, exchanged=False)
 
 
 def input_gradient(
     cotangent: Float[Array, "n ho wo co"], kernel: Float[Array, "3 3 ci co"], spatial: tuple[Axis, Axis]
 ) -> Float[Array, "n h w ci"]:
-    """The gradient of the images of `convolution`, which may be padded by 2 at most: a convolution too."""
+    """The gradient of the images of `convolution`, which may be padded by 2 at most: a convolution too.
+
+    Its kernel is flipped and has its channels exchanged. A flip along an axis exchanges the first and the last row of
+    G k and leaves the others; the channels are exchanged in the products, which saves a transposed copy.
+    """
     height, width = (
         axis(one.output, 3, 1, 1, (2 - one.before, one.length - one.output + one.before)) for one in spatial
     )
-    return convolution(cotangent, jnp.transpose(kernel[::-1, ::-1], (0, 1, 3, 2)), (height, width))
+    transformed, flipped = _kernel_transform(kernel), (3, 1, 2, 0)
+    return _convolution(
+        cotangent, [transformed[4 * i + j] for i in flipped for j in flipped], (height, width), exchanged=True
+    )
+
+
+def _convolution(
+    x: Float[Array, "n h w c"],
+    kernels: Sequence[Float[Array, "c1 c2"]],
+    spatial: tuple[Axis, Axis],
+    *,
+    exchanged: bool,
+) -> Float[Array, "n ho wo d"]:
+    """A convolution whose kernel is transformed; `exchanged` if that has the channels of `x` last."""
+    height, width = spatial
+    contracted = (((1,), (int(exchanged),)), ((), ()))
+
+    def block(images: Float[Array, "b h w c"]) -> Float[Array, "b ho wo d"]:
+        tiles = _input_tiles(images, spatial)
+        products = [jax.lax.dot_general(*pair, contracted) for pair in zip(tiles, kernels, strict=True)]
+        # The tiles of several images are those of one tall image.
+        whole = _output(products, (images.shape[0] * _tiles(height), _tiles(width)))
+        outputs = jnp.reshape(whole, (images.shape[0], 2 * _tiles(height), *whole.shape[1:]))
+        return outputs[:, : height.output, : width.output]
+
+    return map_blocks(block, x, block_size(spatial, max(kernels[0].shape)))
 
 
 def kernel_gradient(
@@ -77,31 +97,43 @@ def kernel_gradient(
     """The gradient of the kernel of `convolution`."""
     channels = x.shape[3], cotangent.shape[3]
 
-    def block(images: Float[Array, "b h w ci"], cotangents: Float[Array, "b ho wo co"]) -> list[Array]:
+    def block(images: Float[Array, "b h w ci"], cotangents: Float[Array, "b ho wo co"]) -> Array:
         tiles = _input_tiles(images, spatial), _cotangent_tiles(cotangents, spatial)
-        return [jax.lax.dot_general(a, b, (((0,), (0,)), ((), ()))) for a, b in zip(*tiles, strict=True)]
+        # One by one: XLA stacks what it computes element by element.
+        return jnp.stack([outer_products(*pair) for pair in zip(*tiles, strict=True)])
 
     sums = sum_blocks(block, (x, cotangent), block_size(spatial, max(channels)))
-    side = jnp.asarray(_G, x.dtype)
-    products = jnp.reshape(jnp.stack(sums), (4, 4, *channels))
-    half = jnp.einsum("ia,ijcd->ajcd", side, products, precision=jax.lax.Precision.HIGHEST)
-    return jnp.einsum("ajcd,jb->abcd", half, side, precision=jax.lax.Precision.HIGHEST)
+    products = jnp.reshape(sums, (4, 4, *channels))
+    rows = [_merged([products[i, j] for i in range(4)]) for j in range(4)]
+    return jnp.stack([jnp.stack(_merged(list(row))) for row in zip(*rows, strict=True)])
 
 
 def block_size(spatial: tuple[Axis, Axis], channels: int) -> int:
     """How many images are transformed at a time."""
-    return max(1, _BLOCK // (_tiles(spatial[0]) * _tiles(spatial[1]) * channels))
+    rows = min(_ROWS, _ELEMENTS // channels)
+    return max(1, rows // (_tiles(spatial[0]) * _tiles(spatial[1])))
 
 
 def _tiles(axis: Axis) -> int:
     return -(-axis.output // 2)
 
 
-def _kernel_transform(kernel: Float[Array, "3 3 ci co"]) -> Float[Array, "4 4 ci co"]:
-    """G k G^T."""
-    side = jnp.asarray(_G, kernel.dtype)
-    half = jnp.einsum("ia,abcd->ibcd", side, kernel, precision=jax.lax.Precision.HIGHEST)
-    return jnp.einsum("ibcd,jb->ijcd", half, side, precision=jax.lax.Precision.HIGHEST)
+def _kernel_transform(kernel: Float[Array, "3 3 ci co"]) -> list[Float[Array, "ci co"]]:
+    """G k G^T: its 16 elements, in order."""
+    columns = [_mixed([kernel[a, b] for a in range(3)]) for b in range(3)]
+    return [one for row in zip(*columns, strict=True) for one in _mixed(list(row))]
+
+
+def _mixed(k: Sequence[Array]) -> list[Array]:
+    """G along an axis."""
+    outer, middle = (k[0] + k[2]) / 2, k[1] / 2
+    return [k[0], outer + middle, outer - middle, k[2]]
+
+
+def _merged(m: Sequence[Array]) -> list[Array]:
+    """G^T along an axis."""
+    total, difference = (m[1] + m[2]) / 2, (m[1] - m[2]) / 2
+    return [m[0] + total, difference, total + m[3]]
 
 
 def _input_tiles(x: Float[Array, "*n h w ci"], spatial: tuple[Axis, Axis]) -> list[Float[Array, "tiles ci"]]:

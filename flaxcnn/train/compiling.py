@@ -10,6 +10,8 @@ from typing import Any
 
 import jax
 
+from flaxcnn.ops import choice, onednn
+
 # XLA's YNNPACK fusions make convolutions on the CPU 1.6 to 3.3 times slower than without (issue 6 measures it).
 _CPU_OPTIONS: dict[str, str] = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
@@ -73,23 +75,41 @@ class Compiled:
     Args:
         function: a pure function of arrays.
         donate: positions of the arguments whose buffers it may reuse; the caller must not touch them again.
+        rules: of `flaxcnn.ops.choice.RULES`, what may be used for its convolutions where it says nothing else. All of
+            them suit what runs for long: a large program is then compiled anew in every process.
     """
 
-    def __init__(self, function: Callable[..., Any], *, donate: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        donate: tuple[int, ...] = (),
+        rules: tuple[str, ...] = choice.USUAL,
+    ) -> None:
         self.compilations = 0
         self.compile_seconds = 0.0
+        self._may_call_onednn = "onednn" in rules
 
         @functools.wraps(function)
         def counted(*arguments: Any) -> Any:
             self.compilations += 1
-            return function(*arguments)
+            with choice.allowing(choice.Allowed(frozenset(rules))):
+                return function(*arguments)
 
         self._jitted = jax.jit(counted, donate_argnums=donate, compiler_options=compiler_options())
 
     def __call__(self, *arguments: Any) -> Any:
         """Run the function, compiling it on its first call."""
         before, start = self.compilations, time.perf_counter()
-        result = self._jitted(*arguments)
+        if (
+            before == 0
+            and self._may_call_onednn
+            and onednn.PREFIX in self._jitted.lower(*arguments).as_text()
+        ):
+            with onednn.never_stored():
+                result = self._jitted(*arguments)
+        else:
+            result = self._jitted(*arguments)
         if self.compilations > before:
             # Tracing and compiling hold the call up; the run itself is dispatched and returns at once.
             self.compile_seconds += time.perf_counter() - start

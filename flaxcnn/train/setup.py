@@ -13,6 +13,7 @@ from flax import nnx
 from flaxcnn import data, models, ops, optim
 from flaxcnn.config import Config, ConfigError, OptimiserConfig
 from flaxcnn.functional import Functional, functional
+from flaxcnn.ops.choice import RULES
 from flaxcnn.train import state as train_states
 from flaxcnn.train.compiling import Compiled
 from flaxcnn.train.evaluate import make_predict
@@ -115,7 +116,7 @@ def set_up(config: Config) -> Job:
         model=model,
         recipe=recipe,
         train_state=initial_state(config, parts, recipe.optimiser),
-        train_step=Compiled(make_train_step(recipe), donate=(0,)),
+        train_step=Compiled(make_train_step(recipe), donate=(0,), rules=RULES),
         predict=make_predict(parts.apply, recipe.mean, recipe.deviation),
         steps_per_epoch=steps_per_epoch,
     )

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flaxcnn.ops import batch_norm, choice, conv2d, winograd
+from flaxcnn.ops import batch_norm, choice, conv2d, parts, winograd
 from flaxcnn.ops.choice import RULES, fast_rules
 from flaxcnn.ops.geometry import axes
 from flaxcnn.ops.plain_convolution import plain_convolution
@@ -90,7 +90,7 @@ def test_the_phases_make_the_input_gradient(size, padding, window, stride, seed)
 
 # Each is computed by a fast rule: height, width, ci, co, window, stride, padding.
 CASES = {
-    "winograd": (9, 8, 32, 33, 3, 1, 1),
+    "winograd": (9, 8, 64, 65, 3, 1, 1),
     "winograd_kernel_gradient": (8, 9, 128, 128, 3, 1, 1),
     "phases": (7, 8, 3, 4, 3, 2, 1),
     "matmul": (6, 7, 3, 4, 1, 2, 0),
@@ -186,20 +186,38 @@ def test_each_rule_is_chosen_where_it_pays():
 
     assert rules(32, (3, 3, 64, 64)) == ("winograd", "winograd", "winograd_kernel_gradient")
     assert rules(8, (3, 3, 256, 256)) == ("winograd", "winograd", "winograd_kernel_gradient")
+    assert rules(4, (3, 3, 512, 512)) == ("winograd", "winograd", "winograd_kernel_gradient")
     assert rules(32, (3, 3, 64, 64), padding=3) == ("winograd", "plain", "winograd_kernel_gradient")
-    assert rules(16, (3, 3, 64, 128), stride=2) == ("plain", "phases", "patches")
+    assert rules(16, (3, 3, 64, 128), stride=2) == ("onednn", "phases", "patches")
     assert rules(16, (1, 1, 64, 128), stride=2, padding=0) == ("matmul", "matmul", "matmul")
+    assert rules(32, (3, 3, 64, 64), groups=2, allowed=choice.USUAL) == ("plain", "plain", "plain")
+    assert rules(32, (3, 3, 64, 64), groups=2) == ("onednn", "onednn", "plain")
+    assert rules(16, (3, 3, 64, 64), groups=2, stride=2) == ("onednn", "phases", "plain")
+    assert rules(16, (3, 3, 64, 64), stride=2, dtype=jnp.float64) == ("plain", "phases", "patches")
     assert rules(32, (3, 3, 64, 64), allowed=("phases",)) == ("plain", "plain", "plain")
-    for plain in (
-        rules(4, (3, 3, 512, 512)),
-        rules(8, (3, 3, 128, 128), images=2),
+    for by_library in (
+        rules(4, (3, 3, 64, 64), images=256),
         rules(32, (3, 3, 3, 64)),
-        rules(32, (3, 3, 64, 64), groups=2),
-        rules(32, (3, 3, 64, 64), dtype=jnp.bfloat16),
+        rules(32, (3, 3, 32, 64)),
         rules(32, (5, 5, 64, 64)),
+    ):
+        assert by_library == ("onednn", "onednn", "plain")
+    for plain in (
+        rules(8, (3, 3, 128, 128), images=2),
+        rules(32, (3, 3, 64, 64), dtype=jnp.bfloat16),
         rules(32, (3, 3, 64, 64), allowed=()),
     ):
         assert plain == ("plain", "plain", "plain")
+
+
+def test_a_jaxlib_without_the_library_is_left_to_the_plain_rules(monkeypatch):
+    monkeypatch.setattr("flaxcnn.ops.onednn.is_available", lambda: False)
+    spatial = axes((1, 16, 16, 8), 3, stride=1, padding=1)
+    case = choice.Case(2, (8, 8), spatial, 1, jnp.float32)
+    assert choice.rule_of(case, choice.CONVOLUTION, choice.Allowed()) == "plain"
+    assert choice.rule_of(case, choice.INPUT_GRADIENT, choice.Allowed()) == "plain"
+    lowered = jax.jit(parts.outer_products).lower(*[jax.ShapeDtypeStruct((5, 4), jnp.float32)] * 2)
+    assert "onednn" not in lowered.as_text()
 
 
 def test_an_unknown_rule_is_refused():
@@ -263,12 +281,12 @@ from flaxcnn.ops.choice import RULES
 fast_rules(*RULES, least_work=0).__enter__()
 jax.config.update("jax_num_cpu_devices", 2)
 mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
-x = jax.random.normal(jax.random.key(0), (4, 9, 8, 32))
-kernel = jax.random.normal(jax.random.key(1), (3, 3, 32, 32)) / 17
+x = jax.random.normal(jax.random.key(0), (4, 9, 8, 64))
+kernel = jax.random.normal(jax.random.key(1), (3, 3, 64, 64)) / 24
 
 def loss(kernel, x):
     y = conv2d(x, kernel, padding=1)
-    ones, zeros = jnp.ones(32), jnp.zeros(32)
+    ones, zeros = jnp.ones(64), jnp.zeros(64)
     return jnp.sum(jnp.sin(batch_norm(y, ones, zeros, zeros, ones, train=True)[0]))
 
 def simple(kernel, x):

@@ -1,0 +1,62 @@
+"""An activation that is computed once: the same values and derivatives, and no second computation in the program."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from flaxcnn.ops import choice, fast_rules, relu
+from flaxcnn.ops.stored import stored
+
+SHAPE = (4, 32, 32, 8)
+
+
+def images(seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(SHAPE, np.float32))
+
+
+@pytest.mark.parametrize("value", [0.0, np.inf, -np.inf, np.nan])
+def test_it_is_the_identity_whatever_the_first_element(value):
+    x = images().at[0, 0, 0, 0].set(value)
+    np.testing.assert_array_equal(jax.jit(stored)(x), x)
+
+
+def test_its_derivatives_are_the_identity():
+    x, t = images(), images(1)
+    np.testing.assert_array_equal(jax.jvp(stored, (x,), (t,))[1], t)
+    np.testing.assert_array_equal(jax.vjp(stored, x)[1](t)[0], t)
+    np.testing.assert_array_equal(jax.jit(jax.vmap(stored, 1, 1))(x), x)
+
+
+def test_relu_has_the_derivatives_of_torch_at_zero_and_for_nan_too():
+    """Where x is NaN torch gives 0; ours lets the cotangent pass, so that it is not hidden."""
+    x, t = np.array(images()), np.array(images(1))
+    x[0, 0, 0, :3] = 0.0, -0.0, np.nan
+    given = torch.tensor(x, requires_grad=True)
+    y = torch.relu(given)
+    expected = torch.autograd.grad(y, given, torch.tensor(t))[0].numpy().copy()
+    expected[0, 0, 0, 2] = t[0, 0, 0, 2]
+    value, pull = jax.vjp(jax.jit(relu), jnp.asarray(x))
+    np.testing.assert_array_equal(value, y.detach().numpy())
+    np.testing.assert_array_equal(pull(jnp.asarray(t))[0], expected)
+
+
+def written(rules):
+    """How often the compiled program of two rectified sums writes one to memory, or computes it for something else."""
+
+    def loss(x):
+        y = relu(2 * x)
+        z = relu(y + y[:, ::-1])
+        return jnp.sum(z[:, ::-1] * z * y), z
+
+    jax.clear_caches()
+    with fast_rules(*rules):
+        text = jax.jit(jax.grad(loss, has_aux=True)).lower(images()).compile().as_text()
+    return len(re.findall(r" maximum\(", text))
+
+
+def test_xla_computes_a_stored_activation_less_often():
+    assert written(choice.USUAL) < written(())
