@@ -3,10 +3,10 @@
     python -m experiments.compiled_cost           compile and count, a minute or so; store for this version of jax
     python -m experiments.compiled_cost --tables  run nothing; show what is stored
 
-Counted are the multiplications and additions of matrix products and convolutions (2 each), and the bytes that the
-instructions outside fusions read and write, each as often as the loops around it run, which XLA's own
-`cost_analysis` does not do: it counts the body of a loop once. The counts depend on the
-versions of jax and jaxlib and on nothing else; `tests/experiments/test_compiled_cost.py` holds them against the record.
+Counted are the multiplications and additions of matrix products and convolutions (2 each), oneDNN's too, and the bytes
+that the instructions outside fusions read and write, each as often as the loops around it run, which XLA's own
+`cost_analysis` does not do: it counts the body of a loop once. The counts depend on the versions of jax and jaxlib and
+on nothing else; `tests/experiments/test_compiled_cost.py` holds them against the record.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from typing import Any
 
 from experiments import record, tables
 from experiments.throughput.networks import Setting
+from flaxcnn.ops.onednn import PREFIX
 
 NAME, COMMAND = "compiled_cost", "python -m experiments.compiled_cost"
 SETTING = Setting("resnet18", 8, 32)
@@ -79,6 +80,8 @@ def _cost(name: str, computations: dict[str, list[str]], *, fused: bool) -> Cost
         shapes[result] = kind
         if operation in ("dot", "convolution"):
             total.flop += _flop(operation, kind, rest, shapes)
+        if operation == "custom-call" and PREFIX in rest:
+            total.flop += _flop_of_call(kind, rest, shapes)
         for inner, times in _called(operation, rest):
             total.add(_cost(inner, computations, fused=fused or operation == "fusion"), times)
         if not fused and operation not in _FREE:
@@ -101,7 +104,7 @@ def _operands(rest: str) -> list[str]:
 
 
 def _dimensions(kind: str) -> list[int]:
-    return [int(one) for one in _SHAPE.match(kind)[2].split(",") if one]
+    return [int(one) for one in _SHAPE.search(kind)[2].split(",") if one]
 
 
 def _size(kind: str) -> int:
@@ -120,6 +123,14 @@ def _flop(operation: str, kind: str, rest: str, shapes: dict[str, str]) -> int:
         outputs = re.search(r"dim_labels=\w+_(\w+)->", rest)[1].index("o")
         inner = math.prod(side for at, side in enumerate(right) if at != outputs)
     return 2 * math.prod(_dimensions(kind)) * inner
+
+
+def _flop_of_call(kind: str, rest: str, shapes: dict[str, str]) -> int:
+    """The same for a call of oneDNN: a product of matrices [k, m] and [k, n], or a convolution."""
+    left, right, *_ = (_dimensions(shapes[one]) for one in _operands(rest))
+    out = _dimensions(kind)
+    inner = left[-2] if f"{PREFIX}matmul" in rest else math.prod(right) // out[-1]
+    return 2 * math.prod(out) * inner
 
 
 def counted(rules: tuple[str, ...] | None) -> Cost:

@@ -149,6 +149,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "mutation_survivors": _of("mutation", "survivors_table"),
     "compiled_cost": _of("compiled_cost", "table"),
     "rounding": _of("rounding", "table"),
+    "throughput": _of("throughput.table", "training"),
+    "throughput_targets": _of("throughput.table", "targets"),
+    "throughput_evaluation": _of("throughput.table", "evaluation"),
+    "throughput_growth": _of("throughput.table", "growth"),
+    "throughput_costs": _of("throughput.table", "costs"),
     "equivalence": _of("equivalence.table", "table"),
     "backprop_by_hand": _of("backprop_by_hand.terminal", "markdown"),
 }

@@ -5,8 +5,8 @@
     python -m experiments.throughput --rounds 3              fewer turns
     python -m experiments.throughput --tables                run nothing; show what is stored
 
-A setting's figures replace those that are stored under its name in `experiments/results/throughput.json`, together
-with machine, versions and date; nothing else may run meanwhile.
+A setting's figures replace those that are stored under its name and the version of jax in
+`experiments/results/throughput.json`, together with machine, versions and date; nothing else may run meanwhile.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> int:
         return 2
     if not options.tables:
         table.draw()
-    print(table.training(), table.evaluation(), table.costs(), sep="\n\n")
+    print(table.training(), table.evaluation(), table.growth(), table.costs(), sep="\n\n")
     return 0
 
 
@@ -62,8 +62,10 @@ def measure(setting: Setting, rounds: int) -> None:
 
 def store(name: str, figures: dict) -> None:
     """Put the figures of one setting into the record."""
-    kept = record.read(table.NAME)["settings"] if table.is_stored() else {}
-    record.write(table.NAME, COMMAND, {"settings": kept | {name: figures}})
+    kept = record.read(table.NAME)["versions"] if table.is_stored() else {}
+    version = figures["environment"]["versions"]["jax"]
+    kept[version] = kept.get(version, {}) | {name: figures}
+    record.write(table.NAME, COMMAND, {"versions": kept})
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from experiments.throughput.networks import Setting
-from experiments.throughput.sides import OURS, REFERENCE, SIDES
+from experiments.throughput.networks import GROWTH, Setting
+from experiments.throughput.sides import DEFAULT, OPTION, OURS, REFERENCE, SIDES
 from experiments.throughput.worker import CALLS, Worker
 
 # A turn lasts about so long; shorter calls are repeated. Before it the others' threads come to rest.
 _TURN_SECONDS, _REST_SECONDS = 1.0, 0.3
 # Pixels of a batch up to which all sides are in memory at once.
-_PIXELS = 128 * 32 * 32
+_PIXELS = 160 * 32 * 32
 
 
 def measured(setting: Setting, rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -21,7 +21,8 @@ def measured(setting: Setting, rounds: int, tell: Callable[[str], None]) -> dict
 
     A large batch is measured in several groups, each with ours and the reference, so that memory suffices.
     """
-    others = [side for side in SIDES if side not in (OURS, REFERENCE)]
+    sides = [OPTION, DEFAULT] if setting in GROWTH else list(SIDES)
+    others = [side for side in sides if side not in (OURS, REFERENCE)]
     whole = setting.batch * setting.size**2 <= _PIXELS
     groups = [others] if whole else [[side] for side in others]
     found = [turns_of([OURS, REFERENCE, *group], setting, rounds, tell) for group in groups]

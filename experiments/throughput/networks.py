@@ -36,16 +36,20 @@ class Setting:
         return images, generator.integers(0, 10, self.batch).astype(np.int32)
 
 
-BATCHES = tuple(Setting("resnet18", batch, 32) for batch in (32, 64, 128, 256))
-# How the cost grows: with the batch (above), the size of the image, the depth.
-SETTINGS = (
-    *BATCHES,
-    Setting("resnet18", 64, 24),
-    Setting("resnet18", 64, 48),
-    Setting("resnet34", 64, 32),
+# On these every side is measured.
+WHOLE = (
+    *(Setting("resnet18", batch, 32) for batch in (32, 64, 128)),
     Setting("resnet50", 16, 96),
     Setting("cnn", 128, 28),
 )
+# How the cost grows: with the batch, the size of the image, the depth. Some of the sides.
+GROWTH = (
+    Setting("resnet18", 256, 32),
+    Setting("resnet18", 64, 24),
+    Setting("resnet18", 64, 48),
+    Setting("resnet34", 64, 32),
+)
+SETTINGS = (*WHOLE, *GROWTH)
 
 
 def named(name: str) -> Setting:

@@ -203,14 +203,19 @@ def torch_model(setting: Setting) -> Any:
 
 
 OURS, REFERENCE, OPTION, DEFAULT = "flaxcnn", "torch.compile", "Flax, option", "Flax, default"
+EAGER, PLAIN, REFERENCE_HUGE = "torch, eager", "flaxcnn, plain rules", "torch.compile, huge pages"
 SIDES: dict[str, Callable[[Setting], Side]] = {
     OURS: Ours,
-    "flaxcnn, plain rules": lambda setting: Ours(setting, ()),
+    PLAIN: lambda setting: Ours(setting, ()),
     OPTION: lambda setting: DefaultFlax(setting, option=True),
     DEFAULT: lambda setting: DefaultFlax(setting, option=False),
     REFERENCE: lambda setting: Torch(setting, compiled=True),
-    "torch, eager": lambda setting: Torch(setting, compiled=False),
+    REFERENCE_HUGE: lambda setting: Torch(setting, compiled=True),
+    EAGER: lambda setting: Torch(setting, compiled=False),
 }
+# Their process runs with huge pages: ours since `flaxcnn train` does (`flaxcnn.train.huge_pages`), the reference once
+# more to show that it gains nothing by them.
+WITH_HUGE_PAGES = (OURS, PLAIN, REFERENCE_HUGE)
 
 
 def seconds_of(call: Callable[[], Any], times: int) -> float:

@@ -6,10 +6,12 @@ import os
 import resource
 import tempfile
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
 from experiments.throughput.networks import Setting
+from flaxcnn.train import huge_pages
 
 CALLS = ("step", "forward", "evaluate")
 
@@ -35,7 +37,8 @@ class Worker:
             target=_serve, args=(side, setting, theirs, self._caches.name), daemon=True
         )
         start = time.perf_counter()
-        self._process.start()
+        with _environment_of(side):
+            self._process.start()
         theirs.close()
         try:
             self._answer()
@@ -75,6 +78,25 @@ class Worker:
         self._process.terminate()
         self._process.join()
         self._caches.cleanup()
+
+
+@contextlib.contextmanager
+def _environment_of(side: str) -> Iterator[None]:
+    """What a process that is started inside has in its environment."""
+    from experiments.throughput.sides import WITH_HUGE_PAGES
+
+    wanted = huge_pages.tunables(os.environ) if side in WITH_HUGE_PAGES else None
+    if wanted is None:
+        yield
+        return
+    before = os.environ.get(huge_pages.VARIABLE)
+    os.environ[huge_pages.VARIABLE] = wanted
+    try:
+        yield
+    finally:
+        del os.environ[huge_pages.VARIABLE]
+        if before is not None:
+            os.environ[huge_pages.VARIABLE] = before
 
 
 def _serve(side: str, setting: Setting, connection: Connection, caches: str) -> None:

@@ -77,7 +77,7 @@ def allowed_rules() -> Allowed:
 
 @contextlib.contextmanager
 def fast_rules(*names: str, least_work: int = _EVERY.least_work) -> Iterator[None]:
-    """Allow only these rules for what is traced inside, `*USUAL` are those of the default; none is the plain rules only.
+    """Allow only these rules for what is traced inside; `*USUAL` are the default, and none is the plain rules only.
 
     Arguments:
         names: of `RULES`.

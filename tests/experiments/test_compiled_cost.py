@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from experiments.compiled_cost import COMMAND, cost_of, counted, stored
+from flaxcnn.ops import onednn
+from flaxcnn.ops.geometry import axes
 
 SIDE = 64
 
@@ -31,6 +33,20 @@ def test_a_convolution_counts_its_window():
         )
 
     assert cost(convolution, (2, 9, 9, 3), (3, 3, 3, 5)).flop == 2 * (2 * 7 * 7 * 5) * (3 * 3 * 3)
+
+
+@pytest.mark.skipif(not onednn.is_available(), reason="this jaxlib does not compile calls of oneDNN")
+def test_a_call_of_onednn_counts_as_what_it_computes():
+    with onednn.never_stored():
+        product = cost(onednn.outer_products, (5, 7, 3), (5, 7, 4))
+        spatial = axes((2, 9, 9, 6), 3, stride=2, padding=1)
+        convolution = cost(lambda x, w: onednn.convolution(x, w, spatial, 2), (2, 9, 9, 6), (3, 3, 3, 8))
+        exchanged = cost(
+            lambda x, w: onednn.convolution_with_exchanged(x, w, spatial), (2, 9, 9, 6), (3, 3, 8, 6)
+        )
+    assert product.flop == 2 * 5 * 7 * 3 * 4
+    assert convolution.flop == 2 * (2 * 5 * 5 * 8) * (3 * 3 * 3)
+    assert exchanged.flop == 2 * (2 * 5 * 5 * 8) * (3 * 3 * 6)
 
 
 @pytest.mark.slow

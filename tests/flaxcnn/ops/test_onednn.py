@@ -1,4 +1,4 @@
-"""The calls of oneDNN against torch: convolutions of every geometry, their input gradients, products; and the try-out."""
+"""The calls of oneDNN against torch: convolutions of every geometry, their input gradients, products; the try-out."""
 
 import subprocess
 import sys
