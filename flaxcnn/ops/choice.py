@@ -178,9 +178,9 @@ def _suits_winograd_back(case: Case, least_work: int) -> bool:
 
 
 def _suits_onednn(case: Case, least_work: int) -> bool:
-    """Whether the library computes it, and this jaxlib has it."""
+    """Whether the library computes it, and may be called in what is compiled now."""
     real = jnp.dtype(case.dtype) == jnp.float32 and case.images > 0
-    return real and case.work >= least_work and onednn.is_available()
+    return real and case.work >= least_work and onednn.is_usable()
 
 
 def _suits_onednn_back(case: Case, least_work: int) -> bool:

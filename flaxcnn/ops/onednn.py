@@ -5,8 +5,9 @@ a time and not in every version. The calls themselves are compiled by all of the
 they are the fastest. They are no public interface of XLA, so `is_available` tries each out once in a process, against
 XLA's own operations; where one is unknown or gives something else, other rules compute. Only float32.
 
-JAX fails to serialise a compiled program that has such a call (jaxlib 0.10 and 0.12: a `MemoryError`), so it is made
-under `never_stored`, and only by what asks for it: the training step.
+JAX fails to serialise a compiled program that has such a call (jaxlib 0.10 and 0.12: a `MemoryError`). So none is made
+in what JAX would write to its persistent compilation cache: without a cache, or under `never_stored`, and only by what
+asks for it, as the training step does.
 
 Reference: `xla/service/cpu/onednn_config.proto` of OpenXLA for the configuration, in which 64-bit numbers are strings;
 oneDNN's documentation of its convolution and matmul primitives.
@@ -134,6 +135,14 @@ def never_stored() -> Iterator[None]:
         yield
     finally:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
+
+
+def is_usable() -> bool:
+    """Whether calls are available, and the program that is compiled now would not be stored."""
+    kept = jax.config.jax_compilation_cache_dir is not None and jax.config.jax_enable_compilation_cache
+    return (
+        not (kept and math.isfinite(jax.config.jax_persistent_cache_min_compile_time_secs)) and is_available()
+    )
 
 
 @functools.cache

@@ -33,4 +33,4 @@ def convolution_with_exchanged(
 
 def _has_onednn(x: Array) -> bool:
     allowed = "onednn" in allowed_rules().names
-    return allowed and x.dtype == jnp.float32 and x.size > 0 and onednn.is_available()
+    return allowed and x.dtype == jnp.float32 and x.size > 0 and onednn.is_usable()

@@ -115,6 +115,13 @@ class Compiled:
             self.compile_seconds += time.perf_counter() - start
         return result
 
+    def _called_first(self, *arguments: Any) -> Any:
+        """Compile and run; what has calls of oneDNN in it cannot be stored, and what has none shall be."""
+        with onednn.never_stored():
+            if onednn.PREFIX in self._jitted.lower(*arguments).as_text():
+                return self._jitted(*arguments)
+        return self._jitted(*arguments)
+
     def compiled_text(self, *arguments: Any) -> str:
         """The compiled program for such arguments, as HLO; nothing is run, and nothing counted."""
         before = self.compilations
