@@ -3,6 +3,7 @@
     python -m experiments.throughput                         every setting, an hour or so on 2 cores
     python -m experiments.throughput resnet18-64-32          some: NETWORK-BATCH-SIZE
     python -m experiments.throughput --rounds 3              fewer turns
+    python -m experiments.throughput --few-sides             without plain rules and huge pages for PyTorch
     python -m experiments.throughput --tables                run nothing; show what is stored
 
 A setting's figures replace those that are stored under its name and the version of jax in
@@ -28,6 +29,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("settings", nargs="*", help="NETWORK-BATCH-SIZE (default: all)")
     parser.add_argument("--rounds", type=int, default=9, help="turns of every side")
+    parser.add_argument(
+        "--few-sides", action="store_true", help="without plain rules and huge pages for PyTorch"
+    )
     parser.add_argument("--tables", action="store_true", help="run nothing; show what is stored")
     options = parser.parse_args()
     try:
@@ -40,7 +44,7 @@ def main() -> int:
         return 2
     try:
         for setting in [] if options.tables else settings:
-            measure(setting, options.rounds)
+            measure(setting, options.rounds, few=options.few_sides)
     except SideError as error:
         print(error, file=sys.stderr)
         return 1
@@ -53,9 +57,9 @@ def main() -> int:
     return 0
 
 
-def measure(setting: Setting, rounds: int) -> None:
+def measure(setting: Setting, rounds: int, *, few: bool) -> None:
     """Measure a setting and store its figures."""
-    figures = measured(setting, rounds, lambda line: print(line, flush=True))
+    figures = measured(setting, rounds, lambda line: print(line, flush=True), few=few)
     extra = {"step_gflop": step_gflop(setting), "gemm_gflops": gemm_gflops(), "rounds": rounds}
     store(setting.name, figures | extra | {"environment": environment()})
 

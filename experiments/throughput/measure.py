@@ -7,21 +7,24 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from experiments.throughput.networks import GROWTH, Setting
-from experiments.throughput.sides import DEFAULT, OPTION, OURS, REFERENCE, SIDES
+from experiments.throughput.sides import DEFAULT, EAGER, OPTION, OURS, REFERENCE, SIDES
 from experiments.throughput.worker import CALLS, Worker
 
-# A turn lasts about so long; shorter calls are repeated. Before it the others' threads come to rest.
+# A turn lasts about so long, and two calls at least. Before it the others' threads come to rest.
 _TURN_SECONDS, _REST_SECONDS = 1.0, 0.3
 # Pixels of a batch up to which all sides are in memory at once.
 _PIXELS = 160 * 32 * 32
 
 
-def measured(setting: Setting, rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:
+def measured(
+    setting: Setting, rounds: int, tell: Callable[[str], None], *, few: bool = False
+) -> dict[str, Any]:
     """The figures of one setting: for every side the seconds of every turn, compile time and peak memory.
 
-    A large batch is measured in several groups, each with ours and the reference, so that memory suffices.
+    A large batch is measured in several groups, each with ours and the reference, so that memory suffices. With `few`,
+    and where it is asked how the cost grows, these are beside Flax's and eager PyTorch only.
     """
-    sides = [OPTION, DEFAULT] if setting in GROWTH else list(SIDES)
+    sides = [OPTION, DEFAULT, EAGER] if few or setting in GROWTH else list(SIDES)
     others = [side for side in sides if side not in (OURS, REFERENCE)]
     whole = setting.batch * setting.size**2 <= _PIXELS
     groups = [others] if whole else [[side] for side in others]
@@ -60,8 +63,7 @@ def turns_of(
 
 def _warm(worker: Worker, call: str) -> int:
     """Call it until it is compiled and warm; how many calls make a turn."""
-    worker.seconds(call, 1)
-    return max(1, round(_TURN_SECONDS / worker.seconds(call, 2)))
+    return max(2, round(_TURN_SECONDS / worker.seconds(call, 2)))
 
 
 def ratios(group: dict[str, dict[str, Any]], side: str, reference: str, call: str) -> list[float]:

@@ -43,13 +43,13 @@ class Worker:
         try:
             self._answer()
             self.setup_seconds = time.perf_counter() - start
-            self.first_step_seconds = self.seconds("step", 1)
+            self.first_step_seconds = float(self._asked("first", 0))
         except SideError:
             self.close()
             raise
 
     def seconds(self, call: str, times: int) -> float:
-        """Seconds for one of `times` calls of "step", "forward" or "evaluate" in a row."""
+        """Seconds for one of `times` calls of "step", "forward" or "evaluate" in a row, after one that warms up."""
         return float(self._asked(call, times))
 
     def peak_mebibytes(self) -> float:
@@ -112,6 +112,10 @@ def _serve(side: str, setting: Setting, connection: Connection, caches: str) -> 
             call, times = connection.recv()
             if call == "peak":
                 connection.send(("value", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+            elif call == "first":
+                start = time.perf_counter()
+                built.step()
+                connection.send(("value", time.perf_counter() - start))
             else:
                 connection.send(("value", seconds_of(getattr(built, call), times)))
     except EOFError:

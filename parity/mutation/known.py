@@ -52,10 +52,11 @@ _SIZE = "Blocks of another size hold other images and give the same results."
 _SURPLUS = "It pads by more than the tiles reach; what lies beyond is not read."
 
 EQUIVALENT: dict[Key, str] = {
-    Key(_WINOGRAD, "", "_BLOCK = 2**16", "** -> *"): _SIZE,
-    Key(_WINOGRAD, "convolution", "max(kernel.shape[2:])", "max -> min"): _SIZE,
+    Key(_WINOGRAD, "", "_ELEMENTS, _ROWS = 2**17, 1024", "** -> *"): _SIZE,
+    Key(_WINOGRAD, "_convolution", "max(kernels[0].shape)", "max -> min"): _SIZE,
     Key(_WINOGRAD, "kernel_gradient", "max(channels)", "max -> min"): _SIZE,
     Key(_WINOGRAD, "block_size", "spatial[0]", "0 -> 1"): _SIZE,
+    Key(_WINOGRAD, "block_size", "rows = min(_ROWS", "min -> max"): _SIZE,
     Key(_WINOGRAD, "_input_tiles", "2 * _tiles(one)", "2 -> 3"): _SURPLUS,
     Key(_WINOGRAD, "_input_tiles", "+ 2", "2 -> 3"): _SURPLUS,
     Key(_WINOGRAD, "_input_tiles", "- one.length", "- -> +"): _SURPLUS,

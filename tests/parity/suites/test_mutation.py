@@ -28,7 +28,7 @@ DEFECTS = {
         "conv-03",
     ),
     "conv2d_backward": (
-        "ops.plain_convolution:plain_input_gradient",
+        "ops.plain_convolution:exchanged",
         "kernel[::-1, ::-1]",
         "kernel",
         "conv-04",
