@@ -1,7 +1,7 @@
 """Every model by name, with a builder each that needs no argument: `resnet18()`, `create("resnet18")`.
 
 Names, defaults and parameter names of the ImageNet networks are torchvision's; those of the CIFAR networks
-follow He et al. 2015, section 4.2 (`resnet20` ... `resnet110`, shortcut A).
+follow He et al. 2015, section 4.2 (`resnet20` ... `resnet110`, shortcut A); `resnet9` is DAWNBench's.
 """
 
 import difflib
@@ -14,6 +14,7 @@ from flax import nnx
 from flaxcnn.models.blocks import BasicBlock, Bottleneck, PreActivationBasicBlock, PreActivationBottleneck
 from flaxcnn.models.cnn import CNN
 from flaxcnn.models.resnet import ResNet
+from flaxcnn.models.resnet9 import ResNet9
 
 IMAGENET_DEPTHS: dict[int, tuple[int, int, int, int]] = {
     18: (2, 2, 2, 2),
@@ -47,6 +48,7 @@ def _cifar(depth: int, *, pre_activation: bool = False) -> Callable[..., ResNet]
 
 _BUILDERS: dict[str, Callable[..., nnx.Module]] = {
     "cnn": CNN,
+    "resnet9": ResNet9,
     **{f"resnet{depth}": _cifar(depth) for depth in CIFAR_DEPTHS},
     **{f"resnet{depth}": _imagenet(depth) for depth in IMAGENET_DEPTHS},
     "resnext50_32x4d": _imagenet(50, groups=32, width_per_group=4),
@@ -71,7 +73,7 @@ def create(name: str, *, seed: int = 0, rngs: nnx.Rngs | None = None, **options:
         name: one of `names()`.
         seed: of the initial weights, unless `rngs` is given.
         rngs: the source of randomness, if it is shared with something else.
-        options: of the model's class (`ResNet`, `CNN`), such as `num_classes`, `in_channels`, `stem`.
+        options: of the model's class (`ResNet`, `ResNet9`, `CNN`), such as `num_classes`, `in_channels`, `stem`.
 
     Raises:
         ValueError: no such model (the nearest names are given), or an option that the model does not have.

@@ -25,7 +25,7 @@ from flaxcnn.train.progress import ProgressDisplay
 from flaxcnn.train.run_folder import RunFolder
 from flaxcnn.train.setup import Job
 from flaxcnn.train.state import TrainState
-from flaxcnn.train.step import Batch
+from flaxcnn.train.step import Batch, Metrics
 
 # The last checkpoint is for going on after a crash: a short epoch is not worth a file of its own.
 SECONDS_BETWEEN_CHECKPOINTS = 15.0
@@ -59,15 +59,17 @@ class Position:
     best_loss: float = math.inf
     best_epoch: int = 0
 
-    def add(self, metrics: dict[str, jax.Array]) -> float:
+    def add(self, metrics: Metrics) -> float:
         """Add the sums of one step; return its loss."""
-        self.loss_sum += float(metrics["loss_sum"])
-        self.correct += int(metrics["correct"])
-        self.count += int(metrics["count"])
+        # One call, so that all the numbers travel at once.
+        values = jax.device_get(metrics)
+        self.loss_sum += float(values["loss_sum"])
+        self.correct += int(values["correct"])
+        self.count += int(values["count"])
         self.batch += 1
-        self.learning_rate = float(metrics["learning_rate"])
-        self.gradient_norm = float(metrics["gradient_norm"])
-        return float(metrics["loss"])
+        self.learning_rate = float(values["learning_rate"])
+        self.gradient_norm = float(values["gradient_norm"])
+        return float(values["loss"])
 
 
 class Trainer:
@@ -115,7 +117,7 @@ class Trainer:
         position, step = self.position, self.job.train_step
         # The time to compile is reported by itself and does not belong to the images a second.
         start = time.monotonic() - position.seconds
-        waiting: dict[str, jax.Array] | None = None
+        waiting: Metrics | None = None
         for batch in self._batches():
             before = step.compile_seconds
             self.train_state, metrics = step(self.train_state, batch)
@@ -155,7 +157,7 @@ class Trainer:
             workers=config.data.workers,
         )
 
-    def _account(self, metrics: dict[str, jax.Array]) -> None:
+    def _account(self, metrics: Metrics) -> None:
         """Add up one step, or stop at a loss that is not finite."""
         loss = self.position.add(metrics)
         norm = self.position.gradient_norm

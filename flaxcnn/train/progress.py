@@ -6,6 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+# Drawing the bar takes some milliseconds of a core that a CPU computes with (`experiments.overhead`).
+DRAWN_PER_SECOND = 4
+
 
 class ProgressDisplay:
     """A progress bar over the steps of a run, as a context manager; on a pipe, only the line an epoch.
@@ -27,6 +30,7 @@ class ProgressDisplay:
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
             transient=True,
+            refresh_per_second=DRAWN_PER_SECOND,
             disable=not console.is_terminal,
         )
         self.task = self.progress.add_task(
@@ -48,8 +52,8 @@ class ProgressDisplay:
         self.progress.stop()
 
     def step(self, epoch: int, step: int, *, loss: float, accuracy: float, images_per_second: float) -> None:
-        """Show where the run is; called at every step, drawn at most ten times a second."""
-        if (now := time.monotonic()) - self.shown < 0.1:
+        """Show where the run is; called at every step, drawn a few times a second."""
+        if (now := time.monotonic()) - self.shown < 1.0 / DRAWN_PER_SECOND:
             return
         self.shown = now
         self.progress.update(

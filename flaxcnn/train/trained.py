@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from flaxcnn import data
 from flaxcnn.config import Config
 from flaxcnn.functional import Parameters, State
+from flaxcnn.models.folding import folding
 from flaxcnn.train.checkpoint import Checkpoints, Kind
 from flaxcnn.train.compiling import Compiled
 from flaxcnn.train.evaluate import evaluate, make_predict, probabilities
@@ -29,21 +30,23 @@ class TrainedModel:
     Attributes:
         config: of the run.
         info: classes and image shape of the data set it was trained on.
-        predict: compiled `(params, state, images) -> logits`; images are uint8, or float in [0, 1].
         params, state: the weights (their moving average, if the run kept one).
+        folded: parameters and state of the same network with its batch norms folded into the convolutions.
+        predict: compiled `(*folded, images) -> logits`; images are uint8, or float in [0, 1].
         normalisation: mean and deviation of the training images, in units of [0, 1].
     """
 
     config: Config
     info: data.DatasetInfo
-    predict: Compiled
     params: Parameters
     state: State
+    folded: tuple[Parameters, State]
+    predict: Compiled
     normalisation: tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]
 
     def logits(self, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n k"]:
         """Logits of images of the model's size."""
-        return np.asarray(self.predict(self.params, self.state, images))
+        return np.asarray(self.predict(*self.folded, images))
 
     def evaluate(self, split: str = "test", *, batch_size: int | None = None) -> Evaluation:
         """Metrics of one split (`train`, `validation`, `test`); by default with the batch size of the training.
@@ -70,7 +73,7 @@ class TrainedModel:
         size = self.config.run.batch_size if batch_size is None else batch_size
         if size < 1:
             raise ValueError(f"The batch size is {size}; expected at least 1.")
-        return evaluate(self.predict, self.params, self.state, source, batch_size=size)
+        return evaluate(self.predict, *self.folded, source, batch_size=size)
 
     def classify(self, paths: Sequence[str | Path], *, top: int = 3) -> list[dict[str, Any]]:
         """The most probable classes of image files, most probable first.
@@ -88,7 +91,7 @@ class TrainedModel:
 
 
 def load_run(path: str | Path, kind: Kind = "last", *, data_dir: str | None = None) -> TrainedModel:
-    """Load the weights of a run folder.
+    """Load the weights of a run folder; batch norms are folded into convolutions here, once.
 
     Args:
         path: a folder that `flaxcnn train` wrote.
@@ -103,10 +106,18 @@ def load_run(path: str | Path, kind: Kind = "last", *, data_dir: str | None = No
     if data_dir is not None:
         config = config.replace(data_dir=data_dir)
     info, mean, deviation = folder.read_data()
-    parts = pure(config, model_of(config, info))
+    model = model_of(config, info)
+    parts = pure(config, model)
     like = initial_state(config, parts, optimiser_of(config.optimiser, lambda step: step * 0.0))
     train_state, _ = Checkpoints(folder.path).restore(kind, like)
     params, state = train_state.evaluated
+    copy, fold = folding(model)
     return TrainedModel(
-        config, info, make_predict(parts.apply, mean, deviation), params, state, (mean, deviation)
+        config=config,
+        info=info,
+        params=params,
+        state=state,
+        folded=fold(params, state),
+        predict=make_predict(pure(config, copy).apply, mean, deviation),
+        normalisation=(mean, deviation),
     )

@@ -4,6 +4,7 @@
     cifar         He et al. 2015, section 4.2: every depth, shortcuts A and B, another stem
     preact        pre-activation networks, CIFAR's and ImageNet's
     cnn           the small network, with and without batch norm
+    resnet9       the short network for fast training, as it is and in grey
 
 Nothing is loaded before a case is built.
 """
@@ -34,7 +35,7 @@ CIFAR_INPUT = "4x3x18x22"
 
 def model_cases() -> list[Case]:
     """Every case of the suite."""
-    return [*_torchvision(), *_cifar(), *_pre_activation(), *_cnn()]
+    return [*_torchvision(), *_cifar(), *_pre_activation(), *_cnn(), *_resnet9()]
 
 
 def _case(
@@ -151,6 +152,29 @@ def _cnn() -> list[Case]:
         detail="batch norm, colour images, not square",
     )
     return [plain, normalised]
+
+
+def _resnet9() -> list[Case]:
+    options = {
+        "in_channels": 1,
+        "num_classes": 7,
+        "widths": (8, 12, 16),
+        "pools": (True, False, True),
+        "branches": (1, 0, 3),
+        "logit_scale": 0.5,
+    }
+    plain = _case("resnet9", "resnet9", lambda: _twins().ResNet9())
+    small = _case(
+        "resnet9-small",
+        "resnet9",
+        lambda: _twins().ResNet9(**options),
+        model="resnet9",
+        options=options,
+        inputs="4x1x18x22",
+        quick=True,
+        detail="grey images, 7 classes, three stages, branches of 1 and 3 units",
+    )
+    return [plain, small]
 
 
 def _twins() -> Any:

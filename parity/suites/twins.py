@@ -49,6 +49,61 @@ class CNN(nn.Module):
         return self.fc2(x)
 
 
+class Unit(nn.Module):
+    """conv, pool, bn, relu."""
+
+    def __init__(self, inputs: int, outputs: int, pool: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.pool = nn.MaxPool2d(2) if pool else None
+        self.bn = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the unit."""
+        x = self.conv(x)
+        return torch.relu(self.bn(x if self.pool is None else self.pool(x)))
+
+
+class Stage(nn.Module):
+    """A unit, and a branch of units that is added."""
+
+    def __init__(self, inputs: int, outputs: int, pool: bool, branch: int) -> None:
+        super().__init__()
+        self.unit = Unit(inputs, outputs, pool)
+        self.branch = nn.Sequential(*[Unit(outputs, outputs) for _ in range(branch)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the stage."""
+        x = self.unit(x)
+        return x + self.branch(x) if len(self.branch) else x
+
+
+class ResNet9(nn.Module):
+    """The network of Page 2018: stages, global maximum, `fc`, and logits times a constant."""
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        pools: tuple[bool, ...] = (False, True, True, True),
+        branches: tuple[int, ...] = (0, 2, 0, 2),
+        logit_scale: float = 0.125,
+    ) -> None:
+        super().__init__()
+        self.stages = nn.Sequential()
+        for inputs, outputs, pool, branch in zip(
+            (in_channels, *widths), widths, pools, branches, strict=False
+        ):
+            self.stages.append(Stage(inputs, outputs, pool, branch))
+        self.fc = nn.Linear(widths[-1], num_classes)
+        self.logit_scale = logit_scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch `[n, c, h, w]`."""
+        return self.logit_scale * self.fc(self.stages(x).amax(dim=(2, 3)))
+
+
 class Shortcut(nn.Module):
     """Shortcut A: subsample in space, append zero channels."""
 

@@ -3,10 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
+import torchvision
 from flax import nnx
+from torch.fx.experimental.optimization import fuse
 
-from flaxcnn import models
-from flaxcnn.models.folding import fold_batch_norms
+from flaxcnn import models, weights
+from flaxcnn.functional import functional
+from flaxcnn.models.folding import fold_batch_norms, folding
 from flaxcnn.models.layers import BatchNorm
 
 
@@ -53,3 +57,72 @@ def test_a_folded_model_refuses_to_be_trained():
     folded = fold_batch_norms(models.create("resnet20", num_classes=4))
     with pytest.raises(ValueError, match="train the original"):
         folded(jnp.zeros((2, 8, 8, 3)), train=True)
+
+
+def in_float64(arrays):
+    return {
+        name: value.astype(jnp.float64) if jnp.issubdtype(value.dtype, jnp.floating) else value
+        for name, value in arrays.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cnn", {"in_channels": 3, "image_size": 16, "batch_norm": True}),
+        ("resnet20", {"shortcut": "B"}),
+        ("preact_resnet20", {}),
+        pytest.param("resnet50", {"stem": "cifar"}, marks=pytest.mark.slow),
+    ],
+)
+def test_other_weights_fold_in_float64_to_the_same_logits(name, options, x64):
+    """The function that one copy comes with folds whatever weights the model has later."""
+    copy, fold = folding(models.create(name, num_classes=4, **options))
+    apply, params, state = functional(shaken(models.create(name, seed=1, num_classes=4, **options)))
+    params, state = in_float64(params), in_float64(state)
+    before = {key: np.asarray(value) for key, value in (params | state).items()}
+    names = list(params), list(state)
+    folded = fold(params, state)
+    assert (list(params), list(state)) == names
+    for key, value in (params | state).items():
+        np.testing.assert_array_equal(value, before[key], err_msg=key)
+    assert len(folded[1]) < len(state)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 16, 16, 3)))
+    expected = np.asarray(apply(params, state, x, train=False)[0])
+    found = np.asarray(functional(copy).apply(*folded, x, train=False)[0])
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_folded_weights_are_those_that_torch_fuses(name, x64):
+    theirs = getattr(torchvision.models, name)(num_classes=4).double().eval()
+    generator = torch.Generator().manual_seed(0)
+    for tensor in theirs.state_dict().values():
+        if tensor.ndim == 1:
+            tensor.copy_(torch.rand(tensor.shape, generator=generator, dtype=torch.float64) + 0.5)
+    _, fold = folding(models.create(name, num_classes=4))
+    _, params, state = functional(models.create(name, num_classes=4))
+    arrays = {key: value.numpy() for key, value in theirs.state_dict().items()}
+    found = weights.to_torch(*fold(*weights.from_torch(arrays, in_float64(params), in_float64(state))))
+    expected = fuse(theirs).state_dict()
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value.numpy(), rtol=1e-13, atol=1e-15, err_msg=key)
+
+
+def test_float32_is_rounded_once():
+    """Computed in float64 from the float32 weights, then rounded: no number is a unit in the last place away."""
+    _, fold = folding(models.create("resnet20", num_classes=4))
+    _, params, state = functional(shaken(models.create("resnet20", num_classes=4)))
+    found = fold(params, state)[0]
+    wide = {key: np.asarray(value, np.float64) for key, value in (params | state).items()}
+    for conv, norm in (("conv1", "bn1"), ("layer2.0.conv2", "layer2.0.bn2")):
+        ratio = wide[f"{norm}.weight"] / np.sqrt(wide[f"{norm}.running_var"] + 1e-5)
+        exact = {
+            "weight": wide[f"{conv}.weight"] * ratio,
+            "bias": wide[f"{norm}.bias"] - wide[f"{norm}.running_mean"] * ratio,
+        }
+        for key, value in exact.items():
+            assert found[f"{conv}.{key}"].dtype == jnp.float32
+            np.testing.assert_array_equal(found[f"{conv}.{key}"], value.astype(np.float32), err_msg=key)

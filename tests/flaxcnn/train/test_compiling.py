@@ -1,8 +1,18 @@
-"""The folder of compiled programs: the oldest go when it is full, and nothing else is touched."""
+"""Compiled programs: where they are kept, that another process finds them, and that each is compiled once."""
 
+import collections
+import contextlib
 import os
+import re
+import subprocess
+import sys
 
+import jax
+
+from flaxcnn.train import run
 from flaxcnn.train.compiling import trim
+
+SETTINGS = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE", "XDG_CACHE_HOME")
 
 
 def filled(folder, count):
@@ -23,3 +33,106 @@ def test_a_folder_below_its_limit_or_none_at_all_is_left_alone(tmp_path):
     trim(tmp_path, 1000)
     assert len(list(tmp_path.iterdir())) == 10
     trim(tmp_path / "nothing", 10)
+
+
+def in_a_process(code, **environment):
+    """What a fresh process prints, which has of our settings of the cache only these."""
+    inherited = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=inherited | {name: str(value) for name, value in environment.items()},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "persistent compilation cache" not in done.stderr, done.stderr
+    return done.stdout.split()
+
+
+FOLDER = """
+import jax
+from flaxcnn.train.compiling import use_compilation_cache
+use_compilation_cache()
+print(jax.config.jax_compilation_cache_dir, jax.config.jax_enable_compilation_cache)
+"""
+
+
+def test_programs_are_kept_in_the_users_cache_folder_unless_another_is_named(tmp_path):
+    home = in_a_process(FOLDER, HOME=tmp_path)
+    assert home == [str(tmp_path / ".cache" / "flaxcnn" / "programs"), "True"]
+    named = in_a_process(FOLDER, HOME=tmp_path, XDG_CACHE_HOME=tmp_path / "xdg")
+    assert named == [str(tmp_path / "xdg" / "flaxcnn" / "programs"), "True"]
+    settings = {"JAX_COMPILATION_CACHE_DIR": tmp_path / "jax", "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    assert in_a_process(FOLDER, HOME=tmp_path, **settings) == [str(tmp_path / "jax"), "False"]
+
+
+TRAIN = """
+import logging, re, sys
+
+class Hits(logging.Handler):
+    def emit(self, record):
+        found.extend(re.findall(r"cache hit for '(?:jit_)?(\\w+)'", record.getMessage()))
+
+found = []
+logger = logging.getLogger("jax._src.compiler")
+logger.setLevel(logging.DEBUG)
+logger.addHandler(Hits())
+logger.propagate = False
+from flaxcnn.cli import main
+flags = ["--model", "cnn", "--model-option", "channels=[4,4]", "--epochs", "1", "--batch-size", "256"]
+assert main(["train", *flags, "--no-pictures", "--out", OUT]) == 0
+assert "tensorboardX" in sys.modules
+assert "torch" not in sys.modules  # though it is installed, and tensorboardX would like to have it
+import torch
+print()
+print("hits", *found)
+"""
+
+
+def test_a_second_run_finds_the_programs_of_the_first(tmp_path):
+    """The command as it is: `train_step` and `predict` are written by one process and read by another."""
+
+    def hits(name):
+        code = TRAIN.replace("OUT", repr(str(tmp_path / name)))
+        words = in_a_process(code, XDG_CACHE_HOME=tmp_path / "cache")
+        return words[words.index("hits") + 1 :]
+
+    assert not {"train_step", "predict"} & set(hits("first"))
+    programs = [path.name for path in (tmp_path / "cache" / "flaxcnn" / "programs").glob("*-cache")]
+    for function in ("train_step", "predict"):
+        assert sum(function in name for name in programs) == 1, programs
+    assert {"train_step", "predict"} <= set(hits("second"))
+
+
+@contextlib.contextmanager
+def compilations():
+    """How often every function is compiled in this block, by JAX's own account."""
+    counts = collections.Counter()
+
+    def listen(event, seconds, **tags):
+        if event == "/jax/core/compile/backend_compile_duration":
+            counts[re.sub(r"^jit[_(]|\)$", "", tags["fun_name"])] += 1
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield counts
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_a_run_and_a_resumed_run_compile_each_function_once(config, tmp_path):
+    """Though the last batch of every epoch is short, and so are validation and test split."""
+    config = config.replace(schedule="constant")
+    with compilations() as counts:
+        summary = run.train(config)
+    assert (counts["train_step"], counts["predict"]) == (1, 1)
+    assert (summary["compilations"], summary["evaluation_compilations"]) == (1, 1)
+    # As if it had been stopped: the same folder with another epoch to go.
+    (tmp_path / "run" / "config.json").write_text(config.replace(epochs=3).to_json())
+    (tmp_path / "run" / "summary.json").unlink()
+    with compilations() as counts:
+        summary = run.resume(tmp_path / "run")
+    assert summary["steps"] == 15
+    assert (counts["train_step"], counts["predict"]) == (1, 1)
+    assert (summary["compilations"], summary["evaluation_compilations"]) == (1, 1)

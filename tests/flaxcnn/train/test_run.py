@@ -11,10 +11,11 @@ import pytest
 
 from flaxcnn.train import run
 from flaxcnn.train.checkpoint import CheckpointError, Checkpoints
+from flaxcnn.train.evaluate import make_predict
 from flaxcnn.train.interrupts import StopRequest
 from flaxcnn.train.loop import InterruptedRun, NonFiniteLossError, Trainer
 from flaxcnn.train.run_folder import RunFolder, RunFolderError
-from flaxcnn.train.setup import set_up
+from flaxcnn.train.setup import load_splits, model_of, pure, set_up
 from flaxcnn.train.step import make_train_step
 from flaxcnn.train.trained import load_run
 
@@ -175,6 +176,22 @@ def test_a_used_or_unwritable_run_folder_is_refused_and_left_alone(config, tmp_p
         run.train(config.replace(out=str(used / "thesis.txt" / "run")))
     with pytest.raises(RunFolderError, match="is not a run folder"):
         run.resume(used)
+
+
+def test_a_loaded_run_evaluates_as_it_was_trained_with_its_norms_folded(config):
+    summary = run.train(config.replace(ema_decay=0.9))
+    trained = load_run(config.run.out)
+    params, state = trained.folded
+    assert not state
+    assert not {"bn1.weight", "bn2.weight"} & params.keys()
+    assert {"bn1.weight", "bn2.weight"} < trained.params.keys()
+    result = trained.evaluate("test")
+    assert result.accuracy == summary["test_accuracy"]
+    assert result.loss == pytest.approx(summary["test_loss"], rel=1e-6)
+    images = load_splits(trained.config).test.gather(np.arange(8))[0]
+    plain = make_predict(pure(config, model_of(config, trained.info)).apply, *trained.normalisation)
+    expected = np.asarray(plain(trained.params, trained.state, images))
+    np.testing.assert_allclose(trained.logits(images), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_without_validation_the_last_epoch_is_the_best(config):
