@@ -149,6 +149,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "mutation_survivors": _of("mutation", "survivors_table"),
     "compiled_cost": _of("compiled_cost", "table"),
     "rounding": _of("rounding", "table"),
+    "overhead": _of("overhead.table", "table"),
     "throughput": _of("throughput.table", "training"),
     "throughput_targets": _of("throughput.table", "targets"),
     "throughput_evaluation": _of("throughput.table", "evaluation"),

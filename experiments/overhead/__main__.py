@@ -19,6 +19,7 @@ from experiments import record
 from experiments.overhead import compilations, evaluation, pipeline, startup, table
 from experiments.overhead.process import ChildError
 from flaxcnn.data import DataError
+from flaxcnn.train import huge_pages
 from flaxcnn.train.environment import environment
 
 COMMAND = "python -m experiments.overhead"
@@ -65,4 +66,5 @@ def store(name: str, figures: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    huge_pages.restart()  # as `flaxcnn train` does
     sys.exit(main())

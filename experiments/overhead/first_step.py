@@ -10,6 +10,10 @@ from typing import Any
 
 def main() -> int:
     """Run the command; it comes back only if it fails before the first step."""
+    from flaxcnn.train import huge_pages
+
+    # As the command does, which is told its arguments here and leaves it to whoever tells them.
+    huge_pages.restart()
     from flaxcnn.train.loop import Trainer
 
     Trainer._account = _end
