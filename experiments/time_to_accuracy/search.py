@@ -74,7 +74,9 @@ def main() -> int:
         print(f"There is no step {unknown[0]!r}; the steps are {', '.join(CHANGES)}.", file=sys.stderr)
         return 2
     try:
-        missing = options.names or [name for name in CHANGES if name not in stored()]
+        # What is not said to have been undisturbed is made again.
+        sound = [name for name, figures in stored().items() if not figures.get("disturbed", True)]
+        missing = options.names or [name for name in CHANGES if name not in sound]
         for name in [] if options.tables else missing[: options.most]:
             run_step(name)
     except (RunError, DataError) as error:
@@ -117,7 +119,7 @@ def table() -> str:
                 name,
                 changed or "",
                 f"{figures['accuracy']:.2%}",
-                f"{figures['seconds']:.0f} s",
+                f"{figures['seconds']:.0f} s" + (" (disturbed)" if figures.get("disturbed", True) else ""),
                 "no" if reached is None else f"after {reached:.0f} s",
             ]
         )
