@@ -214,7 +214,7 @@ SIDES: dict[str, Callable[[Setting], Side]] = {
     EAGER: lambda setting: Torch(setting, compiled=False),
 }
 # Their process runs with huge pages: ours since `flaxcnn train` does (`flaxcnn.train.huge_pages`), the reference once
-# more to show that it gains nothing by them.
+# more to show what they bring it.
 WITH_HUGE_PAGES = (OURS, PLAIN, REFERENCE_HUGE)
 
 

@@ -179,7 +179,8 @@ def _with_place(text: str) -> str:
     rounds = " or ".join(map(str, sorted({figures["rounds"] for *_, figures in stored})))
     places = dict.fromkeys(tables.where(figures) for *_, figures in stored)
     return (
-        f"{text}\n\nHow many times as fast, median (least to most) of {rounds} alternating rounds. Winograd's "
+        f"{text}\n\nHow many times as fast, median (least to most) of {rounds} alternating rounds; a turn is timed "
+        f"after one call that is not, as a step follows a step in training. Winograd's "
         f"F(2x2, 3x3) computes 3x3 convolutions of stride 1 with 64 channels and more on our side; PyTorch's oneDNN "
         f"chooses its algorithms itself, and computes such convolutions directly by default. Our processes run with "
         f"huge pages, as `flaxcnn train` does; so do PyTorch's where it is said. Measured on: {'; '.join(places)}."
