@@ -1,8 +1,9 @@
 """Large arrays in huge pages, on Linux: fewer page faults, and fewer addresses for the processor to translate.
 
 XLA asks for the memory of a step's intermediate results anew in every step, hundreds of mebibytes, and gives it back.
-In pages of 4 KiB each is a fault, in pages of 2 MiB there are five hundred times fewer. Where the system gives huge pages to those that ask, glibc's malloc asks if it is told
-to at the start of a process, which is why a command has to start itself again.
+In pages of 4 KiB each is a fault, in pages of 2 MiB there are five hundred times fewer. Where the system gives huge
+pages to those that ask, glibc's malloc asks if it is told to at the start of a process, which is why a command has to
+start itself again.
 
 Reference: the manual of glibc, section "Memory Allocation Tunables", glibc.malloc.hugetlb.
 """
