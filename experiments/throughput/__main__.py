@@ -1,20 +1,24 @@
 """How fast a step is, beside default Flax, Flax with XLA's option, PyTorch and `torch.compile`.
 
     python -m experiments.throughput                         every setting, an hour or so on 2 cores
-    python -m experiments.throughput resnet18-64-32          some: NETWORK-BATCH-SIZE
+    python -m experiments.throughput resnet18-64-32          some: NETWORK-BATCH-SIZE, or -tf32 after it
     python -m experiments.throughput --rounds 3              fewer turns
     python -m experiments.throughput --few-sides             without plain rules and huge pages for PyTorch
     python -m experiments.throughput --tables                run nothing; show what is stored
 
-A setting's figures replace those that are stored under its name and the version of jax in
-`experiments/results/throughput.json`, together with machine, versions and date; nothing else may run meanwhile.
+With a GPU the sides compute there, in float32, or in TF32 where a setting's name ends in -tf32; the option is one for
+CPUs, so only some sides are measured. A setting's figures replace those that are stored under its name, the version of
+jax and the GPU (or the vectors of the processor) in `experiments/results/throughput.json`, together with machine,
+versions and date; nothing else may run meanwhile.
 """
 
 import argparse
+import os
 import sys
 
 from experiments import record
 from experiments.throughput import table
+from experiments.throughput.accelerator import name_of
 from experiments.throughput.measure import measured
 from experiments.throughput.networks import SETTINGS, Setting, named
 from experiments.throughput.peak import gemm_gflops, step_gflop
@@ -34,6 +38,8 @@ def main() -> int:
     )
     parser.add_argument("--tables", action="store_true", help="run nothing; show what is stored")
     options = parser.parse_args()
+    # Else the first process on a GPU takes three quarters of its memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         settings = [named(name) for name in options.settings] or list(SETTINGS)
     except ValueError as error:
@@ -60,14 +66,14 @@ def main() -> int:
 def measure(setting: Setting, rounds: int, *, few: bool) -> None:
     """Measure a setting and store its figures."""
     figures = measured(setting, rounds, lambda line: print(line, flush=True), few=few)
-    extra = {"step_gflop": step_gflop(setting), "gemm_gflops": gemm_gflops(), "rounds": rounds}
+    extra = {"step_gflop": step_gflop(setting), "gemm_gflops": gemm_gflops(setting), "rounds": rounds}
     store(setting.name, figures | extra | {"environment": environment()})
 
 
 def store(name: str, figures: dict) -> None:
     """Put the figures of one setting into the record."""
     kept = record.read(table.NAME)["versions"] if table.is_stored() else {}
-    version = figures["environment"]["versions"]["jax"]
+    version = name_of(figures["environment"])
     kept[version] = kept.get(version, {}) | {name: figures}
     record.write(table.NAME, COMMAND, {"versions": kept})
 

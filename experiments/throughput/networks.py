@@ -13,16 +13,19 @@ class Setting:
         network: resnet18, resnet34 (stem for small images), resnet50 (stem for large ones) or cnn.
         batch: images a step.
         size: pixels a side.
+        precision: float32, or tf32 for the products of float32 numbers on a GPU.
     """
 
     network: str
     batch: int
     size: int
+    precision: str = "float32"
 
     @property
     def name(self) -> str:
         """As it is written on the command line."""
-        return f"{self.network}-{self.batch}-{self.size}"
+        name = f"{self.network}-{self.batch}-{self.size}"
+        return name if self.precision == "float32" else f"{name}-{self.precision}"
 
     @property
     def channels(self) -> int:
@@ -53,16 +56,17 @@ SETTINGS = (*WHOLE, *GROWTH)
 
 
 def named(name: str) -> Setting:
-    """The setting that is called NETWORK-BATCH-SIZE.
+    """The setting that is called NETWORK-BATCH-SIZE, or NETWORK-BATCH-SIZE-tf32.
 
     Raises:
         ValueError: it is not written like that, or there is no such network.
     """
-    network, *numbers = name.split("-")
+    network, *numbers = name.removesuffix("-tf32").split("-")
     known = {setting.network for setting in SETTINGS}
     if network not in known or len(numbers) != 2 or not all(n.isdecimal() and int(n) for n in numbers):
         raise ValueError(
             f"There is no setting {name!r}; write NETWORK-BATCH-SIZE, for example resnet18-64-32, with one of "
             f"{', '.join(sorted(known))}."
         )
-    return Setting(network, *map(int, numbers))
+    batch, size = map(int, numbers)
+    return Setting(network, batch, size, "tf32" if name.endswith("-tf32") else "float32")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from experiments.throughput.accelerator import settle_jax, settle_torch
 from experiments.throughput.networks import Setting
 
 # Learning rate, momentum, weight decay: SGD with Nesterov's momentum on all sides.
@@ -41,6 +42,7 @@ class Ours:
         from flaxcnn.train.evaluate import make_predict
         from flaxcnn.train.step import Recipe, make_train_step
 
+        settle_jax(setting)
         options: dict[str, Any] = {"stem": "cifar"} if setting.network in ("resnet18", "resnet34") else {}
         if setting.network == "cnn":
             options = {"image_size": setting.size}
@@ -104,6 +106,7 @@ class DefaultFlax:
         from experiments.throughput.default_flax import logits, parts
         from flaxcnn.train.compiling import compiler_options
 
+        settle_jax(setting)
         graph, params, rest = parts(setting.network, setting.size)
         optimiser = optax.chain(
             optax.add_decayed_weights(_DECAY), optax.sgd(_RATE, momentum=_MOMENTUM, nesterov=True)
@@ -153,7 +156,8 @@ class Torch:
         import torch
         from torch.fx.experimental.optimization import fuse
 
-        model = torch_model(setting).to(memory_format=torch.channels_last)
+        device = settle_torch(setting)
+        model = torch_model(setting).to(device, memory_format=torch.channels_last)
         normed = any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
         fused = fuse(model.eval()) if normed else copy.deepcopy(model).eval()
         fused = fused.to(memory_format=torch.channels_last)
@@ -164,8 +168,10 @@ class Torch:
             model.parameters(), _RATE, momentum=_MOMENTUM, weight_decay=_DECAY, nesterov=True
         )
         images, labels = setting.batch_of()
-        self._images = torch.tensor(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-        self._labels, self._torch = torch.tensor(labels).long(), torch
+        nchw = torch.tensor(images).permute(0, 3, 1, 2)
+        self._images = nchw.to(device).contiguous(memory_format=torch.channels_last)
+        self._labels, self._torch = torch.tensor(labels).long().to(device), torch
+        self._wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
 
     def step(self) -> float:
         """See `Side`."""
@@ -179,11 +185,13 @@ class Torch:
         """See `Side`."""
         with self._torch.no_grad():
             self._train(self._images)
+        self._wait()
 
     def evaluate(self) -> None:
         """See `Side`."""
         with self._torch.inference_mode():
             self._fused(self._images)
+        self._wait()
 
 
 def torch_model(setting: Setting) -> Any:

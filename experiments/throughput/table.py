@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from experiments import record, tables
-from experiments.throughput.measure import speed
+from experiments.throughput.measure import milliseconds, speed
 from experiments.throughput.networks import SETTINGS
 from experiments.throughput.sides import DEFAULT, EAGER, OPTION, OURS, PLAIN, REFERENCE, REFERENCE_HUGE, SIDES
 
@@ -32,7 +32,7 @@ def training() -> str:
         seconds = _median_seconds(figures, OURS, "step")
         share = figures["step_gflop"] / seconds / figures["gemm_gflops"]
         ratios = [_ratio(figures, other, "step") for other in others]
-        rows.append([version, f"`{name}`", f"{seconds * 1e3:.0f} ms", *ratios, f"{share:.0%}"])
+        rows.append([version, f"`{name}`", milliseconds(seconds), *ratios, f"{share:.0%}"])
     return _with_place(tables.rows(header, rows))
 
 
@@ -44,7 +44,9 @@ def targets() -> str:
         if name in ("resnet18-64-32", "resnet18-128-32"):
             wanted += [("step", REFERENCE, 1.10), ("step", DEFAULT, 2.3), ("evaluate", REFERENCE, 1.0)]
         for call, other, target in wanted:
-            values = speed(figures, OURS, other, call)
+            if not (values := speed(figures, OURS, other, call)):
+                # On a GPU the option is none.
+                continue
             reached = statistics.median(values) >= target
             rows.append(
                 [
@@ -67,10 +69,12 @@ def evaluation() -> str:
     header += [f"of {EAGER}"]
     rows = []
     for version, name, figures in _stored():
+        if "evaluate" not in figures["groups"][0][OURS]:
+            continue
         row = [version, f"`{name}`"]
         for call in ("forward", "evaluate"):
             row += [
-                f"{_median_seconds(figures, OURS, call) * 1e3:.0f} ms",
+                milliseconds(_median_seconds(figures, OURS, call)),
                 _ratio(figures, REFERENCE, call),
             ]
         rows.append([*row, _ratio(figures, EAGER, "evaluate")])
@@ -82,14 +86,14 @@ def growth() -> str:
     header = ["jax", "setting", "ours, a step", "an image", "GFLOP/s", REFERENCE, "an image", "GFLOP/s"]
     rows = []
     for version, name, figures in sorted(_stored(), key=lambda one: (one[0], *_order(one[2]))):
-        if not figures["network"].startswith("resnet"):
+        if not figures["network"].startswith("resnet") or _is_of_gpu(figures):
             continue
         row = [version, f"`{name}`"]
         for side in (OURS, REFERENCE):
             seconds = _median_seconds(figures, side, "step")
             row += [
-                f"{seconds * 1e3:.0f} ms",
-                f"{seconds * 1e3 / figures['batch']:.1f} ms",
+                milliseconds(seconds),
+                milliseconds(seconds / figures["batch"]),
                 f"{figures['step_gflop'] / seconds:.0f}",
             ]
         rows.append(row)
@@ -156,6 +160,10 @@ def _stored() -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
+def _is_of_gpu(figures: dict[str, Any]) -> bool:
+    return not figures["environment"]["devices"][0].startswith("cpu")
+
+
 def _order(figures: dict[str, Any]) -> tuple[str, int, int]:
     return figures["network"], figures["size"], figures["batch"]
 
@@ -180,8 +188,9 @@ def _with_place(text: str) -> str:
     places = dict.fromkeys(tables.where(figures) for *_, figures in stored)
     return (
         f"{text}\n\nHow many times as fast, median (least to most) of {rounds} alternating rounds; a turn is timed "
-        f"after one call that is not, as a step follows a step in training. Winograd's "
+        f"after one call that is not, as a step follows a step in training. On a CPU Winograd's "
         f"F(2x2, 3x3) computes 3x3 convolutions of stride 1 with 64 channels and more on our side; PyTorch's oneDNN "
         f"chooses its algorithms itself, and computes such convolutions directly by default. Our processes run with "
-        f"huge pages, as `flaxcnn train` does; so do PyTorch's where it is said. Measured on: {'; '.join(places)}."
+        f"huge pages, as `flaxcnn train` does; so do PyTorch's where it is said. On a GPU all sides compute products in "
+        f"float32, or in TF32 where it is said, by cuDNN; the rules for CPUs are not used there. Measured on: {'; '.join(places)}."
     )

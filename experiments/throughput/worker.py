@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -103,6 +102,7 @@ def _serve(side: str, setting: Setting, connection: Connection, caches: str) -> 
     """Build the side, then answer until the process is ended."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = caches
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    from experiments.throughput.accelerator import peak_mebibytes
     from experiments.throughput.sides import SIDES, seconds_of
 
     try:
@@ -111,7 +111,7 @@ def _serve(side: str, setting: Setting, connection: Connection, caches: str) -> 
         while True:
             call, times = connection.recv()
             if call == "peak":
-                connection.send(("value", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+                connection.send(("value", peak_mebibytes()))
             elif call == "first":
                 start = time.perf_counter()
                 built.step()

@@ -78,9 +78,9 @@ class Clock:
 
     BEAT, STOPPED = 0.1, 1.0
 
-    def __init__(self) -> None:
-        self.paused_seconds = 0.0
-        self._start = self._beat = time.perf_counter()
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self.paused_seconds, self._now = 0.0, now
+        self._start = self._beat = now()
         self._lock, self._done = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -102,7 +102,7 @@ class Clock:
                 self._notice()
 
     def _notice(self) -> None:
-        now = time.perf_counter()
+        now = self._now()
         if now - self._beat >= self.STOPPED:
             self.paused_seconds += now - self._beat
         self._beat = now

@@ -1,4 +1,4 @@
-"""PyTorch's side: the recipe as a good user of PyTorch writes it, knowing nothing of flaxcnn.
+"""PyTorch's side: the recipe as a good user of PyTorch writes it; only the network, plain `torch.nn`, is imported.
 
     python -m experiments.time_to_accuracy.torch_side --data DIR --seed 0
 
@@ -12,65 +12,25 @@ import json
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import FashionMNIST
 from torchvision.transforms import v2
 
 from experiments.time_to_accuracy.recipe import RECIPE, Recipe
+from parity.suites.twins import ResNet9
 
 # Of the training images.
 MEAN, DEVIATION = 0.2860, 0.3530
 
 
-class Unit(nn.Module):
-    """3x3 convolution, 2x2 maximum pool where asked, batch norm, relu."""
-
-    def __init__(self, inputs: int, outputs: int, pool: bool = False) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
-        self.bn = nn.BatchNorm2d(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the unit."""
-        return F.relu(self.bn(self.pool(self.conv(x))))
-
-
-class Stage(nn.Module):
-    """A unit, and the sum of what it puts out with a branch of units of the same width."""
-
-    def __init__(self, inputs: int, outputs: int, pool: bool, branch: int) -> None:
-        super().__init__()
-        self.unit = Unit(inputs, outputs, pool)
-        self.branch = nn.Sequential(*[Unit(outputs, outputs) for _ in range(branch)]) if branch else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the stage."""
-        x = self.unit(x)
-        return x if self.branch is None else x + self.branch(x)
-
-
-class Network(nn.Module):
-    """The network of the recipe, for images of one channel and ten classes."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
-        channels, stages = 1, []
-        for width, pool, branch in zip(recipe.widths, recipe.pools, recipe.branches, strict=True):
-            stages.append(Stage(channels, width, pool, branch))
-            channels = width
-        self.stages = nn.Sequential(*stages)
-        self.fc = nn.Linear(channels, 10)
-        self.logit_scale = recipe.logit_scale
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits of a batch of images."""
-        return self.fc(self.stages(x).amax(dim=(2, 3))) * self.logit_scale
+def network_of(recipe: Recipe) -> ResNet9:
+    """The network of the recipe, for images of one channel and ten classes, initialised as torchvision's ResNets."""
+    network = ResNet9(10, 1, recipe.widths, recipe.pools, recipe.branches, recipe.logit_scale)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return network
 
 
 def loaders(recipe: Recipe, root: str, workers: int) -> tuple[DataLoader, DataLoader]:
@@ -124,7 +84,7 @@ def accuracy(model: nn.Module, loader: DataLoader) -> float:
 def train(recipe: Recipe, root: str, workers: int) -> None:
     """Train, and classify the test images after every epoch."""
     train_loader, test_loader = loaders(recipe, root, workers)
-    network = Network(recipe).to(memory_format=torch.channels_last)
+    network = network_of(recipe).to(memory_format=torch.channels_last)
     model = torch.compile(network)
     optimiser = optimiser_of(network, recipe)
     scheduler = scheduler_of(optimiser, recipe, recipe.epochs * len(train_loader))

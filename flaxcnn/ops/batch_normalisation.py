@@ -155,11 +155,6 @@ def per_channel(values: Float[Array, "c"], dimensions: int) -> Float[Array, "*on
     return jnp.reshape(values, (1,) * (dimensions - 1) + (-1,))
 
 
-def row_mask(mask: Bool[Array, "n"], dimensions: int) -> Bool[Array, "n *ones"]:
-    """Shape one value for each row so that it broadcasts against an array with the batch first."""
-    return jnp.reshape(mask, (-1,) + (1,) * (dimensions - 1))
-
-
 def _count(shape: tuple[int, ...], mask: Bool[Array, "n"] | None, dtype: jnp.dtype) -> Float[Array, ""]:
     """Count the values of one channel."""
     positions = math.prod(shape[1:-1])

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from flaxcnn.ops.batch_normalisation import batch_moments, per_channel, row_mask
+from flaxcnn.ops.batch_normalisation import batch_moments, per_channel
+from flaxcnn.ops.channel_sums import row_mask
 from flaxcnn.ops.precision import accumulation_dtype
 
 

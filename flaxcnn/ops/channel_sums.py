@@ -28,7 +28,7 @@ def channel_sum(x: Float[Array, "*rest c"], mask: Bool[Array, "n"] | None = None
     if _in_two_stages(x.ndim) and not is_divided(x):
         x = _row_sum.bind(x)
     if mask is not None:
-        x = jnp.where(jnp.reshape(mask, (-1,) + (1,) * (x.ndim - 1)), x, jnp.zeros((), x.dtype))
+        x = jnp.where(row_mask(mask, x.ndim), x, jnp.zeros((), x.dtype))
     return jnp.sum(x, axis=tuple(range(x.ndim - 1)))
 
 
@@ -38,6 +38,11 @@ def channel_broadcast(values: Float[Array, "c"], shape: tuple[int, ...]) -> Floa
         return jax.lax.broadcast_in_dim(values, shape, (len(shape) - 1,))
     rows = jax.lax.broadcast_in_dim(values, (*shape[:-2], shape[-1]), (len(shape) - 2,))
     return _row_broadcast.bind(rows, length=shape[-2])
+
+
+def row_mask(mask: Bool[Array, "n"], dimensions: int) -> Bool[Array, "n *ones"]:
+    """Shape one value for each row so that it broadcasts against an array with the batch first."""
+    return jnp.reshape(mask, (-1,) + (1,) * (dimensions - 1))
 
 
 def _in_two_stages(dimensions: int) -> bool:

@@ -168,6 +168,7 @@ def is_available() -> bool:
         on_cpu = jax.default_device(jax.local_devices(backend="cpu")[0])
         with on_cpu, jax.ensure_compile_time_eval(), never_stored():
             found, expected = (jax.device_get(jax.jit(each)(x, kernel, a, b)) for each in (ours, theirs))
-    except jax.errors.JaxRuntimeError:
+    except RuntimeError:
+        # JAX's own errors are of this kind, and so is that of a process without a CPU backend.
         return False
     return all(np.allclose(p, q, rtol=1e-4, atol=1e-4) for p, q in zip(found, expected, strict=True))

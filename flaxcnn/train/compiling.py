@@ -88,7 +88,8 @@ class Compiled:
     ) -> None:
         self.compilations = 0
         self.compile_seconds = 0.0
-        self._may_call_onednn = "onednn" in rules
+        # Only on the CPU there is something to be found out before the first call.
+        self._may_call_onednn = "onednn" in rules and jax.default_backend() == "cpu"
 
         @functools.wraps(function)
         def counted(*arguments: Any) -> Any:
@@ -101,15 +102,8 @@ class Compiled:
     def __call__(self, *arguments: Any) -> Any:
         """Run the function, compiling it on its first call."""
         before, start = self.compilations, time.perf_counter()
-        if (
-            before == 0
-            and self._may_call_onednn
-            and onednn.PREFIX in self._jitted.lower(*arguments).as_text()
-        ):
-            with onednn.never_stored():
-                result = self._jitted(*arguments)
-        else:
-            result = self._jitted(*arguments)
+        first = before == 0 and self._may_call_onednn
+        result = self._called_first(*arguments) if first else self._jitted(*arguments)
         if self.compilations > before:
             # Tracing and compiling hold the call up; the run itself is dispatched and returns at once.
             self.compile_seconds += time.perf_counter() - start
@@ -125,6 +119,7 @@ class Compiled:
     def compiled_text(self, *arguments: Any) -> str:
         """The compiled program for such arguments, as HLO; nothing is run, and nothing counted."""
         before = self.compilations
-        text = self._jitted.lower(*arguments).compile().as_text()
+        with onednn.never_stored() if self._may_call_onednn else contextlib.nullcontext():
+            text = self._jitted.lower(*arguments).compile().as_text()
         self.compilations = before
         return text

@@ -4,6 +4,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+from collections.abc import Collection
 from typing import Any
 
 PACKAGES = ("flaxcnn", "jax", "jaxlib", "flax", "optax", "numpy", "torch", "torchvision")
@@ -16,7 +17,8 @@ def environment() -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": _cpuinfo("model name") or platform.processor(),
+        "vectors": vectors(_cpuinfo("flags").split()),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": platform.system(),
         "python": platform.python_version(),
@@ -32,11 +34,16 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _processor() -> str:
-    """The processor's name, which `platform.processor()` does not know on Linux."""
+def vectors(flags: Collection[str]) -> str:
+    """The widest vectors among a processor's flags, on which the speed of its arithmetic depends."""
+    known = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "asimd": "NEON"}
+    return next((name for flag, name in known.items() if flag in flags), "unknown vectors")
+
+
+def _cpuinfo(field: str) -> str:
+    """What Linux says of the first core; `platform.processor()` knows nothing there."""
     try:
         with open("/proc/cpuinfo") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+            return next((line.split(":", 1)[1].strip() for line in file if line.startswith(field)), "")
     except OSError:
-        names = []
-    return names[0] if names else platform.processor()
+        return ""

@@ -61,7 +61,11 @@ def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
 
 
 def pure(config: Config, model: nnx.Module) -> Functional:
-    """The model of a run as a pure function, in the run's precision, by the rules that the run allows."""
+    """The model of a run as a pure function, in the run's precision, by the rules that the run allows.
+
+    What JAX compiles from now on computes in that precision too.
+    """
+    use_precision(config.run.precision)
     parts = functional(model, compute_dtype=jnp.bfloat16 if config.run.precision == "bfloat16" else None)
     if config.run.fast_rules:
         return parts
@@ -71,6 +75,16 @@ def pure(config: Config, model: nnx.Module) -> Functional:
             return parts.apply(*arguments, **options)
 
     return parts._replace(apply=apply)
+
+
+def use_precision(precision: str) -> None:
+    """Have accelerators compute products of float32 numbers in `precision`, one of the configuration's.
+
+    Left alone JAX takes TF32 on NVIDIA GPUs and bfloat16 on TPUs. A CPU has one precision only.
+    """
+    if jax.default_backend() != "cpu":
+        of_products = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16": None}
+        jax.config.update("jax_default_matmul_precision", of_products[precision])
 
 
 def load_splits(config: Config) -> data.Splits:
@@ -93,8 +107,6 @@ def set_up(config: Config) -> Job:
     """
     splits = load_splits(config)
     steps_per_epoch = data.number_of_batches(splits.train, config.run.batch_size)
-    if config.run.precision == "tensorfloat32":
-        jax.config.update("jax_default_matmul_precision", "tensorfloat32")
     model = model_of(config, splits.info)
     parts = pure(config, model)
     mean, deviation = data.channel_statistics(splits.train)

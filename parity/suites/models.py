@@ -4,7 +4,7 @@
     cifar         He et al. 2015, section 4.2: every depth, shortcuts A and B, another stem
     preact        pre-activation networks, CIFAR's and ImageNet's
     cnn           the small network, with and without batch norm
-    resnet9       the short network for fast training, as it is and in grey
+    short_resnet  the short network for fast training, as it is and in grey
 
 Nothing is loaded before a case is built.
 """
@@ -163,10 +163,10 @@ def _resnet9() -> list[Case]:
         "branches": (1, 0, 3),
         "logit_scale": 0.5,
     }
-    plain = _case("resnet9", "resnet9", lambda: _twins().ResNet9())
+    plain = _case("resnet9", "short_resnet", lambda: _twins().ResNet9())
     small = _case(
         "resnet9-small",
-        "resnet9",
+        "short_resnet",
         lambda: _twins().ResNet9(**options),
         model="resnet9",
         options=options,

@@ -136,3 +136,37 @@ def test_a_run_and_a_resumed_run_compile_each_function_once(config, tmp_path):
     assert summary["steps"] == 15
     assert (counts["train_step"], counts["predict"]) == (1, 1)
     assert (summary["compilations"], summary["evaluation_compilations"]) == (1, 1)
+
+
+CONVOLUTIONS = """
+import os, jax, jax.numpy as jnp
+from flaxcnn.ops import conv2d, onednn
+from flaxcnn.ops.choice import RULES
+from flaxcnn.train.compiling import Compiled, use_compilation_cache
+use_compilation_cache()
+kept = jax.config.jax_compilation_cache_dir
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+def large(x, kernel): return conv2d(x, kernel, padding=1)
+def small(x, kernel): return conv2d(x, kernel, padding=1)
+
+kernel = jnp.ones((3, 3, 64, 32))
+for function, images in ((large, 8), (small, 1)):
+    compiled, x = Compiled(function, rules=RULES), jnp.ones((images, 32, 32, 64))
+    for _ in range(2):
+        compiled(x, kernel).block_until_ready()
+    print(compiled.compilations)
+    print(onednn.PREFIX in compiled.compiled_text(x, kernel))
+print(onednn.is_available(), jax.config.jax_persistent_cache_min_compile_time_secs)
+print(*(name for name in os.listdir(kept) if "large" in name or "small" in name))
+"""
+
+
+def test_what_calls_onednn_is_compiled_once_and_not_stored_and_the_rest_is_stored(tmp_path):
+    """The training step takes these calls though the command's compilation cache is on."""
+    words = in_a_process(CONVOLUTIONS, XDG_CACHE_HOME=tmp_path)
+    compilations, large, once_more, small, available, seconds, *stored = words
+    assert (compilations, once_more, seconds) == ("1", "1", "0"), words
+    assert (large, small) == (available, "False"), words
+    kept = {name.split("-")[0] for name in stored}
+    assert kept == {"jit_small"} | (set() if available == "True" else {"jit_large"}), words

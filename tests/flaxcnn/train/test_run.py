@@ -234,3 +234,24 @@ def test_the_fast_rules_are_for_the_run_to_switch_off(config):
     assert "names=frozenset()" not in printed(True)
     assert "names=frozenset({" not in printed(False)
     assert "names=frozenset()" in printed(False)
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "products"),
+    [
+        ("gpu", "float32", "float32"),
+        ("gpu", "tensorfloat32", "tensorfloat32"),
+        ("gpu", "bfloat16", None),
+        ("cpu", "float32", None),
+    ],
+)
+def test_float32_is_float32_on_an_accelerator_too(config, backend, precision, products, monkeypatch):
+    """JAX's own default there is TF32, or bfloat16."""
+    monkeypatch.setattr("jax.default_backend", lambda: backend)
+    before = jax.config.jax_default_matmul_precision
+    config = config.replace(precision=precision)
+    try:
+        pure(config, model_of(config, load_splits(config).info))
+        assert jax.config.jax_default_matmul_precision == products
+    finally:
+        jax.config.update("jax_default_matmul_precision", before)
