@@ -19,7 +19,8 @@ NAME = "throughput"
 
 def training() -> str:
     """A row for every setting: a step, how many times as fast as the others, and the share of the peak."""
-    others = (REFERENCE, REFERENCE_HUGE, EAGER, OPTION, DEFAULT, PLAIN)
+    every = (REFERENCE, REFERENCE_HUGE, EAGER, OPTION, DEFAULT, PLAIN)
+    others = [other for other in every if any(speed(one, OURS, other, "step") for *_, one in _stored())]
     header = [
         "jax",
         "step of training",
@@ -110,8 +111,8 @@ def costs() -> str:
         row = [version, f"`{name}`"]
         for what, unit in (("first_step_seconds", "s"), ("peak_mebibytes", "MiB")):
             for side in sides:
-                value = statistics.median(group[side][what] for group in figures["groups"] if side in group)
-                row.append(f"{value:.0f} {unit}")
+                values = [group[side][what] for group in figures["groups"] if side in group]
+                row.append(f"{statistics.median(values):.0f} {unit}" if values else "–")
         rows.append(row)
     return (
         tables.rows(header, rows)
@@ -188,9 +189,9 @@ def _with_place(text: str) -> str:
     places = dict.fromkeys(tables.where(figures) for *_, figures in stored)
     return (
         f"{text}\n\nHow many times as fast, median (least to most) of {rounds} alternating rounds; a turn is timed "
-        f"after one call that is not, as a step follows a step in training. On a CPU Winograd's "
-        f"F(2x2, 3x3) computes 3x3 convolutions of stride 1 with 64 channels and more on our side; PyTorch's oneDNN "
-        f"chooses its algorithms itself, and computes such convolutions directly by default. Our processes run with "
-        f"huge pages, as `flaxcnn train` does; so do PyTorch's where it is said. On a GPU all sides compute products in "
-        f"float32, or in TF32 where it is said, by cuDNN; the rules for CPUs are not used there. Measured on: {'; '.join(places)}."
+        f"after one call that is not, as a step follows a step in training. On a CPU Winograd's F(2x2, 3x3) computes "
+        f"3x3 convolutions of stride 1 with 64 channels and more on our side; PyTorch's oneDNN chooses its algorithms "
+        f"itself, and computes such convolutions directly by default. Our processes run with huge pages, as `flaxcnn "
+        f"train` does; so do PyTorch's where it is said. On a GPU all sides compute products in float32, or in TF32 "
+        f"where it is said, by cuDNN; the rules for CPUs are not used there. Measured on: {'; '.join(places)}."
     )

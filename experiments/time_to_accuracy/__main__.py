@@ -1,18 +1,20 @@
 """Seconds from process start to 93.5 % on Fashion-MNIST's test images, beside the same recipe in PyTorch.
 
-    python -m experiments.time_to_accuracy                3 seeds a side, about half an hour on 2 cores
+    python -m experiments.time_to_accuracy                3 seeds a side, 40 to 90 minutes on 2 cores
     python -m experiments.time_to_accuracy --seeds 5      more
     python -m experiments.time_to_accuracy --most 1       make one run of those that are missing, then stop
     python -m experiments.time_to_accuracy --again        make all of them again
     python -m experiments.time_to_accuracy --tables       run nothing; show what is stored
 
-The sides take turns, each run in a process of its own, and nothing else may run meanwhile. Every run is stored in
+First each side is started once without compiled programs, for an epoch; then the sides take turns, each run in a
+process of its own, and nothing else may run meanwhile. Every run is stored in
 `experiments/results/time_to_accuracy.json` when it ends; a run that is stored is not made again, unless the recipe
 was changed or other programs disturbed it. The images come from Debian's package `dataset-fashion-mnist`.
 """
 
 import argparse
 import dataclasses
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -24,6 +26,7 @@ from experiments.time_to_accuracy.clock import MODULES, RunError, timed
 from experiments.time_to_accuracy.files import raw, unpack
 from experiments.time_to_accuracy.recipe import RECIPE, TARGET
 from flaxcnn.data.errors import DataError
+from flaxcnn.train.environment import environment
 
 COMMAND = "python -m experiments.time_to_accuracy"
 OUT = Path("runs/time_to_accuracy")
@@ -34,27 +37,25 @@ class Turn:
     """One run to be made.
 
     Attributes:
-        caches: `cold` starts with no compiled program, `warm` with those of the cold run before it.
+        kind: a `start` has no compiled program and lasts one epoch; a `run` is whole, with the programs of the start.
     """
 
     side: str
-    caches: str
+    kind: str
     seed: int
 
     @property
     def name(self) -> str:
         """The key of its figures."""
-        return f"{self.side} {self.caches} {self.seed}"
+        return f"{self.side} {self.kind} {self.seed}"
 
 
 def turns(seeds: int) -> list[Turn]:
-    """All runs in order: a cold one a side, then a warm one a side for every seed, in alternation."""
-    first = [Turn(side, "cold", 0) for side in MODULES]
+    """All runs in order: a start a side, then a whole run a side for every seed, in alternation."""
+    first = [Turn(side, "start", 0) for side in MODULES]
     # Every other round runs backwards, so that no side always follows the other.
     sides = list(MODULES)
-    rest = [
-        Turn(side, "warm", seed) for seed in range(seeds) for side in sides[:: 1 if seed % 2 == 0 else -1]
-    ]
+    rest = [Turn(side, "run", seed) for seed in range(seeds) for side in sides[:: 1 if seed % 2 == 0 else -1]]
     return first + rest
 
 
@@ -93,22 +94,33 @@ def make(wanted: list[Turn], most: int | None, again: bool) -> None:
     kept = stored()
     missing = [turn for turn in wanted if turn.name not in kept or kept[turn.name]["disturbed"]]
     for turn in missing[:most]:
-        caches = OUT / "caches" / turn.side
-        if turn.caches == "cold":
-            shutil.rmtree(caches, ignore_errors=True)
-        elif not caches.is_dir():
-            raise RunError(
-                f"The programs of {turn.side}'s cold run are not in {caches}; start over with --again."
-            )
-        run = timed(turn.side, arguments(turn), caches, lambda line: print(line, flush=True))
-        store(stored() | {turn.name: dataclasses.asdict(turn) | run.figures(TARGET)})
+        if turn.kind == "run" and not caches_of(turn).is_dir():
+            # The runs before were made elsewhere.
+            make_one(Turn(turn.side, "start", 0))
+        make_one(turn)
+
+
+def make_one(turn: Turn) -> None:
+    """Make and store one run, with where it was made."""
+    caches = caches_of(turn)
+    if turn.kind == "start":
+        shutil.rmtree(caches, ignore_errors=True)
+    run = timed(turn.side, arguments(turn), caches, lambda line: print(line, flush=True))
+    figures = dataclasses.asdict(turn) | run.figures(TARGET) | {"environment": environment()}
+    store(stored() | {turn.name: figures})
+
+
+def caches_of(turn: Turn) -> Path:
+    """Where a side keeps its compiled programs."""
+    return OUT / "caches" / turn.side
 
 
 def arguments(turn: Turn) -> list[str]:
     """What the command of a side is given."""
     root = OUT / "data"
     folder = {"flaxcnn": ["--data-dir", str(raw(root))], "PyTorch": ["--data", str(root)]}[turn.side]
-    return [*folder, "--seed", str(turn.seed)]
+    short = ["--recipe", json.dumps({"epochs": 1})] if turn.kind == "start" else []
+    return [*folder, "--seed", str(turn.seed), *short]
 
 
 def stored() -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from flaxcnn import ops
 from flaxcnn.models import layers
-from flaxcnn.ops.choice import RULES
+from flaxcnn.ops.choice import RULES, allowed_rules, allowing
 
 Rule = Callable[..., Any]
 
@@ -68,15 +68,6 @@ def only(rule: Rule) -> Rule:
     return lambda *arguments, **options: (rule(*arguments, **options),)
 
 
-class FastConv(layers.Conv):
-    """Our convolution layer by the fast rules, however little there is to do."""
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Convolve a batch of images."""
-        with ops.fast_rules(*RULES, least_work=0):
-            return super().__call__(x)
-
-
 class ConvByHand(layers.Conv):
     """Our convolution layer with the gradient of `ops.conv2d_backward`."""
 
@@ -88,13 +79,37 @@ class ConvByHand(layers.Conv):
             "dilation": self.dilation,
             "groups": self.groups,
         }
+        # JAX traces both later, outside what surrounds this call.
+        allowed = allowed_rules()
+
+        def forward(*arrays: Array | None) -> Array:
+            with allowing(allowed):
+                return ops.conv2d(*arrays, **options)
 
         def backward(cotangent: Array, x: Array, weight: Array, bias: Array | None) -> tuple[Any, ...]:
-            dx, dweight, dbias = ops.conv2d_backward(cotangent, x, weight, **options)
+            with allowing(allowed):
+                dx, dweight, dbias = ops.conv2d_backward(cotangent, x, weight, **options)
             return dx, dweight, None if bias is None else dbias
 
-        function = by_hand(functools.partial(ops.conv2d, **options), backward)
+        function = by_hand(forward, backward)
         return function(x, self.weight[...], None if self.bias is None else self.bias[...])
+
+
+class _Fast:
+    """Beside a convolution layer: it computes by the fast rules, however little there is to do."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Convolve a batch of images."""
+        with ops.fast_rules(*RULES, least_work=0):
+            return super().__call__(x)  # type: ignore[misc]
+
+
+class FastConv(_Fast, layers.Conv):
+    """Our convolution layer by the fast rules."""
+
+
+class FastConvByHand(_Fast, ConvByHand):
+    """The same with the gradient of `ops.conv2d_backward`."""
 
 
 class Linear(nnx.Module):

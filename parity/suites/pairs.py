@@ -29,8 +29,10 @@ def convolution(options: Options, generator: np.random.Generator) -> Pair:
     padding = 0 if sided else options["padding"]
     torch = kind(channels, outputs, kernel, padding=padding, bias=options["bias"], **settings)
     torch.sides = options["padding"]
-    plain = ours.FastConv if "channels" in options else layers.Conv
-    layer = ours.ConvByHand if options["by_hand"] else plain
+    plain, hand = layers.Conv, ours.ConvByHand
+    if "channels" in options:
+        plain, hand = ours.FastConv, ours.FastConvByHand
+    layer = hand if options["by_hand"] else plain
     flax = layer(
         channels,
         outputs,

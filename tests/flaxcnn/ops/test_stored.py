@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from flaxcnn.ops import choice, fast_rules, relu
-from flaxcnn.ops.stored import stored
+from flaxcnn.ops.channel_sums import channel_sum
+from flaxcnn.ops.stored import behind_a_loop, stored
 
 SHAPE = (4, 32, 32, 8)
 
@@ -60,3 +61,9 @@ def written(rules):
 
 def test_xla_computes_a_stored_activation_less_often():
     assert written(choice.USUAL) < written(())
+
+
+def test_without_elements_there_is_nothing_to_compute():
+    empty = jnp.zeros((0, 4, 4, 8))
+    assert behind_a_loop(empty).shape == empty.shape
+    np.testing.assert_array_equal(jax.jit(channel_sum)(empty), np.zeros(8))

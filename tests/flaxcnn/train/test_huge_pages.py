@@ -1,11 +1,13 @@
 """Huge pages: asked for where the system gives them to those that ask, once, and not against the user's word."""
 
+import contextlib
 import os
 import subprocess
 import sys
 
 import pytest
 
+from flaxcnn.cli import main
 from flaxcnn.train import huge_pages
 
 GIVEN, ALWAYS, NEVER = "always [madvise] never", "[always] madvise never", "always madvise [never]"
@@ -46,3 +48,21 @@ def test_a_process_starts_again_once_with_its_arguments(tmp_path):
     run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert run.stdout.splitlines() == ["begins", "begins", "glibc.malloc.hugetlb=1 ['a', 'b c']"]
     assert (tmp_path / "script.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "restarts"),
+    [
+        (["train", "--model", "nothing"], None, 1),
+        (["models", "nothing"], None, 0),
+        ([], ["train", "--model", "nothing"], 0),
+    ],
+)
+def test_only_the_command_that_trains_starts_again(arguments, given, restarts, monkeypatch):
+    """And not where a program calls `main` with arguments: its process is not ours to replace."""
+    count = []
+    monkeypatch.setattr(huge_pages, "restart", lambda: count.append(1))
+    monkeypatch.setattr(sys, "argv", ["flaxcnn", *arguments])
+    with contextlib.suppress(SystemExit):
+        main(given)
+    assert len(count) == restarts

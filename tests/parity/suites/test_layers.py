@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from flaxcnn import ops
+from flaxcnn.ops import bilinear, onednn
 from parity.suites import all_cases
 from parity.suites.running import run_case
 from parity.suites.selection import select
@@ -87,3 +88,38 @@ def test_an_op_that_raises_is_refused_and_named(monkeypatch):
     found = outcome("dense-01")
     assert found.result == "refused"
     assert "in the module 'layer': broken on purpose" in found.sentence
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """By which rules convolutions and their gradients are computed, as they are traced."""
+    names = []
+    original = bilinear.rule_of
+
+    def noted(*arguments):
+        names.append(original(*arguments))
+        return names[-1]
+
+    monkeypatch.setattr(bilinear, "rule_of", noted)
+    return names
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_the_instrument_judges_the_fast_rules_and_not_the_plain_ones(computed, by_hand):
+    """Of the drawn cases the first strided and the first unstrided one of 3x3, both ways."""
+    used = set()
+    for stride in (1, 2):
+        cases = [c for c in CASES if c.group == "fast_conv" and ("by hand" in c.detail) == by_hand]
+        case = next(c for c in cases if f"kernel 3, stride {stride}" in c.detail)
+        found = run_case(case)
+        assert found.result == "equivalent", found.sentence
+        used |= set(computed)
+    onednn_is_here = {"onednn"} if onednn.is_available() else set()
+    expected = {"winograd", "winograd_kernel_gradient", "phases", "patches"} | onednn_is_here
+    assert used >= expected, used
+
+
+def test_the_cases_of_the_fast_rules_reach_winograd_and_1x1_products():
+    details = [case.detail for case in CASES if case.group == "fast_conv"]
+    for kernel, stride in ((3, 1), (3, 2), (1, 1), (1, 2)):
+        assert sum(f"kernel {kernel}, stride {stride}" in detail for detail in details) >= 3
