@@ -151,6 +151,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "rounding": _of("rounding", "table"),
     "overhead": _of("overhead.table", "table"),
     "throughput": _of("throughput.table", "training"),
+    "time_to_accuracy_search": _of("time_to_accuracy.search", "table"),
     "throughput_targets": _of("throughput.table", "targets"),
     "throughput_evaluation": _of("throughput.table", "evaluation"),
     "throughput_growth": _of("throughput.table", "growth"),
