@@ -151,11 +151,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "rounding": _of("rounding", "table"),
     "overhead": _of("overhead.table", "table"),
     "throughput": _of("throughput.table", "training"),
-    "time_to_accuracy_search": _of("time_to_accuracy.search", "table"),
     "throughput_targets": _of("throughput.table", "targets"),
     "throughput_evaluation": _of("throughput.table", "evaluation"),
     "throughput_growth": _of("throughput.table", "growth"),
     "throughput_costs": _of("throughput.table", "costs"),
+    "time_to_accuracy_search": _of("time_to_accuracy.search", "table"),
     "equivalence": _of("equivalence.table", "table"),
     "backprop_by_hand": _of("backprop_by_hand.terminal", "markdown"),
 }

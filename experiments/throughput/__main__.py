@@ -18,7 +18,7 @@ import sys
 
 from experiments import record
 from experiments.throughput import table
-from experiments.throughput.accelerator import name_of
+from experiments.throughput.accelerator import has_gpu, name_of
 from experiments.throughput.measure import measured
 from experiments.throughput.networks import SETTINGS, Setting, named
 from experiments.throughput.peak import gemm_gflops, step_gflop
@@ -44,6 +44,9 @@ def main() -> int:
         settings = [named(name) for name in options.settings] or list(SETTINGS)
     except ValueError as error:
         print(error, file=sys.stderr)
+        return 2
+    if any(setting.precision == "tf32" for setting in settings) and not has_gpu():
+        print("A setting that ends in -tf32 needs an NVIDIA GPU, and PyTorch sees none.", file=sys.stderr)
         return 2
     if options.rounds < 1:
         print(f"--rounds is {options.rounds}; at least one turn is needed.", file=sys.stderr)

@@ -37,17 +37,15 @@ def settle_torch(setting: Setting) -> Any:
 
 
 def peak_mebibytes() -> float:
-    """The most memory that this process has had: of the GPU if it computes there, else of the machine."""
-    import torch
+    """The most memory that this process has had: of the GPU if it computes there, else of the machine.
 
-    if has_gpu() and torch.cuda.max_memory_allocated():
+    Only the library that the side has imported is asked: to import the other would take memory itself.
+    """
+    jax, torch = sys.modules.get("jax"), sys.modules.get("torch")
+    if jax and jax.default_backend() != "cpu":
+        return jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
+    if torch and torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    if "jax" in sys.modules:
-        import jax
-
-        statistics = jax.devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
-        if statistics:
-            return statistics["peak_bytes_in_use"] / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -111,7 +111,7 @@ def costs() -> str:
         row = [version, f"`{name}`"]
         for what, unit in (("first_step_seconds", "s"), ("peak_mebibytes", "MiB")):
             for side in sides:
-                values = [group[side][what] for group in figures["groups"] if side in group]
+                values = [g[side][what] for g in figures["groups"] if what in g.get(side, {})]
                 row.append(f"{statistics.median(values):.0f} {unit}" if values else "–")
         rows.append(row)
     return (

@@ -18,7 +18,7 @@ def environment() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": platform.machine(),
         "processor": _cpuinfo("model name") or platform.processor(),
-        "vectors": vectors(_cpuinfo("flags").split()),
+        "vectors": vectors((_cpuinfo("flags") or _cpuinfo("Features")).split()),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": platform.system(),
         "python": platform.python_version(),

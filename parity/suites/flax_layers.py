@@ -101,7 +101,7 @@ class _Fast:
     def __call__(self, x: jax.Array) -> jax.Array:
         """Convolve a batch of images."""
         with ops.fast_rules(*RULES, least_work=0):
-            return super().__call__(x)  # type: ignore[misc]
+            return super().__call__(x)
 
 
 class FastConv(_Fast, layers.Conv):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 import parity
 from experiments import record
@@ -43,6 +44,21 @@ def test_another_name_is_refused_in_a_sentence(name):
     assert run.returncode == 2
     assert run.stderr.startswith(f"There is no setting '{name}'; write NETWORK-BATCH-SIZE")
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU there is TF32")
+def test_tf32_without_a_gpu_is_refused_in_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["throughput", "resnet18-64-32-tf32"])
+    assert main() == 2
+    assert capsys.readouterr().err.startswith("A setting that ends in -tf32 needs an NVIDIA GPU")
+
+
+def test_the_peak_of_memory_is_asked_without_importing_a_library():
+    code = "import sys; from experiments.throughput.accelerator import peak_mebibytes\n"
+    code += "print(peak_mebibytes() > 5, 'torch' in sys.modules, 'jax' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["True", "False", "False"]
 
 
 def test_ratios_are_taken_within_a_round_and_a_group():
