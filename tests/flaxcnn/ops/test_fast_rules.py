@@ -176,7 +176,7 @@ def test_the_rules_can_be_switched_off_and_are_off_on_accelerators(case):
 
 
 def test_winograd_rounds_as_a_convolution_does():
-    """In float32, against float64: at most twice what XLA's own sum rounds."""
+    """In float32, against float64: at most twice what XLA's own sum rounds, which depends on the processor."""
     x, kernel = normal(0, 4, 16, 16, 128), normal(1, 3, 3, 128, 128)
     x, kernel = (jnp.asarray(one, jnp.float32) for one in (x, kernel))
     # From the same float32 numbers: the error is that of the computation alone.
@@ -188,7 +188,8 @@ def test_winograd_rounds_as_a_convolution_does():
 
     spatial = axes(x.shape, 3, stride=1, padding=1)
     ours, plain = winograd.convolution(x, kernel, spatial), plain_convolution(x, kernel, spatial, 1)
-    assert 0 < error(ours) < 2 * error(plain) < 1e-6
+    assert 0 < error(ours) < 2 * error(plain)
+    assert error(ours) < 5e-7
 
 
 def test_batch_norm_has_hessian_products():
