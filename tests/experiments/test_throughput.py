@@ -49,6 +49,9 @@ def test_another_name_is_refused_in_a_sentence(name):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU there is TF32")
 def test_tf32_without_a_gpu_is_refused_in_a_sentence(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["throughput", "resnet18-64-32-tf32"])
+    monkeypatch.setattr(
+        sys.modules[main.__module__], "measure", lambda *_, **__: pytest.fail("it is measured")
+    )
     assert main() == 2
     assert capsys.readouterr().err.startswith("A setting that ends in -tf32 needs an NVIDIA GPU")
 
