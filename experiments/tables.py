@@ -155,6 +155,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "throughput_evaluation": _of("throughput.table", "evaluation"),
     "throughput_growth": _of("throughput.table", "growth"),
     "throughput_costs": _of("throughput.table", "costs"),
+    "time_to_accuracy": _of("time_to_accuracy.table", "table"),
     "time_to_accuracy_search": _of("time_to_accuracy.search", "table"),
     "equivalence": _of("equivalence.table", "table"),
     "backprop_by_hand": _of("backprop_by_hand.terminal", "markdown"),
