@@ -38,11 +38,16 @@ def test_a_setting_has_its_name():
     "name",
     ["resnet18", "resnet18-64", "resnet18-0-32", "resnet19-64-32", "resnet18-a-b", "resnet18-64-32-tf16"],
 )
-def test_another_name_is_refused_in_a_sentence(name):
-    command = [sys.executable, "-m", "experiments.throughput", name]
+def test_another_name_is_refused_in_a_sentence(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["throughput", name])
+    assert main() == 2
+    assert capsys.readouterr().err.startswith(f"There is no setting '{name}'; write NETWORK-BATCH-SIZE")
+
+
+def test_a_refusal_is_the_exit_code_of_the_command():
+    command = [sys.executable, "-m", "experiments.throughput", "resnet18"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert run.stderr.startswith(f"There is no setting '{name}'; write NETWORK-BATCH-SIZE")
     assert "Traceback" not in run.stderr
 
 

@@ -245,10 +245,15 @@ def test_the_clock_stands_still_while_the_process_is_stopped(still):
 
 
 STOPPED = """
+import time
 from experiments.time_to_accuracy.clock import Clock
 clock = Clock()
 print("ready", flush=True)
 input()
+for _ in range(300):  # The thread may wake after this one.
+    if clock.paused_seconds:
+        break
+    time.sleep(0.1)
 print(clock.paused_seconds, flush=True)
 """
 

@@ -97,7 +97,7 @@ def test_padding_changes_nothing(x64):
     parts = functional(models.cnn(**OPTIONS))
     schedule = optim.schedule("constant", 0.1, 1)
     optimiser = optim.optimiser("sgd", schedule)
-    step = make_train_step(recipe_of(parts, optimiser, schedule))
+    step = jax.jit(make_train_step(recipe_of(parts, optimiser, schedule)))
     start = train_states.create(
         as_float64(parts.params), as_float64(parts.state), optimiser, seed=0, use_ema=False
     )
