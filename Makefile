@@ -20,7 +20,7 @@ demo: $(READY) ## train on real images, then prove the trained model equal to it
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-check: $(READY) ## run the quick tests: under three minutes
+check: $(READY) ## run the quick tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(TESTS)
 
 lint: $(READY) ## check format and style
