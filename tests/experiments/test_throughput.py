@@ -48,6 +48,7 @@ def test_a_refusal_is_the_exit_code_of_the_command():
     command = [sys.executable, "-m", "experiments.throughput", "resnet18"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 2
+    assert run.stderr.startswith("There is no setting 'resnet18'; write NETWORK-BATCH-SIZE")
     assert "Traceback" not in run.stderr
 
 
