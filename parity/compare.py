@@ -1,6 +1,9 @@
 """Turn the runs of both sides into metrics, and metrics into entries in execution order."""
 
+import concurrent.futures
 import dataclasses
+import os
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +87,8 @@ def all_metrics(alignment: Alignment, plan: WeightPlan, runs: Runs, *, forced: b
     A layer that pins a coarse dtype limits its own precision where the sites are forced, and that of every
     tensor where the models run as they are.
     """
-    found: dict[Key, Metrics] = {}
+    wanted: dict[Key, tuple[np.ndarray, ...]] = {}
+    precisions: dict[Key, str] = {}
     own = {site.torch.path: _precision(runs, site) for site in alignment.sites}
     overall = coarsest(*own.values())
     for site in alignment.sites:
@@ -95,17 +99,31 @@ def all_metrics(alignment: Alignment, plan: WeightPlan, runs: Runs, *, forced: b
             inside = what in ("output", "input_cotangent")
             precision = overall if not forced else own[site.torch.path] if inside else "float64"
             for index in range(count):
-                metrics = _site_metrics(runs, site, what, index, precision)
-                if metrics is not None:
-                    found[site.torch.key, what, index] = metrics
+                key = site.torch.key, what, index
+                wanted[key], precisions[key] = _site_arrays(runs, site, what, index), precision
     for position, link in enumerate(plan.links):
         owner = link.torch.rpartition(".")[0]
-        precision = own.get(owner, "float64") if forced else overall
         for group in ("gradient", "state_after"):
-            metrics = _link_metrics(runs, link, group, precision)
-            if metrics is not None:
-                found["", group, position] = metrics
-    return found
+            key = "", group, position
+            wanted[key] = _link_arrays(runs, link, group)
+            precisions[key] = own.get(owner, "float64") if forced else overall
+    return _measured(wanted, precisions)
+
+
+def _measured(wanted: dict[Key, tuple[np.ndarray, ...]], precisions: dict[Key, str]) -> dict[Key, Metrics]:
+    """The metrics of four arrays by key, each four once: one layer's output is the next one's input."""
+    alike = {key: (*map(_memory, four), precisions[key]) for key, four in wanted.items() if four}
+    keys = {same: key for key, same in reversed(alike.items())}
+    # NumPy computes without Python's lock, so that every core has work.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda key: measure(*wanted[key], precisions[key]), keys.values())
+        metrics = dict(zip(keys, found, strict=True))
+    return {key: metrics[same] for key, same in alike.items()}
+
+
+def _memory(array: np.ndarray) -> tuple[Any, ...]:
+    """Where the numbers of an array lie: two arrays of the same are equal."""
+    return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str
 
 
 def _precision(runs: Runs, site: Site) -> str:
@@ -114,22 +132,22 @@ def _precision(runs: Runs, site: Site) -> str:
     return coarsest(*(array.dtype.name for array in outputs if array is not None))
 
 
-def _site_metrics(runs: Runs, site: Site, what: str, index: int, precision: str) -> Metrics | None:
-    ours = [trace.get(site.torch, what, index) for trace in (runs.torch32, runs.torch64)]
-    theirs = [trace.get(site.flax, what, index) for trace in (runs.flax32, runs.flax64)]
-    if any(a is None for a in (*ours, *theirs)):
-        return None
-    b32, b64 = (np.asarray(a) for a in ours)
-    a32, a64 = (to_torch(np.asarray(a), b64.shape, site.torch.last_axis) for a in theirs)
-    return measure(b32, b64, a32, a64, precision) if a64.shape == b64.shape else None
+def _site_arrays(runs: Runs, site: Site, what: str, index: int) -> tuple[np.ndarray, ...]:
+    """PyTorch's float32 and float64 array and Flax's, in PyTorch's layout; none where they cannot be compared."""
+    b32, b64 = (trace.get(site.torch, what, index) for trace in (runs.torch32, runs.torch64))
+    a32, a64 = (trace.get(site.flax, what, index) for trace in (runs.flax32, runs.flax64))
+    if b32 is None or b64 is None or a32 is None or a64 is None:
+        return ()
+    a32, a64 = (to_torch(a, b64.shape, site.torch.last_axis) for a in (a32, a64))
+    return (b32, b64, a32, a64) if a64.shape == b64.shape else ()
 
 
-def _link_metrics(runs: Runs, link: Link, group: str, precision: str) -> Metrics | None:
+def _link_arrays(runs: Runs, link: Link, group: str) -> tuple[np.ndarray, ...]:
     b32, b64 = (t.arrays.get(f"{group}/{link.torch}") for t in (runs.torch32, runs.torch64))
     a32, a64 = (t.arrays.get(f"{group}/{link.flax}") for t in (runs.flax32, runs.flax64))
     if b32 is None or b64 is None or a32 is None or a64 is None:
-        return None
-    return measure(b32, b64, link.layout.to_torch(a32), link.layout.to_torch(a64), precision)
+        return ()
+    return b32, b64, link.layout.to_torch(a32), link.layout.to_torch(a64)
 
 
 def coarsest(*dtypes: str) -> str:

@@ -18,7 +18,7 @@ from parity.errors import CannotCompare
 from parity.findings import structural_findings, without_repeated
 from parity.inputs import read_inputs
 from parity.judge import Policy, allowed_gap, reference_explains
-from parity.memory import release_memory
+from parity.memory import release_memory, return_freed_pages
 from parity.record import FORMAT_VERSION, Entry, Finding, Measurements, Metrics, Mode, Note, Quantity
 from parity.reference import Reference, check_finite, load_reference, reference_of, repeatability
 from parity.tensors import Tensors
@@ -133,9 +133,9 @@ class Engine:
 
     def _mode(self, mode: Mode, exercise: Exercise, tensors: Tensors) -> list[Entry]:
         torch32, torch64 = self.reference.traces(mode)
-        _release_after(torch64)
+        if is_large(torch64):
+            release_memory()
         free = self._free(mode, torch32, torch64, exercise, tensors)
-        _release_after(torch64)
         runs = Runs(
             torch32,
             torch64,
@@ -193,7 +193,8 @@ class Engine:
             seed=self.seed if seed is None else seed,
             **options,
         )
-        _release_after(trace)
+        if is_large(trace):
+            return_freed_pages()
         return trace
 
     def _forced(self, mode: str, dtype: str, free: "_Free", torch: Trace) -> Trace:
@@ -233,10 +234,9 @@ class Engine:
         return dataclasses.replace(entry, quantities=changed)
 
 
-def _release_after(trace: Trace) -> None:
-    """Give memory back after a large run; collecting takes up to half a second, which small ones do not repay."""
-    if sum(array.nbytes for array in trace.arrays.values()) > 2**27:
-        release_memory()
+def is_large(trace: Trace) -> bool:
+    """Whether memory is worth the time that giving it back takes, up to half a second."""
+    return sum(array.nbytes for array in trace.arrays.values()) > 2**27
 
 
 def _output_cotangents(alignment: Alignment, torch: Trace, observed: Trace) -> list[np.ndarray | None]:

@@ -17,12 +17,17 @@ def available_memory() -> int | None:
 
 
 def release_memory() -> None:
-    """Collect cycles (JAX's tracers hold each other, and with them activations), and return freed pages.
+    """Collect cycles (JAX's traces hold each other, and with them weights), and return freed pages."""
+    gc.collect()
+    return_freed_pages()
+
+
+def return_freed_pages() -> None:
+    """Give freed pages back to the system.
 
     glibc keeps freed blocks of a few megabytes, the size of activations, in its heaps; at large models they
     add up to more than what is alive.
     """
-    gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

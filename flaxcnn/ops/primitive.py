@@ -24,6 +24,16 @@ def is_divided(*arrays: Array) -> bool:
     return any(kind != AxisType.Auto for mesh in meshes for kind in mesh.axis_types)
 
 
+# The primitives made here, each with the function that computes it on the CPU, given its options.
+_FUNCTIONS: dict[Primitive, Callable[..., Callable[..., Array]]] = {}
+
+
+def function_on_cpu(primitive: Primitive, options: dict[str, Any]) -> Callable[..., Array] | None:
+    """What computes a primitive of this module on the CPU, for who walks through a jaxpr; None for any other."""
+    made = _FUNCTIONS.get(primitive)
+    return None if made is None else made(tuple(options.items()))
+
+
 def platform_primitive(
     name: str, plain: Callable[..., Array], on_cpu: Callable[..., Array]
 ) -> tuple[Primitive, Callable[..., tuple[Array, int]]]:
@@ -52,6 +62,11 @@ def platform_primitive(
     def compiled(options: tuple[tuple[str, Any], ...]) -> Callable[..., Array]:
         return jax.jit(lambda *arrays: primitive.bind(*arrays, **dict(options)))
 
+    @functools.cache
+    def inlined(options: tuple[tuple[str, Any], ...]) -> Callable[..., Array]:
+        return jax.jit(lambda *arrays: on_cpu(*arrays, **dict(options)))
+
+    _FUNCTIONS[primitive] = inlined
     primitive.def_impl(lambda *arrays, **options: compiled(tuple(options.items()))(*arrays))
     primitive.def_abstract_eval(abstract)
     batching.primitive_batchers[primitive] = batched

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.errors import TraceContextError
 
+from parity.capture.evaluate import evaluated
 from parity.capture.intercept import Forced, Interceptor, is_floating, pull
 from parity.errors import CannotCompare
 from parity.trace import Call, Trace
@@ -117,14 +118,11 @@ def capture_flax(
         try:
             if observed is None:
                 gradients, cotangents = {}, {}
-                # As if to differentiate: the run then shares its compiled programs, and its rounding, with
-                # the runs that do.
-                arrays, after = jax.vjp(objective, trained, {}, has_aux=True)[2]
+                arrays, after = evaluated(lambda params: objective(params, {})[1], trained)
             else:
                 probes = _probes(observed, dtype)
-                (gradients, cotangents), (arrays, after) = jax.grad(objective, (0, 1), has_aux=True)(
-                    trained, probes
-                )
+                differentiated = jax.grad(objective, (0, 1), has_aux=True)
+                (gradients, cotangents), (arrays, after) = evaluated(differentiated, trained, probes)
             return _trace(
                 model.framework,
                 mode,

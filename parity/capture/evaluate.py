@@ -1,0 +1,242 @@
+"""Evaluate what a Flax model traces to, one operation at a time.
+
+A capture keeps every tensor, so there is nothing to fuse, and compiling it whole would cost more than running it.
+`evaluated` traces a function once to a jaxpr and walks through it:
+
+    exact in every precision (reshape, add, max ...)   NumPy, which rounds as IEEE 754 says and XLA does
+    float64, of a known meaning (convolution, sum ...)  NumPy and BLAS: float64 says what the program means
+    all else                                            XLA, one small program for each operation and shape
+
+So the float32 run is XLA's wherever rounding is XLA's to choose. Programs are kept for the life of the process, and
+are shared by layers, modes, runs and checks.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+
+from flaxcnn.ops.primitive import function_on_cpu
+from parity.capture.numpy_rules import Rule, rule_of
+from parity.capture.programs import Programs
+
+# Operations that stand for a function written out in one of their parameters.
+_CALLS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "checkpoint": "jaxpr",
+    "remat2": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+}
+# A loop of more turns is left to XLA.
+_MOST_TURNS = 64
+Values = list[Any]
+
+
+def evaluated(function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function(*arguments)`, every array of it a NumPy array.
+
+    A function whose Python code asks for the values of its arrays (`if x.sum() > 0`) cannot be traced; it is run as
+    it is, operation by operation.
+
+    Args:
+        function: of pytrees of arrays, to pytrees of arrays.
+        arguments: its arguments.
+    """
+    try:
+        program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+    except jax.errors.ConcretizationTypeError:
+        return jax.tree.map(as_numpy, function(*arguments))
+    flat = [as_numpy(leaf) for leaf in jax.tree.leaves(arguments)]
+    results = Evaluation(program).run(flat)
+    return jax.tree.unflatten(jax.tree.structure(shapes), results)
+
+
+def as_numpy(array: Any) -> Any:
+    """The values of an array; random keys, which NumPy does not know, stay as they are."""
+    if array is None:
+        return None
+    if isinstance(array, jax.Array) and jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended):
+        return array
+    return np.asarray(array)
+
+
+class Evaluation:
+    """One walk through a program; XLA's part is compiled ahead of it, in other threads."""
+
+    def __init__(self, program: ClosedJaxpr) -> None:
+        """Find out what computes each operation, and begin to compile what XLA will have to compute."""
+        self.program = program
+        self.programs = Programs()
+        self._inlined: dict[Any, ClosedJaxpr | None] = {}
+        # By identity: layers of equal structure share a jaxpr. The jaxpr is kept, so that its identity is.
+        self._plans: dict[int, tuple[Jaxpr, list[_Step]]] = {}
+        self._plan(program.jaxpr)
+
+    def run(self, arguments: Values) -> Values:
+        """The results of the program, as NumPy arrays."""
+        try:
+            with np.errstate(all="ignore"):
+                return self._closed(self.program, arguments)
+        finally:
+            self.programs.close()
+
+    def _plan(self, jaxpr: Jaxpr) -> "list[_Step]":
+        kept = self._plans.get(id(jaxpr))
+        if kept is None:
+            uses = last_uses(jaxpr)
+            steps = [
+                _Step(equation, self._action(equation), uses, position)
+                for position, equation in enumerate(jaxpr.eqns)
+                if equation.effects or any(variable in uses for variable in equation.outvars)
+            ]
+            kept = self._plans[id(jaxpr)] = jaxpr, steps
+        return kept[1]
+
+    def _action(self, equation: JaxprEqn) -> Callable[[Values], Values]:
+        """What computes an operation: a function of its inputs."""
+        name, options = equation.primitive.name, equation.params
+        called = self._called(equation)
+        if called is not None:
+            return self._inner(called)
+        if name == "while":
+            return self._while(equation)
+        if name == "cond":
+            branches = [self._inner(branch) for branch in options["branches"]]
+            return lambda inputs: branches[int(np.clip(inputs[0], 0, len(branches) - 1))](inputs[1:])
+        if name == "scan" and 0 < options["length"] <= _MOST_TURNS:
+            return self._scan(equation)
+        rule = rule_of(equation)
+        if rule is not None:
+            return functools.partial(_by_rule, rule, equation)
+        program = self.programs.prepared(equation)
+        return lambda inputs: [as_numpy(value) for value in program(inputs)]
+
+    def _called(self, equation: JaxprEqn) -> ClosedJaxpr | None:
+        """The function that an operation stands for."""
+        parameter = _CALLS.get(equation.primitive.name)
+        if parameter is not None and parameter in equation.params:
+            inner = equation.params[parameter]
+            return inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
+        function = function_on_cpu(equation.primitive, equation.params)
+        if function is None or jax.default_backend() != "cpu":
+            return None
+        shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars]
+        key = equation.primitive, tuple(equation.params.items()), tuple((s.shape, s.dtype) for s in shapes)
+        if key not in self._inlined:
+            self._inlined[key] = jax.make_jaxpr(function)(*shapes)
+        return self._inlined[key]
+
+    def _inner(self, closed: ClosedJaxpr) -> Callable[[Values], Values]:
+        self._plan(closed.jaxpr)
+        return functools.partial(self._closed, closed)
+
+    def _closed(self, closed: ClosedJaxpr, arguments: Values) -> Values:
+        jaxpr = closed.jaxpr
+        values: dict[Var, Any] = dict(zip(jaxpr.constvars, map(as_numpy, closed.consts), strict=True))
+        values.update(zip(jaxpr.invars, arguments, strict=True))
+        for step in self._plan(jaxpr):
+            found = step.action([_read(values, atom) for atom in step.inputs])
+            for variable, value in zip(step.outputs, found, strict=True):
+                if variable is not None:
+                    values[variable] = value
+            # What is read for the last time goes at once: a backward pass frees what the forward pass kept.
+            for variable in step.last:
+                values.pop(variable, None)
+        return [_read(values, atom) for atom in jaxpr.outvars]
+
+    def _while(self, equation: JaxprEqn) -> Callable[[Values], Values]:
+        options = equation.params
+        tests, bodies = options["cond_nconsts"], options["body_nconsts"]
+        goes_on, body = self._inner(options["cond_jaxpr"]), self._inner(options["body_jaxpr"])
+
+        def action(inputs: Values) -> Values:
+            for_test, for_body = inputs[:tests], inputs[tests : tests + bodies]
+            carried = inputs[tests + bodies :]
+            while bool(goes_on([*for_test, *carried])[0]):
+                carried = body([*for_body, *carried])
+            return carried
+
+        return action
+
+    def _scan(self, equation: JaxprEqn) -> Callable[[Values], Values]:
+        options = equation.params
+        constants, count, length = options["num_consts"], options["num_carry"], options["length"]
+        body = self._inner(options["jaxpr"])
+        turns = range(length)[::-1] if options["reverse"] else range(length)
+
+        def action(inputs: Values) -> Values:
+            fixed, carried = inputs[:constants], inputs[constants : constants + count]
+            rows = inputs[constants + count :]
+            made: dict[int, Values] = {}
+            for turn in turns:
+                found = body([*fixed, *carried, *(row[turn] for row in rows)])
+                carried, made[turn] = found[:count], found[count:]
+            stacked = (np.stack([made[turn][i] for turn in range(length)]) for i in range(len(made[0])))
+            return [*carried, *stacked]
+
+        return action
+
+
+class _Step:
+    """One operation: what it reads, what computes it, where its results go, and what it reads for the last time."""
+
+    __slots__ = ("action", "inputs", "last", "outputs")
+
+    def __init__(
+        self, equation: JaxprEqn, action: Callable[[Values], Values], uses: dict[Var, int], position: int
+    ) -> None:
+        self.action = action
+        self.inputs = [
+            np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else atom
+            for atom in equation.invars
+        ]
+        self.outputs = [variable if variable in uses else None for variable in equation.outvars]
+        self.last = [v for v in self.inputs if isinstance(v, Var) and uses[v] == position]
+
+
+def _read(values: dict[Var, Any], atom: Any) -> Any:
+    """The value of a variable; a constant is its own."""
+    if isinstance(atom, Var):
+        return values[atom]
+    return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else atom
+
+
+def last_uses(jaxpr: Jaxpr) -> dict[Var, int]:
+    """The position of the last operation that reads each variable, of those that a result depends on.
+
+    A result counts as read after the end, and a variable that nothing reads has no entry.
+    """
+    end = len(jaxpr.eqns)
+    uses = {atom: end for atom in jaxpr.outvars if not isinstance(atom, Literal)}
+    for position in reversed(range(end)):
+        equation = jaxpr.eqns[position]
+        if equation.effects or any(variable in uses for variable in equation.outvars):
+            for atom in equation.invars:
+                if not isinstance(atom, Literal):
+                    uses.setdefault(atom, position)
+    return uses
+
+
+def _by_rule(rule: Rule, equation: JaxprEqn, inputs: Values) -> Values:
+    """What a rule gives, whose shapes and dtypes must be those of the trace.
+
+    Raises:
+        AssertionError: they are not: the rule is wrong.
+    """
+    found = rule(equation, *inputs)
+    results = list(found) if isinstance(found, (list, tuple)) else [found]
+    for variable, value in zip(equation.outvars, results, strict=True):
+        expected = variable.aval
+        if value.shape != expected.shape or value.dtype != expected.dtype:
+            raise AssertionError(
+                f"The NumPy rule of {equation.primitive.name} gives {value.dtype}{list(value.shape)}; the trace says "
+                f"{expected.dtype}{list(expected.shape)}."
+            )
+    return [np.asarray(value) for value in results]
