@@ -8,7 +8,7 @@ import numpy as np
 from jax.extend.core import JaxprEqn
 
 CONTRACTIONS = ("conv_general_dilated", "dot_general")
-# From so many products on, XLA's faster routines repay their compilation.
+# A matrix product of more products repays the compilation of XLA's. Its float64 convolution is a plain loop.
 _MOST_PRODUCTS = 2**22
 # Windows of more positions than this are left to XLA: they are walked through.
 _MOST_TAPS = 1024
@@ -18,7 +18,7 @@ def is_within_reach(equation: JaxprEqn) -> bool:
     """Whether an operation is small and usual enough for these functions."""
     if equation.primitive.name.startswith("reduce_window"):
         return math.prod(equation.params["window_dimensions"]) <= _MOST_TAPS
-    return equation.primitive.name not in CONTRACTIONS or products(equation) <= _MOST_PRODUCTS
+    return equation.primitive.name != "dot_general" or products(equation) <= _MOST_PRODUCTS
 
 
 def products(equation: JaxprEqn) -> int:
@@ -157,7 +157,11 @@ def _products(x: np.ndarray, matrix: np.ndarray, groups: int) -> np.ndarray:
     """[..., groups i] times [i, groups o] -> [..., groups o], each group with its own columns."""
     inputs, outputs = matrix.shape
     if groups == 1:
-        return np.matmul(x.reshape(-1, inputs), matrix).reshape(*x.shape[:-1], outputs)
+        rows = x.reshape(-1, inputs)
+        # BLAS is several times slower for few rows and many columns than the other way round.
+        few = rows.shape[0] < outputs
+        product = np.matmul(matrix.T, rows.T).T if few else np.matmul(rows, matrix)
+        return product.reshape(*x.shape[:-1], outputs)
     if inputs == 1 and outputs == groups:
         return x * matrix[0]
     left = x.reshape(-1, groups, inputs).transpose(1, 0, 2)
