@@ -2,9 +2,13 @@
 
 import os
 import pathlib
+import sys
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+pytest_plugins = ["pytester", "durations", "tiers"]
 
 from jaxtyping import install_import_hook
 
