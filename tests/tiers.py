@@ -20,6 +20,9 @@ LEFT_OUT = {
     "exhaustive": (),
 }
 
+# The tier of this session, for what must know it while test files are imported.
+running = {"tier": "test"}
+
 
 def day(draw):
     """Give the number of the draw, from 0 to 27, of an ISO date or a whole number."""
@@ -74,6 +77,14 @@ def named_on_command_line(config):
         if rest:
             path = Path(config.invocation_params.dir, path).resolve()
             yield "::".join([path.relative_to(config.rootpath.resolve()).as_posix(), *rest])
+
+
+def examples(count, shapes=3):
+    """Give how many examples hypothesis makes up: `count` in `make exhaustive`.
+
+    Elsewhere `shapes`, for tests that compile a program for each: there a table of @example has what matters.
+    """
+    return count if running["tier"] == "exhaustive" else min(shapes, count)
 
 
 class Tiers:
@@ -146,4 +157,5 @@ def pytest_configure(config):
         raise pytest.UsageError(
             f"--draw {config.option.draw} is neither a date like 2026-01-31 nor a whole number"
         ) from None
+    running["tier"] = config.option.tier
     config.pluginmanager.register(Tiers(config))
