@@ -1,8 +1,5 @@
 """The fast rules in float64 against torch: values, gradients, Hessian products."""
 
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 from tiers import examples
 
 from flaxcnn.ops import batch_norm, conv2d, winograd
@@ -237,48 +236,56 @@ def test_the_channel_sums_are_batched():
         close(both[i], np.asarray(run(x[i])))
 
 
-SHARDED = """
-import jax, jax.numpy as jnp
-from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-from flaxcnn.ops import batch_norm, conv2d, fast_rules
-from flaxcnn.ops.choice import RULES
-
-fast_rules(*RULES, least_work=0).__enter__()
-jax.config.update("jax_num_cpu_devices", 2)
-mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
-x = jax.random.normal(jax.random.key(0), (4, 9, 8, 64))
-kernel = jax.random.normal(jax.random.key(1), (3, 3, 64, 64)) / 24
-
-def loss(kernel, x):
+def sharded_loss(kernel, x):
     y = conv2d(x, kernel, padding=1)
     ones, zeros = jnp.ones(64), jnp.zeros(64)
     return jnp.sum(jnp.sin(batch_norm(y, ones, zeros, zeros, ones, train=True)[0]))
 
-def simple(kernel, x):
+
+def simple_loss(kernel, x):
     return jnp.sum(jnp.sin(conv2d(x, kernel, padding=1)))
 
-whole = jax.jit(jax.grad(loss))(kernel, x)
-divided = jax.jit(jax.grad(loss))(kernel, jax.device_put(x, NamedSharding(mesh, P("batch"))))
-print(float(jnp.max(jnp.abs(divided - whole)) / jnp.max(jnp.abs(whole))))
-each = jax.shard_map(
-    lambda k, x: jax.grad(simple)(jax.lax.pcast(k, "batch", to="varying"), x)[None],
-    mesh=mesh, in_specs=(P(), P("batch")), out_specs=P("batch"),
-)
-whole = jax.jit(jax.grad(simple))(kernel, x)
-print(float(jnp.max(jnp.abs(jnp.sum(jax.jit(each)(kernel, x), 0) - whole)) / jnp.max(jnp.abs(whole))))
 
-whole = jax.jit(jax.grad(loss, 1))(kernel, x)
-mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Explicit,))
-with jax.set_mesh(mesh):
-    divided = jax.jit(jax.grad(loss, 1))(jax.device_put(kernel, P()), jax.device_put(x, P("batch")))
-print(float(jnp.max(jnp.abs(jax.device_get(divided) - jax.device_get(whole))) / jnp.max(jnp.abs(whole))))
-"""
+@pytest.fixture
+def shared_batch():
+    """A kernel and images in float32, a mesh of two devices (conftest.py makes two of one), and a comparison."""
+    kernel, x = (
+        np.asarray(one, np.float32) for one in (normal(1, 3, 3, 64, 64) / 24, normal(0, 4, 9, 8, 64))
+    )
+
+    def same(found, expected):
+        found, expected = jax.device_get((found, expected))
+        assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+    with jax.enable_x64(False):
+        yield kernel, x, lambda kind: jax.make_mesh((2,), ("batch",), axis_types=(kind,)), same
 
 
-def test_two_devices_share_a_batch():
-    """Divided by XLA, by shard_map, and by explicit sharding; the plain rules serve where types say so."""
-    run = subprocess.run([sys.executable, "-c", SHARDED], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    errors = [float(line) for line in run.stdout.split()]
-    assert len(errors) == 3
-    assert max(errors) < 1e-5
+def test_two_devices_share_a_batch_that_xla_divides(shared_batch):
+    kernel, x, mesh, same = shared_batch
+    gradient = jax.jit(jax.grad(sharded_loss))
+    divided = jax.device_put(x, NamedSharding(mesh(AxisType.Auto), P("batch")))
+    assert len(divided.sharding.device_set) == 2
+    same(gradient(kernel, divided), gradient(kernel, x))
+
+
+def test_two_devices_share_a_batch_under_shard_map(shared_batch):
+    kernel, x, mesh, same = shared_batch
+    each = jax.shard_map(
+        lambda k, x: jax.grad(simple_loss)(jax.lax.pcast(k, "batch", to="varying"), x)[None],
+        mesh=mesh(AxisType.Auto),
+        in_specs=(P(), P("batch")),
+        out_specs=P("batch"),
+    )
+    same(jax.jit(lambda k, x: jnp.sum(each(k, x), 0))(kernel, x), jax.jit(jax.grad(simple_loss))(kernel, x))
+
+
+def test_two_devices_share_a_batch_explicitly(shared_batch):
+    """The plain rules serve where types say how arrays are divided."""
+    kernel, x, mesh, same = shared_batch
+    expected = jax.jit(jax.grad(sharded_loss, 1))(kernel, x)
+    with jax.set_mesh(mesh(AxisType.Explicit)):
+        divided = jax.jit(jax.grad(sharded_loss, 1))(
+            jax.device_put(kernel, P()), jax.device_put(x, P("batch"))
+        )
+    same(divided, expected)

@@ -131,6 +131,7 @@ def test_a_call_that_does_not_compile_is_not_available(_untried, monkeypatch):
     assert not onednn.is_available()
 
 
+@pytest.mark.slow
 def test_a_program_with_calls_is_not_offered_to_the_compilation_cache(tmp_path):
     """Else JAX warns of a MemoryError, which is what it meets when it serialises one."""
     code = f"""
