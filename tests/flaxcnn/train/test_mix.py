@@ -124,7 +124,7 @@ def test_the_labels_say_how_much_of_each_image_there_is(mix):
     assert np.unique(np.asarray(labels[:, 0, 0])).size > 10
 
 
-@pytest.mark.parametrize("alpha", [0.2, 3.0])
+@pytest.mark.parametrize("alpha", [0.2, pytest.param(3.0, marks=pytest.mark.drawn)])
 def test_the_share_follows_beta(alpha):
     images, probs = jnp.zeros((2, 1, 1, 1)), jnp.eye(2)
     keys = jax.random.split(jax.random.key(3), 2000)
@@ -133,6 +133,7 @@ def test_the_share_follows_beta(alpha):
     assert scipy.stats.kstest(shares, scipy.stats.beta(alpha, alpha).cdf).pvalue > 0.01
 
 
+@pytest.mark.drawn
 def test_the_box_is_pasted_where_torchvision_pastes_it():
     """How often each pixel is pasted, over many draws of each library."""
     draws = 1500
