@@ -2,9 +2,13 @@
 
 import os
 import pathlib
+import sys
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+pytest_plugins = ["pytester", "durations", "tiers"]
 
 from jaxtyping import install_import_hook
 
@@ -14,6 +18,7 @@ install_import_hook(["flaxcnn", "parity"], "beartype.beartype")
 import hypothesis
 import jax
 import pytest
+from quick_programs import QuickPrograms
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -30,6 +35,24 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 # One profile: reproducible, and no deadline, since the first call of each shape compiles.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("project")
+
+quick_programs = QuickPrograms()
+
+
+def pytest_configure(config):
+    """`make exhaustive` compiles as users do; what runs more often compiles quickly."""
+    if config.option.tier != "exhaustive":
+        quick_programs.start()
+
+
+@pytest.fixture(autouse=True)
+def _optimised(request):
+    """Compile as users do in tests that are marked `optimised`."""
+    if request.node.get_closest_marker("optimised"):
+        with quick_programs.off():
+            yield
+    else:
+        yield
 
 
 @pytest.fixture

@@ -65,6 +65,7 @@ def test_every_suite_but_augmentation_is_stored_here():
     assert set(parity_suite.TABLES) == set(parity_suite.SUITES)
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_not_run_again(monkeypatch, capsys):
     ran = []
 

@@ -7,6 +7,7 @@ import pytest
 from experiments import record, tables
 
 
+@pytest.mark.slow
 def test_the_readme_shows_the_stored_results():
     text = tables.README.read_text()
     assert tables.fill(text) == text, "run python -m experiments.tables"

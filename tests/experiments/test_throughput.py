@@ -44,6 +44,7 @@ def test_another_name_is_refused_in_a_sentence(name, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith(f"There is no setting '{name}'; write NETWORK-BATCH-SIZE")
 
 
+@pytest.mark.slow
 def test_a_refusal_is_the_exit_code_of_the_command():
     command = [sys.executable, "-m", "experiments.throughput", "resnet18"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -137,6 +138,7 @@ def test_a_side_that_fails_is_said_and_leaves_no_process():
     assert multiprocessing.active_children() == before
 
 
+@pytest.mark.slow
 def test_a_side_whose_process_is_gone_is_said():
     ours = Worker(OURS, Setting("cnn", 2, 8))
     with contextlib.closing(ours):

@@ -199,6 +199,7 @@ def test_a_run_that_never_reaches_the_target_says_so():
     assert figures["seconds_to_target"] is None and figures["seconds"] == 20.0 and figures["accuracy"] == 0.9
 
 
+@pytest.mark.slow
 def test_a_side_that_fails_is_said(tmp_path):
     with pytest.raises(clock.RunError, match=r"^PyTorch failed \(exit code 1\): .*Dataset not found"):
         clock.timed("PyTorch", ["--data", str(tmp_path / "no raw")], tmp_path, lambda _: None)

@@ -1,8 +1,6 @@
 """The way to the recipe: each step is the one before with a change, and the table shows what is stored."""
 
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -52,9 +50,7 @@ def test_a_step_that_was_changed_since_does_not_count(played, monkeypatch):
     assert search.stored() == {}
 
 
-def test_a_step_that_is_none_is_refused_in_a_sentence():
-    command = [sys.executable, "-m", "experiments.time_to_accuracy.search", "no step"]
-    root = Path(search.__file__).parents[2]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
-    assert run.returncode == 2
-    assert run.stderr.startswith("There is no step 'no step'; the steps are start, ")
+def test_a_step_that_is_none_is_refused_in_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["search", "no step"])
+    assert search.main() == 2
+    assert capsys.readouterr().err.startswith("There is no step 'no step'; the steps are start, ")

@@ -1,9 +1,7 @@
 """The race to an accuracy, as a study: its turns, what is stored and shown, and what is refused."""
 
 import dataclasses
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -135,13 +133,10 @@ def test_the_picture_is_drawn(race):
 
 
 @pytest.mark.parametrize("flags", [["--seeds", "0"], ["--most", "-1"]])
-def test_a_number_of_runs_below_one_is_refused_in_a_sentence(flags):
-    command = [sys.executable, "-m", "experiments.time_to_accuracy", *flags]
-    run = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=Path(study.__file__).parents[2]
-    )
-    assert run.returncode == 2
-    assert run.stderr == f"{flags[0]} is {flags[1]}; at least one run is needed.\n"
+def test_a_number_of_runs_below_one_is_refused_in_a_sentence(flags, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["time_to_accuracy", *flags])
+    assert study.main() == 2
+    assert capsys.readouterr().err == f"{flags[0]} is {flags[1]}; at least one run is needed.\n"
 
 
 def test_nothing_stored_is_said(tmp_path, monkeypatch, capsys):

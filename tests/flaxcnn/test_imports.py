@@ -53,6 +53,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 def test_the_core_trains_with_torch_absent(tmp_path):
     """A whole run, in a process in which torch, torchvision, parity and TFDS cannot be imported."""
     flags = ["--epochs", "1", "--model", "cnn", "--batch-size", "256", "--no-pictures"]

@@ -88,6 +88,7 @@ def test_blocks_that_end_elsewhere_are_no_divergence():
     assert "blocks.0.conv -> blocks.1.conv" in [j.entry.name for j in report.entries("eval")]
 
 
+@pytest.mark.slow
 def test_a_map_pairs_what_names_and_order_do_not():
     class Branches(nn.Module):
         def __init__(self):
@@ -111,7 +112,7 @@ def test_a_map_pairs_what_names_and_order_do_not():
     assert mapped.verdict == "equivalent", mapped.summary()
 
 
-@pytest.mark.slow
+@pytest.mark.drawn
 def test_torchvision_resnet18_is_proven_equal():
     import torchvision
 

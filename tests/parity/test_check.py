@@ -62,7 +62,8 @@ def test_the_linen_running_variance_is_a_divergence_unless_accepted():
     assert [cause.id for cause in report.causes] == ["bn-running-var-bias"]
 
 
-@pytest.mark.parametrize("transpose_kernel", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("transpose_kernel", [False, pytest.param(True, marks=pytest.mark.drawn)])
 def test_special_convolutions_norms_and_glue_are_proven_equal(transpose_kernel):
     flax_model = NnxMixed(transpose_kernel=transpose_kernel)
     report = parity.check(TorchMixed(), flax_model, "2x4x4x4", mode="eval")
@@ -90,7 +91,12 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("name", PLANTED)
+QUICK = ("F padding", "G gradient stopped", "S momentum")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PLANTED]
+)
 def test_a_planted_defect_is_found_at_its_layer(name):
     options, place = PLANTED[name]
     # What shows in evaluation too is looked for there: half the work.
@@ -128,6 +134,7 @@ class NnxPair(nnx.Module):
         return second(self.function(first(x)))
 
 
+@pytest.mark.slow
 def test_swapped_weights_are_found_at_the_first_layer_that_uses_them():
     report = parity.check(TorchPair(), NnxPair(swapped=True), "3x4", mode="eval")
     assert report.verdict == "divergent"
@@ -160,6 +167,7 @@ def test_an_inexact_reference_is_not_blamed_on_the_port():
     assert status == {"input": "equivalent", "output cotangent": "reference-inexact"}
 
 
+@pytest.mark.slow
 def test_a_wrong_slope_of_the_same_size_is_still_blamed_on_the_port():
     def wrong(x):
         return jnp.clip(x * (1 / 6 + 5e-9) + 0.5, 0.0, 1.0)
@@ -228,6 +236,7 @@ def test_a_saved_run_is_judged_again_under_another_policy(tmp_path):
     assert {name.partition("/")[0] for name in stored.files} == {"torch", "flax"}
 
 
+@pytest.mark.slow
 def test_two_sides_captured_in_two_processes_give_the_same_report(tmp_path):
     model = TorchPair()
     direct = parity.check(model, NnxPair(), "3x4", mode="eval")

@@ -34,6 +34,7 @@ def same(one, other):
     return all(torch.equal(one[name], other[name]) and one[name].dtype == other[name].dtype for name in one)
 
 
+@pytest.mark.slow
 def test_torchvision_to_flaxcnn_gives_torchvisions_logits(tmp_path, resnet):
     import jax.numpy as jnp
 

@@ -44,7 +44,7 @@ def test_draws_follow_the_law(name):
     assert (found.name, found.against) == (name, LAWS[name].statement)
 
 
-@pytest.mark.slow
+@pytest.mark.drawn
 def test_no_law_is_rejected():
     found = [outcome for law in LAWS.values() for outcome in distribution.outcomes(law, seed=1)]
     assert len(found) > 30
@@ -180,6 +180,7 @@ def test_dropout_of_the_kept_share_is_detected(monkeypatch):
     assert p_value("dropout of three neighbours, rate 0.3", count=500) < REJECTED
 
 
+@pytest.mark.slow
 def test_a_shuffle_that_leaves_the_last_item_more_often_is_detected(monkeypatch):
     def nearly(count, seed, epoch):
         generator = np.random.default_rng([seed, epoch])

@@ -95,6 +95,7 @@ def test_power_is_the_share_of_simulated_pairs_found_equivalent(deviations):
     assert power(torch, flax, margin, 0.05) == pytest.approx(simulated, abs=0.02)
 
 
+@pytest.mark.slow
 def test_at_the_margin_equivalence_and_at_zero_difference_are_claimed_with_chance_alpha_at_most():
     generator, repeats, margin = np.random.default_rng(1), 500, 0.01
 

@@ -100,6 +100,7 @@ def test_another_order_of_a_sum_is_not_called_non_deterministic(change, differ):
     assert _differ(a, b) is differ
 
 
+@pytest.mark.slow
 def test_the_objectives_own_cotangent_is_not_shown_as_a_gap(tmp_path):
     """It is given to both models but recorded on PyTorch's side only, and stood first among the heat maps."""
     flax, twin = models.cnn(image_size=4, channels=(2, 3), hidden=4, dropout=0.0), twins.CNN(
@@ -114,6 +115,7 @@ def test_the_objectives_own_cotangent_is_not_shown_as_a_gap(tmp_path):
             assert np.abs(ours - theirs).max() <= 1e-12 * np.abs(ours).max(), name
 
 
+@pytest.mark.slow
 def test_assert_equivalent_says_where_and_what():
     flax = models.cnn(image_size=4, channels=(2, 3), hidden=4, dropout=0.0, batch_norm=True)
     twin = twins.CNN(image_size=(4, 4), channels=(2, 3), hidden=4, dropout=0.0, batch_norm=True)

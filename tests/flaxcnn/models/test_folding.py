@@ -36,10 +36,10 @@ def shaken(model):
         ("cnn", {"in_channels": 3, "image_size": 16, "batch_norm": True}, 0),
         ("cnn", {"in_channels": 3, "image_size": 16}, 0),
         ("resnet20", {}, 0),
-        ("resnet50", {"stem": "cifar"}, 0),
+        pytest.param("resnet50", {"stem": "cifar"}, 0, marks=pytest.mark.slow),
         # Every pre-activation block keeps its first norm, and the network its last.
         ("preact_resnet20", {}, 10),
-        ("preact_resnet50", {"stem": "cifar"}, 17),
+        pytest.param("preact_resnet50", {"stem": "cifar"}, 17, marks=pytest.mark.drawn),
     ],
 )
 def test_a_folded_model_evaluates_to_the_same(name, options, left):
@@ -72,7 +72,7 @@ def in_float64(arrays):
         ("cnn", {"in_channels": 3, "image_size": 16, "batch_norm": True}),
         ("resnet20", {"shortcut": "B"}),
         ("preact_resnet20", {}),
-        pytest.param("resnet50", {"stem": "cifar"}, marks=pytest.mark.slow),
+        pytest.param("resnet50", {"stem": "cifar"}, marks=pytest.mark.drawn),
     ],
 )
 def test_other_weights_fold_in_float64_to_the_same_logits(name, options, x64):
@@ -94,7 +94,7 @@ def test_other_weights_fold_in_float64_to_the_same_logits(name, options, x64):
     np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("resnet50", marks=pytest.mark.drawn)])
 def test_folded_weights_are_those_that_torch_fuses(name, x64):
     theirs = getattr(torchvision.models, name)(num_classes=4).double().eval()
     generator = torch.Generator().manual_seed(0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from flax import nnx
 
 from flaxcnn import models, weights
 from flaxcnn.functional import functional
@@ -32,7 +33,12 @@ def torch_shapes(name):
     return {key: tuple(value.shape) for key, value in model.named_parameters()}
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+DEEP = ("resnet101", "resnet152", "resnext101_32x8d", "resnext101_64x4d", "wide_resnet101_2")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name for name in BUILDERS]
+)
 def test_parameter_names_shapes_and_count_are_torchvisions(name):
     ours = overview.shapes(name)
     theirs = torch_shapes(name)
@@ -54,7 +60,7 @@ def standard_deviation_interval(deviation, count, kurtosis):
     return deviation - 6 * error, deviation + 6 * error
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("resnext50_32x4d", marks=pytest.mark.drawn)])
 def test_initialisation_statistics_are_torchvisions(name):
     torch.manual_seed(0)
     theirs = getattr(torchvision.models, name)().state_dict()
@@ -91,10 +97,10 @@ def test_default_layers_draw_as_torch_does():
 @pytest.mark.parametrize(
     ("name", "size", "train"),
     [
-        ("resnet18", (33, 47), True),
-        pytest.param("resnet18", (33, 47), False, marks=pytest.mark.slow),
-        pytest.param("resnext50_32x4d", (64, 64), True, marks=pytest.mark.slow),
-        pytest.param("resnext50_32x4d", (64, 64), False, marks=pytest.mark.slow),
+        pytest.param("resnet18", (33, 47), True, marks=pytest.mark.slow),
+        pytest.param("resnet18", (33, 47), False, marks=pytest.mark.drawn),
+        pytest.param("resnext50_32x4d", (64, 64), True, marks=pytest.mark.drawn),
+        pytest.param("resnext50_32x4d", (64, 64), False, marks=pytest.mark.drawn),
     ],
 )
 def test_logits_and_statistics_equal_torchvisions_in_float64(x64, name, size, train):
@@ -123,6 +129,7 @@ def to_float64(arrays):
     }
 
 
+@pytest.mark.slow
 def test_options_of_torchvision_have_the_same_effect():
     """`zero_init_residual` zeroes the same scales as torchvision's."""
     ours = functional(models.resnet50(zero_init_residual=True, num_classes=3)).params
@@ -137,7 +144,7 @@ def test_options_of_torchvision_have_the_same_effect():
 def test_stride_on_the_first_1x1_is_the_papers_network():
     strides = {}
     for place in ("1x1", "3x3"):
-        model = models.resnet50(stride_on=place, num_classes=2)
+        model = nnx.eval_shape(lambda place=place: models.resnet50(stride_on=place, num_classes=2))
         strides[place] = (model.layer2[0].conv1.stride, model.layer2[0].conv2.stride)
     assert strides == {"1x1": (2, 1), "3x3": (1, 2)}
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from flaxcnn.ops import (
     adaptive_avg_pool2d,
@@ -20,7 +21,10 @@ def pairs(low, high):
     return st.tuples(st.integers(low, high), st.integers(low, high))
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
+@example((7, 6), (3, 2), (2, 1), (1, 1), True, False, None, 0)
+@example((5, 7), (2, 4), None, (1, 2), True, True, None, 1)
+@example((6, 5), (3, 3), (2, 3), (0, 1), False, True, -2, 2)
 @given(
     size=pairs(1, 7),
     window=pairs(1, 4),
@@ -58,7 +62,9 @@ def test_explicit_padding_counts_as_the_option_says(count_include_pad):
     np.testing.assert_allclose(y[0, :, 0, 0], [1.0, 0.5 if count_include_pad else 1.0])
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
+@example((7, 5), (3, 2), 0)
+@example((2, 6), (5, 4), 1)
 @given(size=pairs(1, 7), output_size=pairs(1, 5) | st.integers(1, 3), seed=st.integers(0, 1000))
 def test_adaptive_rule(rule, size, output_size, seed):
     x = jnp.asarray(np.random.default_rng(seed).normal(size=(2, *size, 2)))

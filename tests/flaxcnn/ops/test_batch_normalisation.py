@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from flaxcnn.ops import batch_moments, batch_norm, batch_norm_backward, batch_norm_eval_backward
 
@@ -25,7 +26,9 @@ def zeros_and_ones(channels, dtype=None):
     return jnp.zeros(channels, dtype), jnp.ones(channels, dtype)
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
+@example((3, 2, 3, 2), 1e-3, 0)
+@example((4, 3), 0.5, 1)
 @given(shape=SHAPES, epsilon=st.sampled_from([1e-5, 1e-3, 0.5]), seed=st.integers(0, 1000))
 def test_training_rule(rule, shape, epsilon, seed):
     x, scale, bias = numbers(seed, shape, shape[-1], shape[-1])
@@ -42,7 +45,9 @@ def test_training_rule(rule, shape, epsilon, seed):
     )
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
+@example((4, 2, 3, 2), [True, False, True, False, False], 0)
+@example((5, 3), [True, True, False, True, False], 1)
 @given(shape=SHAPES, counted=st.lists(st.booleans(), min_size=5, max_size=5), seed=st.integers(0, 1000))
 def test_masked_training_rule(rule, shape, counted, seed):
     """Statistics come from the counted rows; every row is normalised, so every row's gradient is checked."""
@@ -70,7 +75,8 @@ def test_masked_training_rule(rule, shape, counted, seed):
     )
 
 
-@settings(max_examples=6)
+@settings(max_examples=examples(6))
+@example((2, 3, 1, 2), 0)
 @given(shape=SHAPES, seed=st.integers(0, 1000))
 def test_eval_rule(rule, shape, seed):
     x, scale, bias, mean, variance = numbers(seed, shape, *[shape[-1:]] * 4)

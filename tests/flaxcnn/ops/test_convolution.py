@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from flaxcnn.ops import conv2d, conv2d_backward
 
@@ -16,7 +17,10 @@ def pairs(low, high):
     return st.tuples(st.integers(low, high), st.integers(low, high))
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
+@example((7, 5), (3, 2), (2, 1), ((1, 0), (2, 1)), (2, 1), 2, (2, 1), 0)
+@example((6, 7), (2, 3), (3, 2), ((0, 2), (1, 0)), (1, 2), 3, (1, 2), 1)
+@example((4, 4), (1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1), 1, (2, 2), 2)
 @given(
     size=pairs(3, 7),
     window=pairs(1, 3),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from flaxcnn.ops import cross_entropy, cross_entropy_backward
 
@@ -23,7 +24,11 @@ OPTIONS = {
 }
 
 
-@settings(max_examples=16)
+@settings(max_examples=examples(16))
+@example((5, 4), False, 0.1, True, "mean", True, True, 0)
+@example((4, 3), True, 0.1, True, "none", False, True, 1)
+@example((3, 4), False, 0.0, False, "sum", True, False, 2)
+@example((5, 2), True, 1.0, True, "mean", False, False, 3)
 @given(**OPTIONS)
 def test_rule(rule, shape, soft, label_smoothing, weighted, reduction, ignored, masked, seed):
     generator = np.random.default_rng(seed)

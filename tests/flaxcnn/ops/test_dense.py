@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from flaxcnn.ops import dense, dense_backward
 
@@ -18,7 +19,8 @@ def numbers(seed, *shapes):
     return [jnp.asarray(generator.normal(size=shape)) for shape in shapes]
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
+@example([2, 3], 4, 3, 0)
 @given(
     batch=st.lists(st.integers(1, 3), max_size=2),
     inputs=st.integers(1, 4),

@@ -1,17 +1,16 @@
 """The fast rules in float64 against torch: values, gradients, Hessian products."""
 
-import functools
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+from tiers import examples
 
 from flaxcnn.ops import batch_norm, conv2d, winograd
 from flaxcnn.ops.choice import RULES, fast_rules
@@ -53,7 +52,10 @@ def close(ours, theirs):
     )
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
+@example((9, 7), ((1, 2), (0, 1)), 5, 2, 0)
+@example((4, 6), ((1, 1), (1, 1)), 3, 2, 1)
+@example((8, 3), ((2, 0), (0, 2)), 4, 3, 2)
 @given(sizes, paddings, st.integers(1, 5), st.integers(1, 3), st.integers(0, 99))
 def test_winograd_is_the_convolution_and_its_kernel_gradient(size, padding, images, block, seed):
     """Whatever the size, the padding and how the images fall into blocks."""
@@ -65,12 +67,20 @@ def test_winograd_is_the_convolution_and_its_kernel_gradient(size, padding, imag
     cotangent = normal(seed + 2, *y.shape)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(winograd, "block_size", lambda *_: block)
-        close(winograd.convolution(jnp.asarray(x), jnp.asarray(kernel), spatial), y)
-        gradient = winograd.kernel_gradient(jnp.asarray(cotangent), jnp.asarray(x), spatial)
+        found, gradient = jax.jit(
+            lambda x, kernel, g: (
+                winograd.convolution(x, kernel, spatial),
+                winograd.kernel_gradient(g, x, spatial),
+            )
+        )(x, kernel, cotangent)
+    close(found, y)
     close(gradient, torch_gradients(x, kernel, cotangent, padding)[1])
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
+@example((7, 6), ((1, 0), (2, 1)), (3, 2), (2, 3), 0)
+@example((5, 9), ((0, 2), (1, 1)), (4, 3), (3, 2), 1)
+@example((6, 6), ((1, 1), (1, 1)), (2, 4), (2, 2), 2)
 @given(
     sizes,
     paddings,
@@ -84,7 +94,7 @@ def test_the_phases_make_the_input_gradient(size, padding, window, stride, seed)
     x, kernel = normal(seed, 2, *size, 3), normal(seed + 1, *window, 3, 2)
     spatial = axes(x.shape, window, stride=stride, padding=padding)
     cotangent = normal(seed + 2, 2, spatial[0].output, spatial[1].output, 2)
-    ours = input_gradient_by_phases(jnp.asarray(cotangent), jnp.asarray(kernel), spatial)
+    ours = jax.jit(input_gradient_by_phases, static_argnums=2)(cotangent, kernel, spatial)
     close(ours, torch_gradients(x, kernel, cotangent, padding, stride)[0])
 
 
@@ -135,25 +145,25 @@ def test_hessian_products_in_every_mode_are_those_of_torch(case):
     def reverse_over_reverse(a, t):
         return jax.vjp(grad, *a)[1](t)
 
-    for found, expected in zip(jax.jit(grad)(*map(jnp.asarray, given_)), values, strict=True):
-        close(found, expected)
-    for mode in (forward_over_reverse, reverse_over_forward, reverse_over_reverse):
-        found = jax.jit(mode)(tuple(map(jnp.asarray, given_)), tuple(map(jnp.asarray, tangent)))
-        for one, expected in zip(found, product, strict=True):
-            close(one, expected)
+    modes = forward_over_reverse, reverse_over_forward, reverse_over_reverse
+    first, *seconds = jax.jit(lambda a, t: [grad(*a), *(mode(a, t) for mode in modes)])(given_, tangent)
+    for found, expected in [(first, values), *((second, product) for second in seconds)]:
+        for one, torch_one in zip(found, expected, strict=True):
+            close(one, torch_one)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_vmap_is_a_loop(case):
     """Over images with one kernel, over both (as for the gradients of single examples), over kernels."""
     ours, _ = loss_of(case)
-    x, kernel = (jnp.stack([jnp.asarray(arguments(case, seed)[i]) for seed in (0, 1, 2)]) for i in (0, 1))
+    x, kernel = (np.stack([arguments(case, seed)[i] for seed in (0, 1)]) for i in (0, 1))
+    alone = jax.jit(jax.grad(ours, (0, 1)))
     for axes_ in ((0, None), (0, 0), (None, 0)):
         a = x[0] if axes_[0] is None else x
         b = kernel[0] if axes_[1] is None else kernel
-        both = jax.vmap(jax.grad(ours, (0, 1)), axes_)(a, b)
-        for i in range(3):
-            one = jax.grad(ours, (0, 1))(a if axes_[0] is None else a[i], b if axes_[1] is None else b[i])
+        both = jax.jit(jax.vmap(jax.grad(ours, (0, 1)), axes_))(a, b)
+        for i in range(2):
+            one = alone(a if axes_[0] is None else a[i], b if axes_[1] is None else b[i])
             for found, expected in zip(both, one, strict=True):
                 close(found[i], np.asarray(expected))
 
@@ -201,70 +211,81 @@ def test_batch_norm_has_hessian_products():
         y, *_ = batch_norm(x, scale, jnp.zeros(2), jnp.zeros(2), jnp.ones(2), train=True)
         return jnp.sum(jnp.sin(y))
 
+    @jax.jit
+    def products(arrays, tangent):
+        return jax.jvp(jax.grad(ours, (0, 1)), arrays, tangent)
+
     xt, st_ = (torch.tensor(one, requires_grad=True) for one in (x, scale))
     y = F.batch_norm(xt.permute(0, 3, 1, 2), None, None, st_, None, training=True)
     gradient = torch.autograd.grad(torch.sin(y).sum(), (xt, st_), create_graph=True)
     inner = sum((a * torch.tensor(b)).sum() for a, b in zip(gradient, tangent, strict=True))
     expected = torch.autograd.grad(inner, (xt, st_))
-    arrays = tuple(map(jnp.asarray, (x, scale)))
-    _, found = jax.jvp(jax.grad(ours, (0, 1)), arrays, tuple(map(jnp.asarray, tangent)))
+    first, found = products((x, scale), tangent)
     for one, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(np.asarray(one), theirs.numpy(), rtol=1e-9, atol=1e-10)
-    for one, theirs in zip(jax.grad(ours, (0, 1))(*arrays), gradient, strict=True):
+    for one, theirs in zip(first, gradient, strict=True):
         close(one, theirs.detach().numpy())
 
 
 def test_the_channel_sums_are_batched():
     x = jnp.asarray(normal(0, 3, 4, 5, 6, 2))
-    run = functools.partial(batch_norm, train=True)
-    arguments_ = jnp.ones(2), jnp.zeros(2), jnp.zeros(2), jnp.ones(2)
-    both = jax.vmap(lambda one: run(one, *arguments_)[0])(x)
+    ones, zeros = jnp.asarray(np.ones(2)), jnp.asarray(np.zeros(2))
+    run = jax.jit(lambda one: batch_norm(one, ones, zeros, zeros, ones, train=True)[0])
+    both = jax.jit(jax.vmap(run))(x)
     for i in range(3):
-        close(both[i], np.asarray(run(x[i], *arguments_)[0]))
+        close(both[i], np.asarray(run(x[i])))
 
 
-SHARDED = """
-import jax, jax.numpy as jnp
-from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-from flaxcnn.ops import batch_norm, conv2d, fast_rules
-from flaxcnn.ops.choice import RULES
-
-fast_rules(*RULES, least_work=0).__enter__()
-jax.config.update("jax_num_cpu_devices", 2)
-mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
-x = jax.random.normal(jax.random.key(0), (4, 9, 8, 64))
-kernel = jax.random.normal(jax.random.key(1), (3, 3, 64, 64)) / 24
-
-def loss(kernel, x):
+def sharded_loss(kernel, x):
     y = conv2d(x, kernel, padding=1)
     ones, zeros = jnp.ones(64), jnp.zeros(64)
     return jnp.sum(jnp.sin(batch_norm(y, ones, zeros, zeros, ones, train=True)[0]))
 
-def simple(kernel, x):
+
+def simple_loss(kernel, x):
     return jnp.sum(jnp.sin(conv2d(x, kernel, padding=1)))
 
-whole = jax.jit(jax.grad(loss))(kernel, x)
-divided = jax.jit(jax.grad(loss))(kernel, jax.device_put(x, NamedSharding(mesh, P("batch"))))
-print(float(jnp.max(jnp.abs(divided - whole)) / jnp.max(jnp.abs(whole))))
-each = jax.shard_map(
-    lambda k, x: jax.grad(simple)(jax.lax.pcast(k, "batch", to="varying"), x)[None],
-    mesh=mesh, in_specs=(P(), P("batch")), out_specs=P("batch"),
-)
-whole = jax.jit(jax.grad(simple))(kernel, x)
-print(float(jnp.max(jnp.abs(jnp.sum(jax.jit(each)(kernel, x), 0) - whole)) / jnp.max(jnp.abs(whole))))
 
-whole = jax.jit(jax.grad(loss, 1))(kernel, x)
-mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Explicit,))
-with jax.set_mesh(mesh):
-    divided = jax.jit(jax.grad(loss, 1))(jax.device_put(kernel, P()), jax.device_put(x, P("batch")))
-print(float(jnp.max(jnp.abs(jax.device_get(divided) - jax.device_get(whole))) / jnp.max(jnp.abs(whole))))
-"""
+@pytest.fixture
+def shared_batch():
+    """A kernel and images in float32, a mesh of two devices (conftest.py makes two of one), and a comparison."""
+    kernel, x = (
+        np.asarray(one, np.float32) for one in (normal(1, 3, 3, 64, 64) / 24, normal(0, 4, 9, 8, 64))
+    )
+
+    def same(found, expected):
+        found, expected = jax.device_get((found, expected))
+        assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+    with jax.enable_x64(False):
+        yield kernel, x, lambda kind: jax.make_mesh((2,), ("batch",), axis_types=(kind,)), same
 
 
-def test_two_devices_share_a_batch():
-    """Divided by XLA, by shard_map, and by explicit sharding; the plain rules serve where types say so."""
-    run = subprocess.run([sys.executable, "-c", SHARDED], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    errors = [float(line) for line in run.stdout.split()]
-    assert len(errors) == 3
-    assert max(errors) < 1e-5
+def test_two_devices_share_a_batch_that_xla_divides(shared_batch):
+    kernel, x, mesh, same = shared_batch
+    gradient = jax.jit(jax.grad(sharded_loss))
+    divided = jax.device_put(x, NamedSharding(mesh(AxisType.Auto), P("batch")))
+    assert len(divided.sharding.device_set) == 2
+    same(gradient(kernel, divided), gradient(kernel, x))
+
+
+def test_two_devices_share_a_batch_under_shard_map(shared_batch):
+    kernel, x, mesh, same = shared_batch
+    each = jax.shard_map(
+        lambda k, x: jax.grad(simple_loss)(jax.lax.pcast(k, "batch", to="varying"), x)[None],
+        mesh=mesh(AxisType.Auto),
+        in_specs=(P(), P("batch")),
+        out_specs=P("batch"),
+    )
+    same(jax.jit(lambda k, x: jnp.sum(each(k, x), 0))(kernel, x), jax.jit(jax.grad(simple_loss))(kernel, x))
+
+
+def test_two_devices_share_a_batch_explicitly(shared_batch):
+    """The plain rules serve where types say how arrays are divided."""
+    kernel, x, mesh, same = shared_batch
+    expected = jax.jit(jax.grad(sharded_loss, 1))(kernel, x)
+    with jax.set_mesh(mesh(AxisType.Explicit)):
+        divided = jax.jit(jax.grad(sharded_loss, 1))(
+            jax.device_put(kernel, P()), jax.device_put(x, P("batch"))
+        )
+    same(divided, expected)

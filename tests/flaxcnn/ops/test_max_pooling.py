@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from flaxcnn.ops import max_pool2d, max_pool2d_backward
 
@@ -33,7 +34,10 @@ def assume_torch_accepts(size, window, padding, dilation):
     assume(all(n + 2 * p >= span for n, p, span in zip(size, padding, spans, strict=True)))
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
+@example((7, 6), (3, 2), (2, 1), (1, 1), (2, 1), True, 0)
+@example((5, 7), (2, 3), None, (0, 1), (1, 2), False, 1)
+@example((6, 5), (3, 3), (3, 2), (1, 0), (1, 2), True, 2)
 @given(**OPTIONS)
 def test_rule(rule, size, window, stride, padding, dilation, ceil_mode, seed):
     assume_torch_accepts(size, window, padding, dilation)
@@ -48,7 +52,9 @@ def test_rule(rule, size, window, stride, padding, dilation, ceil_mode, seed):
     )
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
+@example((7, 6), (3, 2), (2, 1), (1, 1), (2, 1), True, 0)
+@example((6, 7), (2, 3), None, (1, 1), (1, 2), False, 1)
 @given(**OPTIONS)
 def test_ties_go_to_the_first_maximum(size, window, stride, padding, dilation, ceil_mode, seed):
     """A few values only, among them minus infinity: nearly every window has a tie, some are all -inf."""

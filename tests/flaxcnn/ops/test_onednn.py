@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from flaxcnn.ops import conv2d, onednn
 from flaxcnn.ops.choice import RULES, fast_rules
@@ -48,7 +49,10 @@ def close(ours, theirs):
     np.testing.assert_allclose(np.asarray(ours, np.float64), theirs, rtol=0, atol=3e-6 * np.abs(theirs).max())
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
+@example((9, 7), (3, 2), (2, 1), (1, 3), ((1, 2), (0, 1)), 2, 0)
+@example((6, 8), (3, 3), (1, 1), (2, 1), ((1, 2), (1, 0)), 4, 1)
+@example((5, 6), (1, 1), (3, 2), (1, 1), ((0, 0), (0, 0)), 1, 2)
 @given(
     st.tuples(st.integers(1, 9), st.integers(1, 9)),
     pairs,
@@ -127,6 +131,7 @@ def test_a_call_that_does_not_compile_is_not_available(_untried, monkeypatch):
     assert not onednn.is_available()
 
 
+@pytest.mark.slow
 def test_a_program_with_calls_is_not_offered_to_the_compilation_cache(tmp_path):
     """Else JAX warns of a MemoryError, which is what it meets when it serialises one."""
     code = f"""

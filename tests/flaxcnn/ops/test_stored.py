@@ -59,6 +59,7 @@ def written(rules):
     return len(re.findall(r" maximum\(", text))
 
 
+@pytest.mark.optimised
 def test_xla_computes_a_stored_activation_less_often():
     assert written(choice.USUAL) < written(())
 

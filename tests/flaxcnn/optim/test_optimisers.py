@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from flaxcnn.optim import no_decay_on_norm_and_bias, optimiser, optimiser_names, optimiser_options, schedule
 
@@ -133,7 +134,7 @@ def build(name, options, **more):
 
 
 @pytest.mark.parametrize("name", list(TORCH))
-@settings(max_examples=6)
+@settings(max_examples=examples(6, 2))
 @given(data=st.data(), seed=st.integers(0, 2**16))
 def test_every_update_equals_torch_in_float64(name, data, seed):
     options = data.draw(OPTIONS[name])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import examples
 from torch.optim import lr_scheduler
 
 from flaxcnn.optim import schedule, schedule_names, schedule_options, stepped_every, with_warm_up
@@ -87,7 +88,7 @@ def torch_schedulers(base_lr, total):
 
 
 @pytest.mark.parametrize("name", schedule_names())
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(data=st.data(), base_lr=st.floats(1e-4, 1.0), total=st.integers(20, STEPS), warmup=st.integers(0, 15))
 def test_every_rate_equals_torch(name, data, base_lr, total, warmup):
     strategy, make = torch_schedulers(base_lr, total)[name]

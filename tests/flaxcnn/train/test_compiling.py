@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import jax
+import pytest
 
 from flaxcnn.train import run
 from flaxcnn.train.compiling import trim
@@ -58,6 +59,7 @@ print(jax.config.jax_compilation_cache_dir, jax.config.jax_enable_compilation_ca
 """
 
 
+@pytest.mark.slow
 def test_programs_are_kept_in_the_users_cache_folder_unless_another_is_named(tmp_path):
     home = in_a_process(FOLDER, HOME=tmp_path)
     assert home == [str(tmp_path / ".cache" / "flaxcnn" / "programs"), "True"]
@@ -90,6 +92,7 @@ print("hits", *found)
 """
 
 
+@pytest.mark.slow
 def test_a_second_run_finds_the_programs_of_the_first(tmp_path):
     """The command as it is: `train_step` and `predict` are written by one process and read by another."""
 
@@ -162,6 +165,7 @@ print(*(name for name in os.listdir(kept) if "large" in name or "small" in name)
 """
 
 
+@pytest.mark.slow
 def test_what_calls_onednn_is_compiled_once_and_not_stored_and_the_rest_is_stored(tmp_path):
     """The training step takes these calls though the command's compilation cache is on."""
     words = in_a_process(CONVOLUTIONS, XDG_CACHE_HOME=tmp_path)

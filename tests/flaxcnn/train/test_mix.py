@@ -34,8 +34,17 @@ def through_torchvision(transform, images, probs):
     return mixed.permute(0, 2, 3, 1).numpy(), labels.numpy()
 
 
+# Compiled as they would be within a training step; alone, every operation would be a program.
+roll = jax.jit(roll_among)
+mixup_compiled, cutmix_compiled, box_compiled = (
+    jax.jit(mixup_with),
+    jax.jit(cutmix_with),
+    jax.jit(cutmix_box, static_argnums=(3, 4)),
+)
+
+
 def rolled(rows):
-    return roll_among(jnp.ones(rows, dtype=bool))
+    return roll(np.ones(rows, dtype=bool))
 
 
 @settings(max_examples=15)
@@ -45,7 +54,7 @@ def test_mixup_equals_torchvision(seed, rows, lam):
     transform = v2.MixUp(num_classes=4)
     transform._dist = Fixed(lam)
     with jax.enable_x64(True):
-        ours = mixup_with(jnp.asarray(images), jnp.asarray(probs), jnp.asarray(lam), rolled(rows))
+        ours = mixup_compiled(images, probs, jnp.asarray(lam), rolled(rows))
     for a, b in zip(ours, through_torchvision(transform, images, probs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-15)
 
@@ -70,8 +79,8 @@ def test_cutmix_equals_torchvision(seed, lam, center):
         theirs = through_torchvision(transform, images, probs)
     with jax.enable_x64(True):
         center_x, center_y = (jnp.asarray(c, dtype=jnp.int32) for c in center)
-        box = cutmix_box(jnp.asarray(lam), center_x, center_y, 6, 9)
-        ours = cutmix_with(jnp.asarray(images), jnp.asarray(probs), box, rolled(3))
+        box = box_compiled(jnp.asarray(lam), center_x, center_y, 6, 9)
+        ours = cutmix_compiled(images, probs, box, rolled(3))
     np.testing.assert_array_equal(ours[0], theirs[0])
     np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-14, atol=1e-15)
 
@@ -79,7 +88,7 @@ def test_cutmix_equals_torchvision(seed, lam, center):
 @given(st.lists(st.booleans(), min_size=7, max_size=7))
 @settings(max_examples=40)
 def test_partners_stay_among_the_valid_rows(mask):
-    permutation = np.asarray(roll_among(jnp.asarray(mask)))
+    permutation = np.asarray(roll(np.asarray(mask)))
     valid = np.flatnonzero(mask)
     expected = np.arange(len(mask))
     expected[valid] = np.roll(valid, 1)
@@ -91,7 +100,7 @@ def test_padding_changes_nothing(mix):
     """A short batch, and the same one padded with NaN, give the same valid rows from the same key."""
     images, probs = batch(1, 3, dtype=np.float32)
     pad = [(0, 2), (0, 0), (0, 0), (0, 0)]
-    padded = jnp.pad(images, pad, constant_values=jnp.nan), jnp.pad(probs, pad[:2], constant_values=jnp.nan)
+    padded = [jnp.asarray(np.pad(one, pad[: one.ndim], constant_values=np.nan)) for one in (images, probs)]
     mask = jnp.array([True, True, True, False, False])
     mix_short = jax.jit(lambda key: mix(key, jnp.asarray(images), jnp.asarray(probs), 1.0))
     mix_long = jax.jit(lambda key: mix(key, *padded, 1.0, mask))
@@ -115,7 +124,7 @@ def test_the_labels_say_how_much_of_each_image_there_is(mix):
     assert np.unique(np.asarray(labels[:, 0, 0])).size > 10
 
 
-@pytest.mark.parametrize("alpha", [0.2, 3.0])
+@pytest.mark.parametrize("alpha", [0.2, pytest.param(3.0, marks=pytest.mark.drawn)])
 def test_the_share_follows_beta(alpha):
     images, probs = jnp.zeros((2, 1, 1, 1)), jnp.eye(2)
     keys = jax.random.split(jax.random.key(3), 2000)
@@ -124,6 +133,7 @@ def test_the_share_follows_beta(alpha):
     assert scipy.stats.kstest(shares, scipy.stats.beta(alpha, alpha).cdf).pvalue > 0.01
 
 
+@pytest.mark.drawn
 def test_the_box_is_pasted_where_torchvision_pastes_it():
     """How often each pixel is pasted, over many draws of each library."""
     draws = 1500
@@ -146,7 +156,7 @@ def test_the_box_is_pasted_where_torchvision_pastes_it():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_types_are_kept(mix, dtype):
     images, probs = jnp.ones((2, 4, 4, 1), dtype), jnp.eye(2)
-    mixed, labels = mix(jax.random.key(0), images, probs, 0.4)
+    mixed, labels = jax.eval_shape(lambda key: mix(key, images, probs, 0.4), jax.random.key(0))
     assert (mixed.dtype, labels.dtype) == (dtype, jnp.float32)
 
 

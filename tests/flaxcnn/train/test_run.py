@@ -59,6 +59,7 @@ def test_a_run_leaves_config_metrics_summary_and_checkpoints(config, tmp_path, c
     assert trained.evaluate("test", batch_size=7).loss == pytest.approx(summary["test_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(config, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         run.train(config.replace(out=str(tmp_path / name), seed=seed))
@@ -81,7 +82,8 @@ class InterruptingStep:
 
 
 @pytest.mark.parametrize(
-    "at", [3, pytest.param(5, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)]
+    "at",
+    [pytest.param(3, marks=pytest.mark.slow), *(pytest.param(n, marks=pytest.mark.drawn) for n in (5, 8))],
 )
 def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(config, tmp_path, at):
     config = config.replace(ema_decay=0.9)
@@ -113,6 +115,7 @@ def test_a_second_ctrl_c_interrupts_at_once():
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_checkpoint(config, monkeypatch):
     """The rate explodes in the second epoch; the first epoch's checkpoint survives."""
     monkeypatch.setattr("flaxcnn.train.loop.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
@@ -178,6 +181,7 @@ def test_a_used_or_unwritable_run_folder_is_refused_and_left_alone(config, tmp_p
         run.resume(used)
 
 
+@pytest.mark.slow
 def test_a_loaded_run_evaluates_as_it_was_trained_with_its_norms_folded(config):
     summary = run.train(config.replace(ema_decay=0.9))
     trained = load_run(config.run.out)
@@ -204,9 +208,9 @@ def test_without_validation_the_last_epoch_is_the_best(config):
 @pytest.mark.parametrize(
     ("optimiser", "rate"),
     [
-        ("adam", 0.03),
-        pytest.param("adamw", 0.03, marks=pytest.mark.slow),
-        pytest.param("rmsprop", 0.003, marks=pytest.mark.slow),
+        pytest.param("adam", 0.03, marks=pytest.mark.slow),
+        pytest.param("adamw", 0.03, marks=pytest.mark.drawn),
+        pytest.param("rmsprop", 0.003, marks=pytest.mark.drawn),
     ],
 )
 def test_other_optimisers_train_in_bfloat16(config, optimiser, rate):

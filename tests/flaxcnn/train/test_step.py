@@ -46,7 +46,7 @@ def batches(rng, count, size=8, rows=16):
         yield {"image": image, "label": label, "mask": np.arange(rows) < valid}, valid
 
 
-@pytest.mark.parametrize("penalties", [{}, {"l1": 1e-3, "l2": 1e-2}])
+@pytest.mark.parametrize("penalties", [pytest.param({}, marks=pytest.mark.drawn), {"l1": 1e-3, "l2": 1e-2}])
 def test_training_equals_pytorchs_with_a_short_last_batch(x64, penalties):
     torch.manual_seed(0)
     twin = twins.CNN(image_size=(8, 8), channels=(4, 6), hidden=8, dropout=0.0, batch_norm=True).double()
@@ -133,6 +133,7 @@ def test_randomness_is_a_function_of_seed_and_step():
     assert bool(restarted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
 def test_mixing_trains_on_soft_labels_of_valid_rows_only(kind):
     parts = functional(models.cnn(**OPTIONS))

@@ -23,12 +23,14 @@ def named(pattern):
     return next(mutant for mutant in all_mutants() if mutant.name == pattern)
 
 
-def slowly(names, fast):
-    return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
+def by_turns(names, daily):
+    return [
+        pytest.param(name, marks=pytest.mark.slow if name in daily else pytest.mark.drawn) for name in names
+    ]
 
 
 # Each host in one style: a plant is judged by what the host is without it, and both styles run the same graph.
-@pytest.mark.slow
+@pytest.mark.drawn
 @pytest.mark.parametrize(("name", "style"), list(zip(HOSTS, itertools.cycle(STYLES), strict=False)))
 def test_a_host_without_a_plant_is_equivalent(name, style):
     import parity
@@ -89,7 +91,7 @@ OTHERS = (
 )
 
 
-@pytest.mark.parametrize("name", slowly((*FOUND, *OTHERS), FOUND))
+@pytest.mark.parametrize("name", by_turns((*FOUND, *OTHERS), FOUND))
 def test_a_mutant_is_proven_and_found(name):
     result = evaluate(named(name), 0)
     assert not result.proof.equivalent
@@ -107,6 +109,7 @@ def test_an_equivalent_mutant_is_discarded():
     assert (result.verdict, result.counts, result.baselines) == ("", False, {})
 
 
+@pytest.mark.slow
 def test_every_planted_optimiser_is_proven_to_differ():
     proofs = {(plant.id, plant.severity): prove_training(plant, 0) for plant in TRAININGS}
     assert [name for name, proof in proofs.items() if proof.equivalent] == []
@@ -158,7 +161,7 @@ def test_what_is_kept_is_not_run_again(tmp_path, monkeypatch):
     assert len(ran) == 7
 
 
-@pytest.mark.slow
+@pytest.mark.drawn
 def test_workers_that_have_done_their_share_are_replaced(monkeypatch):
     """With `ProcessPoolExecutor` of Python 3.11 the study stopped for ever after 40 tasks of each worker."""
     monkeypatch.setattr(benchmark, "TASKS_A_WORKER", 1)

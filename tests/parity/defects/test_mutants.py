@@ -76,6 +76,7 @@ def test_a_clean_pair_is_the_same_by_number_and_differs_between_numbers():
     assert plain(5, 1) != plain(5, 0)
 
 
+@pytest.mark.slow
 def test_a_thousand_clean_pairs_can_be_drawn_and_run_in_pytorch():
     kinds = collections.Counter()
     for number in range(0, 1000, 10):

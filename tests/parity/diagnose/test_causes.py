@@ -33,12 +33,16 @@ def unexplained(report):
     return [note for note in report.notes if note.kind in ("unexplained", "convention")]
 
 
-FAST = ("two in one layer", "stride placement", "shortcut detached", "pooling value")
+# One of a kind runs daily; the study of planted defects (tests/parity/defects) has all of them in many hosts.
+QUICK = ("two in one layer",)
+DAILY = ("stride placement", "shortcut detached", "pooling value")
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in RESIDUAL]
-)
+def tier(name):
+    return [pytest.mark.slow] if name in DAILY else [] if name in QUICK else [pytest.mark.drawn]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=tier(name)) for name in RESIDUAL])
 def test_a_planted_defect_is_named_with_both_conventions_and_the_fix(name):
     planted, expected = RESIDUAL[name]
     report = residual(**planted)
@@ -54,7 +58,7 @@ def test_a_right_port_has_no_cause_and_nothing_unexplained():
 
 
 @pytest.mark.parametrize(
-    "name", [name if name == "corners" else pytest.param(name, marks=pytest.mark.slow) for name in ODD]
+    "name", [name if name == "corners" else pytest.param(name, marks=pytest.mark.drawn) for name in ODD]
 )
 def test_a_defect_planted_in_a_linen_model_is_named(name):
     planted, expected = ODD[name]
@@ -70,6 +74,7 @@ def test_a_right_linen_port_has_no_cause():
     assert causes(report) == unexplained(report) == []
 
 
+@pytest.mark.slow
 def test_a_nonsense_change_stays_unexplained_and_its_pattern_is_described():
     report = odd(nonsense=True)
     assert report.verdict == "divergent"
@@ -87,6 +92,7 @@ def test_other_groups_of_a_norm_are_said_without_an_id():
     assert "2 groups of channels" in unexplained(report)[0].message
 
 
+@pytest.mark.slow
 def test_independent_defects_are_all_listed_in_order_of_execution():
     report = residual(pool="side", epsilon=1e-3, padding="SAME", approximate=True, activation=nnx.sigmoid)
     assert [(c.id, c.layer) for c in report.causes] == [
@@ -100,6 +106,7 @@ def test_independent_defects_are_all_listed_in_order_of_execution():
     assert report.first_divergence.layer == "stem -> block1.conv1"
 
 
+@pytest.mark.slow
 def test_other_independent_defects_are_all_listed_too():
     report = residual(
         normalise=True, reading="turned", residual="order", mode=False, counted=False, softmax=True
@@ -118,9 +125,9 @@ def test_other_independent_defects_are_all_listed_too():
 @pytest.mark.parametrize(
     "name",
     [
-        "pooling side",
+        pytest.param("pooling side", marks=pytest.mark.slow),
         *(
-            pytest.param(name, marks=pytest.mark.slow)
+            pytest.param(name, marks=pytest.mark.drawn)
             for name in ("padding", "GELU", "epsilon, twice", "ReLU before the sum")
         ),
     ],
@@ -141,6 +148,7 @@ def test_one_accepted_cause_of_two_in_a_layer_excuses_nothing():
     assert [c.id for c in report.accepted] == ["bias-missing"]
 
 
+@pytest.mark.slow
 def test_the_wrong_mode_explains_the_state_too():
     report = residual(run="train", mode=True)
     assert {(c.id, c.layer) for c in report.causes} == {("bn-mode", "block1.bn1"), ("bn-mode", "block2.bn1")}
@@ -155,6 +163,7 @@ def test_the_line_of_the_users_call_is_given():
         assert "self.conv2(y)" in stream.read().splitlines()[int(line) - 1]
 
 
+@pytest.mark.slow
 def test_a_lenient_policy_that_excuses_the_quantity_drops_the_cause(tmp_path):
     from parity.judge import judge
 

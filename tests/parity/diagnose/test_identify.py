@@ -195,6 +195,7 @@ def test_a_shortcut_from_another_tensor_is_named(x64):
     assert (id, words, others) == ("residual-missing", "ReLU(x0 + x1)", "ReLU(x0 + x2)")
 
 
+@pytest.mark.slow
 def test_nothing_is_named_where_nothing_reproduces_a_side(x64):
     x = drawn(2, 3, 4, 4)
     assert glue(side(np.sin(5 * x), x), side(x, x), x) is None

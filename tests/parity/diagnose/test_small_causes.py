@@ -36,6 +36,7 @@ class NnxPair(nnx.Module):
         return second(self.function(first(x)))
 
 
+@pytest.mark.slow
 def test_layers_called_in_each_others_place_are_named():
     report = parity.check(TorchPair(), NnxPair(swapped=True), "3x4", mode="eval")
     assert {c.id for c in report.causes} == {"weight-swapped"}
@@ -109,6 +110,7 @@ class NnxNormed(nnx.Module):
         return second(self.b(nnx.relu(first(self.a(x * self.deviation[...].reshape(1, 1, 1, 3))))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("planted", "expected"),
     [

@@ -47,6 +47,7 @@ def test_twins_with_batch_norm_and_dropout_are_equivalent_at_every_step(tmp_path
     assert Trajectory.load(tmp_path) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defect", [d for d in PLANTED if d.planted in QUICK], ids=lambda d: d.planted)
 def test_a_planted_defect_is_found_at_its_step_and_named(defect):
     found = defects.run(defect)
@@ -55,7 +56,7 @@ def test_a_planted_defect_is_found_at_its_step_and_named(defect):
     assert {cause.id for cause in found.causes} == {defect.id}
 
 
-@pytest.mark.slow
+@pytest.mark.drawn
 @pytest.mark.parametrize("defect", [d for d in PLANTED if d.planted not in QUICK], ids=lambda d: d.planted)
 def test_every_other_planted_defect_too(defect):
     found = defects.run(defect)
@@ -64,6 +65,7 @@ def test_every_other_planted_defect_too(defect):
     assert {cause.id for cause in found.causes} == {defect.id}
 
 
+@pytest.mark.slow
 def test_a_rule_that_nobody_knows_stays_unexplained():
     odd = optax.chain(
         optax.trace(0.9), optax.scale(-0.1), optax.stateless(lambda u, p: {k: v**3 for k, v in u.items()})
