@@ -15,11 +15,15 @@ no case caught meets every case that it has not met, up to `--cases`: more of th
 
 import argparse
 import collections
+import contextlib
 import fnmatch
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import record, tables
 from parity.mutation.changes import FAMILIES
@@ -103,13 +107,40 @@ def run(
     def measured(reach: Reach) -> None:
         print(f"measured {reach.case}: {reach.result}, {reach.seconds:.1f} s", flush=True)
 
-    reached = reaches(cases, folder / "reach", measured)
-    if only_measure:
-        return
-    findings = study(mutants, cases, reached, folder / "findings", seed=seed, most=most)
-    for number, (finding, fresh) in enumerate(findings, start=1):
-        if fresh:
-            print(f"{number}/{len(mutants)} {in_words(finding)}", flush=True)
+    with kept_programs(folder / "programs"):
+        reached = reaches(cases, folder / "reach", measured)
+        if only_measure:
+            return
+        findings = study(mutants, cases, reached, folder / "findings", seed=seed, most=most)
+        for number, (finding, fresh) in enumerate(findings, start=1):
+            if fresh:
+                print(f"{number}/{len(mutants)} {in_words(finding)}", flush=True)
+
+
+@contextlib.contextmanager
+def kept_programs(folder: Path) -> Iterator[None]:
+    """Compile no program twice: a mutant leaves most of what a case compiles as it is.
+
+    Programs are found by what they compute, so that a mutated one is never taken for another.
+    """
+    options = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+    try:
+        _configure(options)
+        yield
+    finally:
+        _configure(before)
+
+
+def _configure(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        jax.config.update(name, value)
+    # JAX opens the folder with the first program, and would keep to that one.
+    compilation_cache.reset_cache()
 
 
 def in_words(finding: Finding) -> str:

@@ -75,11 +75,12 @@ def run(count: int, seed: int, folder: Path) -> Path:
     known = caught_mutants()
     drawn = sample(known, count or len(known), seed)
     cases = core(studied(all_cases()))
-    reached = reaches(cases, folder / "reach", lambda reach: print(f"measured {reach.case}", flush=True))
     found = []
-    for number, mutant in enumerate(drawn, start=1):
-        found.append(power(mutant, cases, reached, folder))
-        print(f"{number}/{len(drawn)} {in_words(found[-1])}", flush=True)
+    with mutation.kept_programs(folder / "programs"):
+        reached = reaches(cases, folder / "reach", lambda reach: print(f"measured {reach.case}", flush=True))
+        for number, mutant in enumerate(drawn, start=1):
+            found.append(power(mutant, cases, reached, folder))
+            print(f"{number}/{len(drawn)} {in_words(found[-1])}", flush=True)
     seconds = {case.name: _seconds(case) for case in core(all_cases())}
     return record.write(NAME, COMMAND, {"seed": seed, "known": len(known)} | figures(found, seconds))
 

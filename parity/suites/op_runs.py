@@ -1,10 +1,11 @@
-"""Pure functions compared one by one, many in a program: outputs, and gradients by JAX and by the rules by hand.
+"""Pure functions compared one by one: outputs, and gradients by JAX and by the rules by hand.
 
-A case of a layer goes through a model, four captures and as many programs. Here a list of small functions is one
-program a precision, so that each can be called with its options left alone, or in a corner, for little.
+A case of a layer goes through a model and four captures of all that it does. Here a small function is one program a
+precision, so that it can be called with its options left alone, or in a corner, for little.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -67,10 +68,14 @@ def compare(ops: Sequence[Op], generator: np.random.Generator) -> list[Compared]
         [_torch(op, cotangent, dtype) for op, cotangent in zip(ops, cotangents, strict=True)]
         for dtype in ("float32", "float64")
     ]
-    flax_runs = [_flax(ops, cotangents, dtype) for dtype in ("float32", "float64")]
+    flax_runs = [
+        [_flax(op, cotangent, dtype) for op, cotangent in zip(ops, cotangents, strict=True)]
+        for dtype in ("float32", "float64")
+    ]
     compared = []
     for op, *sides in zip(ops, *torch_runs, *flax_runs, strict=True):
-        for name in sides[-1]:
+        # In PyTorch's order, since JAX sorts names; what is by hand comes last.
+        for name in (*sides[1], *(name for name in sides[-1] if name.endswith(_BY_HAND))):
             arrays = [side[name.removesuffix(_BY_HAND)] for side in sides[:2]] + [s[name] for s in sides[2:]]
             if not all(np.isfinite(array).all() for array in arrays):
                 raise CannotCompare(f"{op.name}: {name} is not finite, so nothing can be proven of it.")
@@ -103,22 +108,13 @@ def _tensors(op: Op, dtype: str) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _flax(ops: Sequence[Op], cotangents: list[np.ndarray], dtype: str) -> list[Recorded]:
-    """All functions in one program: compiling op by op would take longer than everything else."""
-
-    def run(
-        everything: list[dict[str, jax.Array]], cotangents: list[jax.Array]
-    ) -> list[dict[str, jax.Array]]:
-        return [_flax_one(*one) for one in zip(ops, everything, cotangents, strict=True)]
-
+def _flax(op: Op, cotangent: np.ndarray, dtype: str) -> Recorded:
+    """The whole in one program: compiling operation by operation would take longer than everything else."""
     with precision(dtype):
-        given = [
-            {name: jnp.asarray(_turned(name, _cast(array, dtype))) for name, array in op.given.items()}
-            for op in ops
-        ]
-        pulls = [jnp.asarray(_turned_output(one.astype(dtype))) for one in cotangents]
-        found = jax.jit(run, compiler_options=_QUICKLY)(given, pulls)
-    return [{name: _back(name, np.asarray(value)) for name, value in one.items()} for one in found]
+        given = {name: jnp.asarray(_turned(name, _cast(array, dtype))) for name, array in op.given.items()}
+        pull = jnp.asarray(_turned_output(cotangent.astype(dtype)))
+        found = jax.jit(functools.partial(_flax_one, op), compiler_options=_QUICKLY)(given, pull)
+    return {name: _back(name, np.asarray(value)) for name, value in found.items()}
 
 
 def _flax_one(op: Op, given: dict[str, jax.Array], cotangent: jax.Array) -> dict[str, jax.Array]:
