@@ -18,6 +18,7 @@ from torchvision.models import resnet
 
 from flaxcnn import ops
 from flaxcnn.models import blocks
+from parity.errors import CannotCompare
 from parity.suites import twins
 from parity.suites.op_runs import Op
 
@@ -25,10 +26,14 @@ INPUTS = 4
 
 
 def basic(generator: np.random.Generator) -> list[Op]:
-    """The identity with a last norm that begins at zero, shortcut A."""
-    plain, padded = resnet.BasicBlock(INPUTS, INPUTS), twins.BasicBlock(INPUTS, 6, 2, "A")
+    """Shortcut B with a last norm that begins at zero, shortcut A."""
+    projected, padded = (
+        resnet.BasicBlock(INPUTS, 6, 2, _projection(INPUTS, 6, 2)),
+        twins.BasicBlock(INPUTS, 6, 2, "A"),
+    )
+    from_zero = {"stride": 2, "zero_init_residual": True}
     return [
-        _block(generator, "BasicBlock", plain, blocks.BasicBlock, INPUTS, zero_init_residual=True),
+        _block(generator, "BasicBlock", projected, blocks.BasicBlock, 6, **from_zero),
         _block(generator, "BasicBlock of shortcut A", padded, blocks.BasicBlock, 6, stride=2, shortcut="A"),
     ]
 
@@ -133,4 +138,7 @@ def _at(block: nnx.Module, path: str) -> Any:
 def _put(block: nnx.Module, path: str, value: jax.Array) -> None:
     """A new variable in the place of another: one that is written to keeps its dtype."""
     owner, _, name = path.rpartition(".")
-    setattr(_at(block, owner), name, type(_at(block, path))(value))
+    old = _at(block, path)
+    if old[...].shape != value.shape:
+        raise CannotCompare(f"{path} has shape {value.shape} for PyTorch and {old[...].shape} for Flax.")
+    setattr(_at(block, owner), name, type(old)(value))

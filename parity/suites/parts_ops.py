@@ -43,6 +43,9 @@ def strided_parts(generator: np.random.Generator) -> list[Op]:
         *_convolution(generator, "stride 3", strided_rules(), (2, 2, 8, 9), (3, 2, 2, 1), stride=3),
         *_convolution(generator, "1x1", products, (2, 3, 5, 6), (2, 3, 1, 1)),
         *_convolution(generator, "1x1, strided", products, (2, 3, 6, 7), (2, 3, 1, 1), stride=(2, 3)),
+        *_convolution(
+            generator, "1x1, strided to the end", products, (2, 3, 5, 7), (2, 3, 1, 1), stride=(2, 3)
+        ),
         # So many windows that half of the images, an odd number of them, are more than a block.
         *_convolution(generator, "patches in blocks", only_patches, (601, 1, 44, 44), (1, 1, 1, 1)),
         *_convolution(
