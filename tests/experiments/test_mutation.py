@@ -238,7 +238,7 @@ def test_the_power_is_told_of_all_the_tests_and_of_those_that_always_run(tmp_pat
     assert "| `make exhaustive` | 4 | 80.0% |" in table
     assert "| `make test`, whatever is drawn | 3 | 60.0% |" in table
     assert "| of that the cases of the core | 2 | 40.0% |" in table
-    assert "5 of 9 caught defects, drawn with seed 0; the core takes 4 s on one core" in table
+    assert "5 of 9 caught defects, drawn with seed 0; the core takes 4 s of a processor" in table
 
 
 def test_what_the_core_does_not_catch_is_for_the_tests_of_the_file(tmp_path, monkeypatch, mutant):
