@@ -4,6 +4,7 @@
     python -m experiments.mutation --limit 50      some, drawn by seed
     python -m experiments.mutation 'flaxcnn/ops/dense.py*'     those whose names fit a pattern
     python -m experiments.mutation --part 1/2      every second mutant, for a process beside this one
+    python -m experiments.mutation --among core    only cases of the core may catch: quick to measure and to run
     python -m experiments.mutation --measure       only measure which lines each case runs, ten minutes or so
     python -m experiments.mutation --tables        run nothing; show what is stored
 
@@ -14,11 +15,15 @@ no case caught meets every case that it has not met, up to `--cases`: more of th
 
 import argparse
 import collections
+import contextlib
 import fnmatch
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import record, tables
 from parity.mutation.changes import FAMILIES
@@ -27,6 +32,9 @@ from parity.mutation.known import equivalent_because, unseen_because
 from parity.mutation.reach import Reach, reaches
 from parity.mutation.study import MOST_CASES, Finding, kept_finding, sample, studied, study
 from parity.suites import all_cases
+from parity.suites.case import Case
+from parity.suites.core import core
+from parity.suites.selection import select
 
 NAME, COMMAND = "mutation", "python -m experiments.mutation"
 KEPT = Path("runs") / "mutation"
@@ -43,7 +51,8 @@ def main() -> int:
             print(f"No mutant is called {' or '.join(options.names)}: give a pattern.", file=sys.stderr)
             return 2
         part, parts = (int(number) for number in options.part.split("/"))
-        run(chosen[part - 1 :: parts], options.seed, options.cases, KEPT, only_measure=options.measure)
+        cases = among(studied(all_cases()), options.among)
+        run(chosen[part - 1 :: parts], cases, options.seed, options.cases, KEPT, only_measure=options.measure)
         if options.measure:
             return 0
         store(options.seed, KEPT)
@@ -59,6 +68,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
     parser.add_argument("--cases", type=int, default=MOST_CASES, help="the most a mutant may survive")
     parser.add_argument("--part", default="1/1", help="K/N: the Kth of N parts")
+    parser.add_argument(
+        "--among", nargs="*", default=[], help="cases that may catch: core, or names as `parity suite`"
+    )
     parser.add_argument("--measure", action="store_true", help="plant nothing")
     parser.add_argument("--tables", action="store_true", help="run nothing; show what is stored")
     return parser
@@ -72,20 +84,63 @@ def choose(mutants: Sequence[Mutant], names: Sequence[str], limit: int | None, s
     return fitting if limit is None else sample(fitting, limit, seed)
 
 
-def run(mutants: Sequence[Mutant], seed: int, most: int, folder: Path, *, only_measure: bool = False) -> None:
+def among(cases: Sequence[Case], names: Sequence[str]) -> list[Case]:
+    """The cases that the names select, "core" those of the core; all if there are none."""
+    if not names:
+        return list(cases)
+    chosen = core(cases) if "core" in names else []
+    named = [name for name in names if name != "core"]
+    return chosen + [case for case in (select(cases, named) if named else []) if case not in chosen]
+
+
+def run(
+    mutants: Sequence[Mutant],
+    cases: Sequence[Case],
+    seed: int,
+    most: int,
+    folder: Path,
+    *,
+    only_measure: bool = False,
+) -> None:
     """Measure what the cases reach, then examine each mutant; a line for each."""
 
     def measured(reach: Reach) -> None:
         print(f"measured {reach.case}: {reach.result}, {reach.seconds:.1f} s", flush=True)
 
-    cases = studied(all_cases())
-    reached = reaches(cases, folder / "reach", measured)
-    if only_measure:
-        return
-    findings = study(mutants, cases, reached, folder / "findings", seed=seed, most=most)
-    for number, (finding, fresh) in enumerate(findings, start=1):
-        if fresh:
-            print(f"{number}/{len(mutants)} {in_words(finding)}", flush=True)
+    with kept_programs(folder / "programs"):
+        reached = reaches(cases, folder / "reach", measured)
+        if only_measure:
+            return
+        findings = study(mutants, cases, reached, folder / "findings", seed=seed, most=most)
+        for number, (finding, fresh) in enumerate(findings, start=1):
+            if fresh:
+                print(f"{number}/{len(mutants)} {in_words(finding)}", flush=True)
+
+
+@contextlib.contextmanager
+def kept_programs(folder: Path) -> Iterator[None]:
+    """Compile no program twice: a mutant leaves most of what a case compiles as it is.
+
+    Programs are found by what they compute, so that a mutated one is never taken for another.
+    """
+    options = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+    try:
+        _configure(options)
+        yield
+    finally:
+        _configure(before)
+
+
+def _configure(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        jax.config.update(name, value)
+    # JAX opens the folder with the first program, and would keep to that one.
+    compilation_cache.reset_cache()
 
 
 def in_words(finding: Finding) -> str:
@@ -110,6 +165,8 @@ def figures(findings: Sequence[Finding]) -> dict[str, Any]:
     return {
         "examined": len(findings),
         "seconds": sum(one.seconds for one in findings),
+        # What was caught, and whose file was not edited where it was, is not examined again.
+        "days": dict(sorted(collections.Counter(one.day for one in findings).items())),
         "all": counts(findings),
         "results": dict(collections.Counter(one.result for one in findings if one.verdict == "caught")),
         "files": {file: counts([one for one in findings if one.mutant.file == file]) for file in FILES},
@@ -123,6 +180,7 @@ def figures(findings: Sequence[Finding]) -> dict[str, Any]:
                 "what": one.mutant.what,
                 "outcome": outcome(one),
                 "cases": len(one.tried),
+                "day": one.day,
                 "reason": equivalent_because(one.mutant) or unseen_because(one.mutant),
             }
             for one in missed
@@ -132,7 +190,12 @@ def figures(findings: Sequence[Finding]) -> dict[str, Any]:
             one.mutant.name for one in findings if one.verdict == "caught" and equivalent_because(one.mutant)
         ],
         "caught_by": {
-            one.mutant.name: f"{one.case}: {one.result}" for one in findings if one.verdict == "caught"
+            file: {
+                one.mutant.name.removeprefix(f"{file}:"): f"{one.case}: {one.result}"
+                for one in findings
+                if one.verdict == "caught" and one.mutant.file == file
+            }
+            for file in FILES
         },
     }
 
@@ -187,8 +250,9 @@ def _counts_table(first: str, groups: dict[str, dict[str, int]]) -> str:
 
 
 def _with_place(table: str, stored: dict[str, Any]) -> str:
-    examined = f"{stored['examined']} of {stored['mutants']} mutants were examined."
-    return f"{table}\n\n{examined} Measured on: {tables.where(stored)}."
+    examined = f"{stored['examined']} of {stored['mutants']} mutants were examined"
+    days = ", ".join(f"{count} on {day}" for day, count in stored["days"].items())
+    return f"{table}\n\n{examined} ({days}). Measured on: {tables.where(stored)}."
 
 
 TABLES: dict[str, Callable[[], str]] = {

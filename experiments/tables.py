@@ -147,6 +147,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "defects_missed": _of_defects("misses"),
     "mutation": _of("mutation", "files_table"),
     "mutation_survivors": _of("mutation", "survivors_table"),
+    "mutation_power": _of("mutation_power", "power_table"),
     "compiled_cost": _of("compiled_cost", "table"),
     "rounding": _of("rounding", "table"),
     "overhead": _of("overhead.table", "table"),

@@ -7,6 +7,7 @@ base classes, annotations.
 
 import ast
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,8 +84,13 @@ def source(file: str) -> str:
 
 def mutants(text: str, file: str) -> list[Mutant]:
     """Every mutant of a source text, in the order of the source."""
-    found = [site.mutant for site in sites(ast.parse(text), text, file)]
-    return sorted(found, key=lambda mutant: (mutant.line, mutant.column, mutant.what))
+    return list(_mutants(text, file))
+
+
+@functools.cache
+def _mutants(text: str, file: str) -> tuple[Mutant, ...]:
+    found = (site.mutant for site in sites(ast.parse(text), text, file))
+    return tuple(sorted(found, key=lambda mutant: (mutant.line, mutant.column, mutant.what)))
 
 
 def all_mutants() -> list[Mutant]:

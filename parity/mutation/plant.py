@@ -1,11 +1,12 @@
 """Plant a defect in a live function: swap its code for the mutated one, and put it back.
 
-Nothing is imported again, so whoever holds the function runs the mutated code: modules that imported it by name, JAX's
-transformations of it, methods of objects that exist.
+Nothing is imported again, so whoever holds the function runs the mutated code: modules that imported it by name,
+JAX's transformations of it, methods of objects that exist, and the functions that it made before.
 """
 
 import ast
 import contextlib
+import gc
 import importlib
 import inspect
 from collections.abc import Iterator
@@ -103,11 +104,34 @@ def _swapped(module: ModuleType, name: str, tree: ast.Module) -> Iterator[None]:
         for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
         if default is not None
     }
+    inner = _closures(function.__code__, code)
+    before = [(closure, closure.__code__) for closure, _ in inner]
     try:
         function.__code__, function.__defaults__, function.__kwdefaults__ = code, defaults, keywords
+        for closure, changed in inner:
+            closure.__code__ = changed
         yield
     finally:
         function.__code__, function.__defaults__, function.__kwdefaults__ = kept
+        for closure, original in before:
+            closure.__code__ = original
+
+
+def _closures(old: CodeType, new: CodeType) -> list[tuple[FunctionType, CodeType]]:
+    """The functions that were made inside a function before, such as a rule of a primitive, and their changed code."""
+    parts = [[one for one in code.co_consts if isinstance(one, CodeType)] for code in (old, new)]
+    # Where an edit adds or takes a function away, none can be told to be which.
+    pairs = zip(*parts, strict=True) if len(parts[0]) == len(parts[1]) else ()
+    changed = [pair for pair in pairs if pair[0] != pair[1]]
+    if not changed:
+        return []
+    functions = [one for one in gc.get_objects() if type(one) is FunctionType]
+    found = []
+    for one, other in changed:
+        if one.co_freevars == other.co_freevars:
+            found += [(function, other) for function in functions if function.__code__ is one]
+        found += _closures(one, other)
+    return found
 
 
 @contextlib.contextmanager

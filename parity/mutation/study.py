@@ -1,6 +1,7 @@
 """Run the cases that reach a mutant, until one turns red; keep what was found, one file a mutant."""
 
 import dataclasses
+import datetime
 import functools
 import gc
 import hashlib
@@ -18,22 +19,14 @@ from parity.mutation.plant import planted
 from parity.mutation.reach import Reach, digest
 from parity.serial import from_plain, read_json, write_json
 from parity.suites.case import Case
+from parity.suites.core import CORE
 from parity.suites.running import run_case
 
 # "unreached": no case runs the mutant's line.
 Verdict = Literal["caught", "survived", "unreached"]
 SUITES = ("layers", "losses", "optimisers", "schedules", "statistics")
-# The smallest that have every block, shortcut and option between them.
-MODELS = (
-    "resnet20-plain",
-    "resnet20-b",
-    "preact_resnet20",
-    "preact_resnet20-b",
-    "resnet50",
-    "resnet50-v1",
-    "resnext50_32x4d",
-    "preact_resnet50",
-)
+# Whole models take long; the smallest of these four kinds have every shortcut, and the group `blocks` every block.
+MODELS = ("resnet20-plain", "resnet20-b", "preact_resnet20", "preact_resnet20-b")
 MOST_CASES = 12
 ATTEMPTS = 2
 
@@ -61,6 +54,7 @@ class Finding:
     sentence: str
     tried: list[str]
     seconds: float
+    day: str
 
 
 def studied(cases: Iterable[Case]) -> list[Case]:
@@ -106,7 +100,7 @@ def study(
 def candidates(
     mutant: Mutant, cases: Sequence[Case], reached: dict[str, Reach], seed: int, most: int
 ) -> list[Case]:
-    """At most `most` cases that reach a mutant, one of each kind after the other, the quick kinds first.
+    """At most `most` cases that reach a mutant: those of the core, the quick first, then one of each kind in turn.
 
     Cases of a suite's group, differentiated by hand or by JAX, are a kind. Models are slow: what some layer's case
     reaches is seen by one model only, after all of those, since models lean on the defaults that layers' cases set.
@@ -115,15 +109,18 @@ def candidates(
     # By name and not by place, so that a case that is added moves no other.
     seeing.sort(key=lambda case: digest(f"{seed} {mutant.name} {case.name}"))
     kinds: dict[tuple[str, str, bool], list[Case]] = {}
-    models = []
+    first, models = [], []
     for case in seeing:
-        if case.suite == "models":
+        if case.name in CORE and case.suite != "models":
+            first.append(case)
+        elif case.suite == "models":
             models.append(case)
         else:
             kinds.setdefault((case.suite, case.group, "by hand" in case.detail), []).append(case)
     quick_first = sorted(kinds.values(), key=lambda kind: _seconds(kind, reached))
     rounds = itertools.zip_longest(*quick_first)
-    chosen = [case for one in rounds for case in one if case is not None][:most]
+    first.sort(key=lambda case: reached[case.name].seconds)
+    chosen = [*first, *(case for one in rounds for case in one if case is not None)][:most]
     models.sort(key=lambda case: reached[case.name].seconds)
     return chosen + models[:1] if chosen else models[:most]
 
@@ -143,7 +140,7 @@ def examine(mutant: Mutant, cases: Sequence[Case], before: Sequence[str] = ()) -
     verdict: Verdict = "caught" if caught_by else "survived" if tried else "unreached"
     said = (caught_by, result, sentence) if caught_by else ("", "", "")
     seconds = time.perf_counter() - start
-    return Finding(mutant, digest(source(mutant.file)), verdict, *said, tried, seconds)
+    return Finding(mutant, digest(source(mutant.file)), verdict, *said, tried, seconds, _today())
 
 
 def _run(case: Case) -> tuple[str, str]:
@@ -161,7 +158,9 @@ def _watched(mutant: Mutant, marker: Path, examined: Callable[[], Finding]) -> F
     if attempts >= ATTEMPTS:
         marker.unlink()
         sentence = f"The process ended {attempts} times while this mutant was examined."
-        return Finding(mutant, digest(source(mutant.file)), "caught", "", "crashed", sentence, [], 0.0)
+        return Finding(
+            mutant, digest(source(mutant.file)), "caught", "", "crashed", sentence, [], 0.0, _today()
+        )
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.write_text(str(attempts + 1))
     try:
@@ -189,6 +188,10 @@ def sample(mutants: Sequence[Mutant], limit: int, seed: int) -> list[Mutant]:
     """`limit` mutants drawn by seed, in their order; all if there are no more than that."""
     drawn = random.Random(seed).sample(range(len(mutants)), min(limit, len(mutants)))
     return [mutants[number] for number in sorted(drawn)]
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def _seconds(cases: Sequence[Case], reached: dict[str, Reach]) -> float:

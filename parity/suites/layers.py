@@ -1,7 +1,7 @@
 """The suite `layers`: every op and layer over generated options, against PyTorch's.
 
-Every second case differentiates our op by the rule derived by hand, the others by JAX. Nothing is loaded
-before a case is built.
+Every second case differentiates our op by the rule derived by hand, the others by JAX. `single_ops` has cases of
+defaults and corners. Nothing is loaded before a case is built.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import numpy as np
 from parity.suites import options as drawing
 from parity.suites.case import Case, Pair
 from parity.suites.options import SEED, Options
+from parity.suites.single_ops import single_op_cases
 
 QUICK_CASES = 2
 # Layer: how its options are drawn, and in which modes it is run ("both" where train and eval differ).
@@ -31,7 +32,7 @@ LAYERS: dict[str, tuple[drawing.Draw, str]] = {
 
 def layer_cases() -> list[Case]:
     """Every case of the suite."""
-    return [case for layer in LAYERS for case in cases_of(layer)]
+    return [*(case for layer in LAYERS for case in cases_of(layer)), *single_op_cases()]
 
 
 def cases_of(layer: str) -> list[Case]:

@@ -1,7 +1,8 @@
 """Hyper-parameters of the cases of the suite `optimisers`: some chosen, so that none is left to luck, some drawn.
 
 Names are those of `flaxcnn.optim.optimiser`, with `learning_rate`, and two of our own: `gradients`, how the
-gradients of a case are made, and `decay_mask`, whether only arrays of two and more dimensions are decayed.
+gradients of a case are made, and `decay_mask`, whether only arrays of two and more dimensions are decayed: as a tree
+of bools, or "by a function", our own.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ _CHOSEN: dict[str, list[Options]] = {
     "adamw": [
         {"learning_rate": 0.01},
         {"learning_rate": 0.01, "weight_decay": 0.01},
-        {"learning_rate": 0.01, "weight_decay": 0.3, "decay_mask": True},
+        {"learning_rate": 0.01, "weight_decay": 0.3, "decay_mask": "by a function"},
         {"learning_rate": 0.01, "weight_decay": 0.1, "amsgrad": True, "maximize": True},
         {"learning_rate": 0.01, "weight_decay": 0.1, "eps": 1e-3, "gradients": "tiny"},
     ],

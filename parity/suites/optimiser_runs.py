@@ -121,7 +121,8 @@ def flax_run(options: Options, parameters: Arrays, gradients: Arrays, dtype: str
     own = {name: value for name, value in options.items() if name not in ("optimiser", "gradients")}
     masked = own.pop("decay_mask", False)
     rate = own.pop("learning_rate")
-    mask = {name: is_decayed(a.shape) for name, a in parameters.items()} if masked else None
+    mask: Any = {name: is_decayed(a.shape) for name, a in parameters.items()} if masked else None
+    mask = optim.no_decay_on_norm_and_bias if masked == "by a function" else mask
     with precision(dtype):
         transformation = optim.optimiser(options["optimiser"], rate, decay_mask=mask, **own)
 

@@ -15,7 +15,16 @@ from parity.capture.flax import precision
 from parity.suites.options import Options
 
 # What is ours, not the schedule's own.
-_OURS = ("schedule", "base_lr", "total_steps", "warmup_steps", "warmup_start_factor", "closed_form")
+_OURS = (
+    "schedule",
+    "base_lr",
+    "total_steps",
+    "warmup_steps",
+    "warmup_start_factor",
+    "closed_form",
+    "interval",
+    "directly",
+)
 
 
 def torch_rates(options: Options, steps: int) -> np.ndarray:
@@ -24,7 +33,7 @@ def torch_rates(options: Options, steps: int) -> np.ndarray:
     With the option `closed_form`, what the scheduler's own closed form says instead.
     """
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=options["base_lr"])
-    closed_form, rates = options.get("closed_form", False), []
+    closed_form, interval, rates = options.get("closed_form", False), options.get("interval", 1), []
     with warnings.catch_warnings():
         # SequentialLR steps its schedulers through a path of its own that is deprecated.
         warnings.simplefilter("ignore")
@@ -33,6 +42,7 @@ def torch_rates(options: Options, steps: int) -> np.ndarray:
             # Never stepped after the last update: OneCycleLR would refuse.
             if step > 0:
                 optimiser.step()
+            if step > 0 and step % interval == 0:
                 scheduler.step()
             shown = optimiser.param_groups[0]["lr"]
             rates.append(scheduler._get_closed_form_lr()[0] if closed_form else shown)
@@ -40,11 +50,21 @@ def torch_rates(options: Options, steps: int) -> np.ndarray:
 
 
 def flax_rates(options: Options, steps: int, dtype: str) -> np.ndarray:
-    """The learning rate of each of our `steps` updates, computed in `dtype`."""
-    given = {name: value for name, value in options.items() if name != "closed_form"}
-    arguments = [given.pop(name) for name in ("schedule", "base_lr", "total_steps")]
+    """The learning rate of each of our `steps` updates, computed in `dtype`.
+
+    With the option `interval`, the schedule moves on after so many; with `directly`, `with_warm_up` is called with
+    nothing named that has a default, as `schedule` never calls it.
+    """
+    given = {name: value for name, value in options.items() if name not in ("closed_form", "directly")}
+    interval, warm_up = given.pop("interval", None), given.get("warmup_steps", 0)
+    name, base_lr, total = (given.pop(name) for name in ("schedule", "base_lr", "total_steps"))
     with precision(dtype):
-        rate = optim.schedule(*arguments, **given)
+        if options.get("directly"):
+            del given["warmup_steps"]
+            rate = optim.with_warm_up(optim.schedule(name, base_lr, total - warm_up, **given), warm_up)
+        else:
+            rate = optim.schedule(name, base_lr, total, **given)
+        rate = rate if interval is None else optim.stepped_every(rate, interval)
         return np.asarray(jax.jit(jax.vmap(rate))(jnp.arange(steps)))
 
 
@@ -55,15 +75,23 @@ def torch_scheduler(optimiser: Optimizer, options: Options) -> lr_scheduler.LRSc
     main = _BUILDERS[options["schedule"]](optimiser, base_lr, options["total_steps"] - warm_up, own)
     if not warm_up:
         return main
-    first = lr_scheduler.LinearLR(optimiser, options["warmup_start_factor"], 1.0, total_iters=warm_up)
+    # Where none is given, PyTorch's own default.
+    start = {"start_factor": options["warmup_start_factor"]} if "warmup_start_factor" in options else {}
+    first = lr_scheduler.LinearLR(optimiser, total_iters=warm_up, **start)
     return lr_scheduler.SequentialLR(optimiser, [first, main], [warm_up])
 
 
 def _one_cycle(optimiser: Optimizer, rate: float, total: int, own: Options) -> lr_scheduler.LRScheduler:
     shares = {name: value for name, value in own.items() if name != "anneal"}
     return lr_scheduler.OneCycleLR(
-        optimiser, rate, total, anneal_strategy=own["anneal"], cycle_momentum=False, **shares
+        optimiser, rate, total, anneal_strategy=own.get("anneal", "cos"), cycle_momentum=False, **shares
     )
+
+
+def _linear(optimiser: Optimizer, rate: float, total: int, own: Options) -> lr_scheduler.LRScheduler:
+    # Ours falls from the rate to nothing unless told otherwise, PyTorch's rises from a third of it.
+    shares = {"start_factor": 1.0, "end_factor": 0.0} | own
+    return lr_scheduler.LinearLR(optimiser, total_iters=total, **shares)
 
 
 _BUILDERS: dict[str, Callable[[Optimizer, float, int, Options], Any]] = {
@@ -71,7 +99,7 @@ _BUILDERS: dict[str, Callable[[Optimizer, float, int, Options], Any]] = {
     "step": lambda optimiser, rate, total, own: lr_scheduler.StepLR(optimiser, **own),
     "multistep": lambda optimiser, rate, total, own: lr_scheduler.MultiStepLR(optimiser, **own),
     "exponential": lambda optimiser, rate, total, own: lr_scheduler.ExponentialLR(optimiser, **own),
-    "linear": lambda optimiser, rate, total, own: lr_scheduler.LinearLR(optimiser, total_iters=total, **own),
+    "linear": _linear,
     "cosine": lambda optimiser, rate, total, own: lr_scheduler.CosineAnnealingLR(optimiser, total, **own),
     "one_cycle": _one_cycle,
 }

@@ -2,9 +2,9 @@
 
 The learning rate is compared at each step. PyTorch's schedulers compute in Python's float64 and an optimiser
 rounds what they say to the parameters' dtype, so its float32 value is that rounding; ours computes in float32.
-The group `warm_up` puts a `LinearLR` in front by a `SequentialLR`. Cosine schedules that go on after their end are
-compared with PyTorch's own closed form: its recursion strays from that, as `parity.suites.quirks` shows. Nothing
-is loaded before a case is built.
+The group `warm_up` puts a `LinearLR` in front by a `SequentialLR`; `schedule_defaults` names no option that has a
+default. Cosine schedules that go on after their end are compared with PyTorch's own closed form: its recursion strays
+from that, as `parity.suites.quirks` shows. Nothing is loaded before a case is built.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,18 @@ STEPS = 200
 CASES_A_SCHEDULE = 6
 QUICK_CASES = 1
 NAMES = ("constant", "step", "multistep", "exponential", "linear", "cosine", "one_cycle")
-GROUPS = (*NAMES, "warm_up")
+GROUPS = (*NAMES, "warm_up", "schedule_defaults")
+# Nothing is named that has a default, of each schedule that has one; the functions around a schedule.
+_DEFAULTS: list[Options] = [
+    {"schedule": "step", "step_size": 30},
+    {"schedule": "multistep", "milestones": (20, 90)},
+    {"schedule": "linear"},
+    {"schedule": "cosine"},
+    {"schedule": "one_cycle"},
+    {"schedule": "constant", "warmup_steps": 50},
+    {"schedule": "cosine", "warmup_steps": 50, "directly": True},
+    {"schedule": "step", "step_size": 4, "interval": 7},
+]
 
 
 def schedule_cases() -> list[Case]:
@@ -32,7 +43,7 @@ def schedule_cases() -> list[Case]:
             quick=number <= QUICK_CASES,
             mode="train",
             build=_builder(options),
-            detail=in_words(options if group == "warm_up" else {**options, "schedule": None}),
+            detail=in_words(options if group not in NAMES else {**options, "schedule": None}),
         )
         for group in GROUPS
         for number, options in enumerate(schedule_options(group), start=1)
@@ -41,6 +52,8 @@ def schedule_cases() -> list[Case]:
 
 def schedule_options(group: str) -> list[Options]:
     """The settings of a group's cases, the same in every run; a warm-up goes before each schedule in turn."""
+    if group == "schedule_defaults":
+        return [{"base_lr": 0.3, "total_steps": STEPS} | options for options in _DEFAULTS]
     generator = np.random.default_rng([SEED, *group.encode()])
     count = len(NAMES) if group == "warm_up" else CASES_A_SCHEDULE
     found: list[Options] = []

@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
-from experiments import mutation, record
-from parity.mutation import find, known, reach, study
+from experiments import mutation, mutation_power, record
+from parity.mutation import find, known, reach, study, unit_tests
 from parity.suites import all_cases
+from parity.suites.core import CORE
 
 CASES = {case.name: case for case in all_cases()}
 
@@ -50,8 +51,9 @@ def test_cases_of_every_kind_are_tried_and_none_that_cannot_see_it(mutant):
     found = study.candidates(mutant, cases, reached(**seen), 0, 6)
     assert len(found) == 6
     assert {case.name for case in found} <= {name for name, lines in seen.items() if lines != [1]}
-    hands = ["by hand" in case.detail for case in found]
-    assert hands in ([True, False] * 3, [False, True] * 3)
+    assert found[0].name == "dense-04", "the core's is the first"
+    hands = ["by hand" in case.detail for case in found[1:]]
+    assert hands in ([True, False, True, False, True], [False, True, False, True, False])
 
 
 def test_a_finding_is_kept_and_a_survivor_meets_only_cases_it_has_not_met(tmp_path, monkeypatch, mutant):
@@ -112,6 +114,7 @@ def finding(mutant, verdict="caught", **options):
         "sentence": "",
         "tried": ["dense-01"],
         "seconds": 2.0,
+        "day": "2026-01-02",
     } | options
     return study.Finding(mutant, "", verdict, **given)
 
@@ -129,12 +132,14 @@ def test_the_record_counts_and_the_tables_show(tmp_path, monkeypatch, mutant):
     ]
     figures = mutation.figures(findings)
     assert figures["all"] == {"caught": 1, "equivalent": 1, "survived": 0, "unreached": 1}
-    assert figures["caught_by"] == {mutant.name: "dense-01: divergent"}
+    names = figures["caught_by"].pop(mutant.file)
+    assert names == {mutant.name.removeprefix("flaxcnn/ops/dense.py:"): "dense-01: divergent"}
+    assert not any(figures["caught_by"].values())
     assert figures["wrongly_equivalent"] == []
     record.write(mutation.NAME, mutation.COMMAND, {"mutants": 9} | figures)
     assert "| `flaxcnn/ops/dense.py` | 1 | 1 | 0 | 0 | 0 | 100.0% |" in mutation.files_table()
     assert "| `all` | 3 | 1 | 1 | 0 | 1 | 50.0% |" in mutation.files_table()
-    assert "3 of 9 mutants were examined" in mutation.files_table()
+    assert "3 of 9 mutants were examined (3 on 2026-01-02)" in mutation.files_table()
     assert "| `comparison` |" in mutation.families_table()
     survivors = mutation.survivors_table()
     assert "equivalent | It adds nothing. |" in survivors
@@ -164,12 +169,15 @@ def test_a_study_measures_examines_stores_and_goes_on(tmp_path, monkeypatch, cap
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(mutation, "KEPT", tmp_path)
     monkeypatch.setattr(mutation, "studied", lambda cases: [CASES["dense-01"]])
+    programs = mutation.jax.config.jax_compilation_cache_dir
     arguments = ["mutation", f"{mutant.file}:dense:*:is -> is not"]
     monkeypatch.setattr(mutation.sys, "argv", arguments)
     assert mutation.main() == 0
     shown = capsys.readouterr().out
     assert "measured dense-01: equivalent" in shown
     assert "1/1 caught by dense-01" in shown
+    assert list((tmp_path / "programs").iterdir())
+    assert mutation.jax.config.jax_compilation_cache_dir == programs
     monkeypatch.setattr(study, "examine", None)
     assert mutation.main() == 0
     assert "1/1" not in capsys.readouterr().out
@@ -177,3 +185,72 @@ def test_a_study_measures_examines_stores_and_goes_on(tmp_path, monkeypatch, cap
     monkeypatch.setattr(mutation.sys, "argv", ["mutation", "no_such_file"])
     assert mutation.main() == 2
     assert "No mutant is called no_such_file" in capsys.readouterr().err
+
+
+def test_cases_are_chosen_by_name_or_as_the_core():
+    cases = list(CASES.values())
+    assert mutation.among(cases, []) == cases
+    assert {case.name for case in mutation.among(cases, ["core"])} == set(CORE)
+    found = [case.name for case in mutation.among(cases, ["core", "dense"])]
+    assert len(found) == len(set(found)) == len(CORE) + 23
+
+
+def test_a_part_of_strictness_is_no_defect():
+    strict = [one for one in find.all_mutants() if "length: it guards" in known.equivalent_because(one)]
+    assert strict
+    assert all("strict=True" in one.text and one.what == "True -> False" for one in strict)
+
+
+def test_every_file_is_mirrored_by_tests_that_exist():
+    for file in find.FILES:
+        tests = unit_tests.tests_of(file)
+        assert tests, file
+        assert all((find.ROOT / test).exists() for test in tests), file
+    assert unit_tests.tests_of("flaxcnn/ops/winograd.py")[0] == "tests/flaxcnn/ops/test_fast_rules.py"
+
+
+@pytest.mark.drawn
+def test_the_tests_of_a_file_turn_red_with_a_defect_in_it_and_not_without(monkeypatch):
+    default = named("flaxcnn/ops/geometry.py", "pooling_axes", "False -> True")
+    monkeypatch.setattr(unit_tests, "tests_of", lambda file: ["tests/flaxcnn/ops/test_defaults.py"])
+    assert unit_tests.turns_red(default)
+    assert not unit_tests.turns_red(named("flaxcnn/ops/dense.py", "dense", "is -> is not"))
+
+
+def caught(name, **options):
+    return mutation_power.Caught(name, "", **{"core": "", "unit": False, "other": ""} | options)
+
+
+def test_the_power_is_told_of_all_the_tests_and_of_those_that_always_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    found = [
+        caught("a", core="dense-04"),
+        caught("b", core="dense-04"),
+        caught("c", unit=True),
+        caught("d", other="dense-02"),
+        caught("e"),
+    ]
+    figures = mutation_power.figures(found, {"dense-04": 1.25, "conv-03": 2.5})
+    assert figures["caught_by"] == {"dense-04": 2}
+    assert figures["others"] == {"c": "its own tests", "d": "dense-02", "e": "nothing"}
+    record.write(mutation_power.NAME, mutation_power.COMMAND, {"seed": 0, "known": 9} | figures)
+    table = mutation_power.power_table()
+    assert "| `make exhaustive` | 4 | 80.0% |" in table
+    assert "| `make test`, whatever is drawn | 3 | 60.0% |" in table
+    assert "| of that the cases of the core | 2 | 40.0% |" in table
+    assert "5 of 9 caught defects, drawn with seed 0; the core takes 4 s of a processor" in table
+
+
+def test_what_the_core_does_not_catch_is_for_the_tests_of_the_file(tmp_path, monkeypatch, mutant):
+    cases = [CASES["dense-04"]]
+    seen, asked = reached(**{"dense-04": [mutant.line]}), []
+    monkeypatch.setattr(mutation_power, "turns_red", lambda one: asked.append(one) or True)
+    monkeypatch.setattr(study, "_run", lambda case: ("divergent", ""))
+    assert mutation_power.power(mutant, cases, seen, tmp_path / "a").core == "dense-04"
+    assert not asked
+    monkeypatch.setattr(study, "_run", lambda case: ("equivalent", ""))
+    found = mutation_power.power(mutant, cases, seen, tmp_path / "b")
+    assert (found.core, found.unit) == ("", True)
+    assert asked == [mutant]
+    assert mutation_power.power(mutant, cases, seen, tmp_path / "b") == found
+    assert len(asked) == 1, "it is kept"

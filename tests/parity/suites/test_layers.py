@@ -2,8 +2,11 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from flax import nnx
 
 from flaxcnn import ops
 from flaxcnn.ops import bilinear, onednn
@@ -17,27 +20,6 @@ CASES = all_cases()
 def outcome(name):
     (case,) = select(CASES, [name])
     return run_case(case)
-
-
-@pytest.mark.parametrize("name", ["max_pool-02", "dense-01", "dropout-02", "cross_entropy-01", "penalty-01"])
-def test_ours_equal_pytorchs(name):
-    found = outcome(name)
-    assert found.result == "equivalent", found.sentence
-    assert found.margin > 1
-    assert found.gap < 1e-14
-    assert sum(mode.tensors for mode in found.modes) >= 4
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    # Every second pair of cases: with and without the rule by hand. `parity suite layers` runs all.
-    "case",
-    [case for number, case in enumerate(c for c in CASES if c.suite == "layers") if number % 4 < 2],
-    ids=lambda case: case.name,
-)
-def test_every_layer_case(case):
-    found = run_case(case)
-    assert found.result == "equivalent", found.sentence
 
 
 def changed(monkeypatch, name, **options):
@@ -73,13 +55,6 @@ def test_an_epsilon_off_by_a_millionth_turns_red(monkeypatch):
     assert "first at layer (forward, output" in found.sentence
 
 
-def test_a_rule_derived_by_hand_that_forgets_the_zeros_turns_red(monkeypatch):
-    monkeypatch.setattr(ops, "relu_backward", lambda cotangent, x: jnp.where(x < 0, 0 * cotangent, cotangent))
-    found = outcome("relu-06")
-    assert found.result == "divergent"
-    assert "first at layer (backward, input cotangent, eval mode)" in found.sentence
-
-
 def test_an_op_that_raises_is_refused_and_named(monkeypatch):
     def broken(*arguments, **options):
         raise ValueError("broken on purpose")
@@ -106,19 +81,23 @@ def computed(monkeypatch):
 
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_the_instrument_judges_the_fast_rules_and_not_the_plain_ones(computed, by_hand):
-    """Of the drawn cases the first strided and the first unstrided one of 3x3, both ways."""
-    used = set()
+    """Of the drawn cases the first strided and the first unstrided one of 3x3, both ways, as they are lowered."""
     for stride in (1, 2):
         cases = [c for c in CASES if c.group == "fast_conv" and ("by hand" in c.detail) == by_hand]
-        case = next(c for c in cases if f"kernel 3, stride {stride}" in c.detail)
-        found = run_case(case)
-        assert found.result == "equivalent", found.sentence
-        used |= set(computed)
+        pair = next(c for c in cases if f"kernel 3, stride {stride}" in c.detail).build()
+        graph, state = nnx.split(pair.flax)
+
+        def loss(state, images, graph=graph):
+            return jnp.sum(nnx.merge(graph, state)(images) ** 2)
+
+        with onednn.never_stored():
+            images = jnp.asarray(np.moveaxis(pair.inputs[0], 1, -1))
+            jax.jit(jax.grad(loss, argnums=(0, 1))).lower(state, images)
     onednn_is_here = {"onednn"} if onednn.is_available() else set()
     # A gradient by hand is made of convolutions.
     gradients = set() if by_hand else {"winograd_kernel_gradient", "phases", "patches"}
     expected = {"winograd"} | gradients | onednn_is_here
-    assert used >= expected, used
+    assert set(computed) >= expected, set(computed)
 
 
 def test_the_cases_of_the_fast_rules_reach_winograd_and_1x1_products():

@@ -9,32 +9,12 @@ import pytest
 from flaxcnn.optim import optimisers, rules
 from parity.errors import CannotCompare
 from parity.suites.optimiser_options import CASES_A_GROUP, GRADIENTS, optimiser_options
-from parity.suites.optimiser_runs import SHAPES, STEPS, flax_run, gradients_of, initial_parameters, torch_run
+from parity.suites.optimiser_runs import flax_run, gradients_of, initial_parameters, torch_run
 from parity.suites.optimisers import GROUPS, optimiser_cases
 from parity.suites.running import run_case
 from parity.suites.stepwise import Runs, by_step
 
 CASES = {case.name: case for case in optimiser_cases()}
-
-
-@pytest.mark.parametrize(
-    ("name", "state"),
-    [("sgd-04", 4), ("rmsprop-02", 12), ("clipping-03", 17)],
-)
-def test_ours_equal_pytorchs_at_every_step(name, state):
-    found = run_case(CASES[name])
-    assert found.result == "equivalent", found.sentence
-    assert found.margin > 1
-    (mode,) = found.modes
-    assert mode.layers == STEPS
-    assert mode.tensors == STEPS * (len(SHAPES) + state)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_every_case(name):
-    found = run_case(CASES[name])
-    assert found.result == "equivalent", found.sentence
 
 
 def test_a_first_step_that_is_dampened_turns_red_there(monkeypatch):

@@ -9,22 +9,6 @@ from parity.suites.running import run_case
 from parity.suites.schedules import GROUPS, NAMES, STEPS, schedule_cases, schedule_options
 
 CASES = {case.name: case for case in schedule_cases()}
-QUICK = [name for name, case in CASES.items() if case.quick]
-
-
-@pytest.mark.parametrize("name", QUICK)
-def test_ours_equal_pytorchs_at_every_step(name):
-    found = run_case(CASES[name])
-    assert found.result == "equivalent", found.sentence
-    assert found.margin > 1
-    assert sum(mode.tensors for mode in found.modes) == STEPS
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_every_case(name):
-    found = run_case(CASES[name])
-    assert found.result == "equivalent", found.sentence
 
 
 def test_every_schedule_of_ours_has_cases():

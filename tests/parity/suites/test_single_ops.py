@@ -1,0 +1,94 @@
+"""Functions one by one: what differs is named, and defects that every case had survived are seen."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from parity.errors import CannotCompare
+from parity.mutation.find import all_mutants
+from parity.mutation.plant import planted
+from parity.suites.op_runs import Op, compare
+from parity.suites.running import judged_directly, run_case
+from parity.suites.single_ops import single_op_cases
+
+CASES = {case.name: case for case in single_op_cases()}
+GENERATOR = np.random.default_rng(0)
+IMAGES = GENERATOR.standard_normal((2, 3, 4, 5)).astype(np.float32)
+KERNEL = GENERATOR.standard_normal((6, 3, 1, 1)).astype(np.float32)
+
+
+def pointwise(images, kernel):
+    return jnp.einsum("nhwi,io->nhwo", images, kernel[0, 0])
+
+
+def pulled_back(cotangent, images, kernel):
+    found = jnp.einsum("nhwo,io->nhwi", cotangent, kernel[0, 0])
+    return found, jnp.einsum("nhwi,nhwo->io", images, cotangent)[None, None]
+
+
+def op(**changed):
+    given = {
+        "name": "pointwise",
+        "given": {"images": IMAGES, "kernel": KERNEL},
+        "torch": torch.nn.functional.conv2d,
+        "flax": pointwise,
+        "backward": pulled_back,
+        "differentiated": ("images", "kernel"),
+    }
+    return Op(**given | changed)
+
+
+def test_outputs_and_both_gradients_are_compared_in_pytorchs_layout():
+    found = compare([op()], np.random.default_rng(0))
+    assert [one.quantity for one in found] == [
+        "output",
+        "gradient of images",
+        "gradient of kernel",
+        "gradient of images by hand",
+        "gradient of kernel by hand",
+    ]
+    assert [one.torch64.shape for one in found] == [one.flax32.shape for one in found]
+    assert found[2].torch64.shape == KERNEL.shape
+    assert judged_directly(found, None).verdict == "equivalent"
+
+
+def test_a_rule_by_hand_that_is_wrong_is_told_by_the_name_of_its_function():
+    wrong = op(backward=lambda *given: (2 * pulled_back(*given)[0], pulled_back(*given)[1]))
+    report = judged_directly(compare([op(name="right"), wrong], np.random.default_rng(0)), None)
+    assert report.verdict == "divergent"
+    assert "first at pointwise (backward, gradient of images by hand" in report.summary()
+
+
+def test_what_is_not_finite_is_refused_unless_it_is_not_shown():
+    given = {"images": np.where(IMAGES > 0, IMAGES, -np.inf), "kernel": KERNEL}
+    sides = {"torch": lambda images, kernel: images.amax(1), "flax": lambda images, kernel: images.max(3)}
+    low = {"given": given, "differentiated": (), "backward": None} | sides
+    with pytest.raises(CannotCompare, match="output is not finite"):
+        compare([op(**low)], np.random.default_rng(0))
+    assert compare([op(shown=False, **low)], np.random.default_rng(0)) == []
+
+
+# Mutants that no case of the suites caught before these did.
+SURVIVED = {
+    ("flaxcnn/ops/average_pooling.py", "avg_pool2d", "True -> False"): "defaults-02",
+    ("flaxcnn/ops/cross_entropy.py", "cross_entropy_backward", "100 -> 101"): "defaults-04",
+    ("flaxcnn/ops/max_pooling.py", "_takeovers", "- -> +"): "corners-01",
+    ("flaxcnn/ops/dropout.py", "dropout_mask", ">= -> >"): "corners-03",
+    ("flaxcnn/ops/bilinear.py", "_primitive", "is not -> is"): "corners-05",
+    ("flaxcnn/ops/strided.py", "_phase", "zeros -> ones"): "parts-02",
+    ("flaxcnn/models/blocks.py", "", "64 -> 65"): "blocks-02",
+}
+
+
+@pytest.mark.drawn
+@pytest.mark.parametrize("what", SURVIVED, ids=lambda what: f"{what[1]} {what[2]}")
+def test_a_defect_that_had_survived_turns_a_case_red(what):
+    mutant = next(one for one in all_mutants() if (one.file, one.function, one.what) == what)
+    with planted(mutant):
+        try:
+            result = run_case(CASES[SURVIVED[what]]).result
+        except (TypeError, IndexError):
+            # A function that is called with the wrong shapes.
+            result = "raised"
+    assert result != "equivalent"
