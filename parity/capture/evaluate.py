@@ -60,8 +60,6 @@ def evaluated(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def as_numpy(array: Any) -> Any:
     """The values of an array; random keys, which NumPy does not know, stay as they are."""
-    if array is None:
-        return None
     if isinstance(array, jax.Array) and jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended):
         return array
     return np.asarray(array)

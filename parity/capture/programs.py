@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, DropVar, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
+from jax.extend.core import JaxprEqn, Literal
 
 from parity.capture.numpy_contractions import CONTRACTIONS, products
 
@@ -37,18 +37,15 @@ class Programs:
         """Begin to compile an operation, unless its program is there.
 
         Returns:
-            what computes it, a function of its inputs; None stands for a result that nothing reads.
+            what computes it, a function of its inputs.
         """
         key = self._key(equation)
         coming = self._begun(key, equation)
         read = [i for i, atom in enumerate(equation.invars) if not isinstance(atom, Literal)]
         first = [i for i in read if equation.invars.index(equation.invars[i]) == i]
-        dropped = [isinstance(variable, DropVar) for variable in equation.outvars]
 
         def run(inputs: list[Any]) -> list[Any]:
-            program = _kept_from_now_on(key, coming)
-            results = iter(program(*(inputs[i] for i in first)))
-            return [None if unread else next(results) for unread in dropped]
+            return _kept_from_now_on(key, coming)(*(inputs[i] for i in first))
 
         return run
 
@@ -95,12 +92,17 @@ class Programs:
 
     def _compiled(self, equation: JaxprEqn) -> Any:
         variables = list(dict.fromkeys(a for a in equation.invars if not isinstance(a, Literal)))
-        results = [v for v in equation.outvars if not isinstance(v, DropVar)]
-        jaxpr = Jaxpr((), variables, results, [equation], equation.effects)
+        functions, options = equation.primitive.get_bind_params(equation.params)
+
+        def operation(*arrays: Any) -> list[Any]:
+            given = dict(zip(variables, arrays, strict=True))
+            inputs = [a.val if isinstance(a, Literal) else given[a] for a in equation.invars]
+            found = equation.primitive.bind(*functions, *inputs, **options)
+            return list(found) if equation.primitive.multiple_results else [found]
+
         shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in variables]
         with self._settings():
-            lowered = jax.jit(jaxpr_as_fun(ClosedJaxpr(jaxpr, ()))).lower(*shapes)
-            return lowered.compile(compiler_options=_options(equation))
+            return jax.jit(operation).lower(*shapes).compile(compiler_options=_options(equation))
 
     @contextlib.contextmanager
     def _settings(self) -> Iterator[None]:
