@@ -92,12 +92,11 @@ class Programs:
 
     def _compiled(self, equation: JaxprEqn) -> Any:
         variables = list(dict.fromkeys(a for a in equation.invars if not isinstance(a, Literal)))
-        functions, options = equation.primitive.get_bind_params(equation.params)
 
         def operation(*arrays: Any) -> list[Any]:
             given = dict(zip(variables, arrays, strict=True))
             inputs = [a.val if isinstance(a, Literal) else given[a] for a in equation.invars]
-            found = equation.primitive.bind(*functions, *inputs, **options)
+            found = equation.primitive.bind(*inputs, **equation.params)
             return list(found) if equation.primitive.multiple_results else [found]
 
         shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in variables]
