@@ -226,14 +226,14 @@ def _by_rule(rule: Rule, equation: JaxprEqn, inputs: Values) -> Values:
     """What a rule gives, whose shapes and dtypes must be those of the trace.
 
     Raises:
-        AssertionError: they are not: the rule is wrong.
+        RuntimeError: they are not: the rule is wrong, and not the user's model.
     """
     found = rule(equation, *inputs)
     results = list(found) if isinstance(found, (list, tuple)) else [found]
     for variable, value in zip(equation.outvars, results, strict=True):
         expected = variable.aval
         if value.shape != expected.shape or value.dtype != expected.dtype:
-            raise AssertionError(
+            raise RuntimeError(
                 f"The NumPy rule of {equation.primitive.name} gives {value.dtype}{list(value.shape)}; the trace says "
                 f"{expected.dtype}{list(expected.shape)}."
             )

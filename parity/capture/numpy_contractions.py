@@ -29,18 +29,18 @@ def products(equation: JaxprEqn) -> int:
 
 def padded(x: np.ndarray, config: Sequence[tuple[int, int, int]], value: Any) -> np.ndarray:
     """`jax.lax.pad`: (before, after, between) for each axis; negative numbers cut off."""
-    if all(int(before) == after == between == 0 for before, after, between in config):
+    if all(before == after == between == 0 for before, after, between in config):
         return x
     shape, target, source = [], [], []
     for length, (before, after, between) in zip(x.shape, config, strict=True):
-        step = int(between) + 1
+        step = between + 1
         spread = (length - 1) * step + 1 if length else 0
-        size = spread + int(before) + int(after)
+        size = spread + before + after
         # The elements that fall inside: before + i step for i from `first` on.
-        first = max(0, math.ceil(-int(before) / step))
-        last = min(length - 1, (size - 1 - int(before)) // step)
+        first = max(0, math.ceil(-before / step))
+        last = min(length - 1, (size - 1 - before) // step)
         shape.append(max(size, 0))
-        target.append(slice(int(before) + first * step, int(before) + last * step + 1, step))
+        target.append(slice(before + first * step, before + last * step + 1, step))
         source.append(slice(first, last + 1))
         if last < first:
             return np.full(_sizes(x.shape, config), value, x.dtype)
@@ -51,7 +51,7 @@ def padded(x: np.ndarray, config: Sequence[tuple[int, int, int]], value: Any) ->
 
 def _sizes(shape: Sequence[int], config: Sequence[tuple[int, int, int]]) -> tuple[int, ...]:
     return tuple(
-        max(0, (length + max(length - 1, 0) * int(between)) + int(before) + int(after))
+        max(0, (length + max(length - 1, 0) * between) + before + after)
         for length, (before, after, between) in zip(shape, config, strict=True)
     )
 
@@ -60,7 +60,7 @@ def windowed(equation: JaxprEqn, x: np.ndarray, combine: Callable[..., Any], sta
     """`jax.lax.reduce_window`: combine the elements of each window, one position of it after the other."""
     options = equation.params
     config = [
-        (before, after, base - 1)
+        (int(before), int(after), int(base) - 1)
         for (before, after), base in zip(options["padding"], options["base_dilation"], strict=True)
     ]
     whole = padded(x, config, start)
@@ -102,7 +102,7 @@ def convolution(equation: JaxprEqn, x: np.ndarray, kernel: np.ndarray) -> np.nda
     x = np.transpose(x, (numbers.lhs_spec[0], *numbers.lhs_spec[2:], numbers.lhs_spec[1]))
     kernel = np.transpose(kernel, (*numbers.rhs_spec[2:], numbers.rhs_spec[1], numbers.rhs_spec[0]))
     config = [
-        (before, after, between - 1)
+        (int(before), int(after), int(between) - 1)
         for (before, after), between in zip(options["padding"], options["lhs_dilation"], strict=True)
     ]
     x = padded(x, [(0, 0, 0), *config, (0, 0, 0)], 0.0)

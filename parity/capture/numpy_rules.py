@@ -101,7 +101,9 @@ def _dynamic_update_slice(equation: JaxprEqn, x: np.ndarray, update: np.ndarray,
 
 
 def _pad(equation: JaxprEqn, x: np.ndarray, value: np.ndarray) -> Any:
-    return contractions.padded(x, equation.params["padding_config"], value)
+    # JAX itself hands on NumPy's integers.
+    config = [tuple(map(int, one)) for one in equation.params["padding_config"]]
+    return contractions.padded(x, config, value)
 
 
 def _iota(equation: JaxprEqn) -> Any:
