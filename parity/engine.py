@@ -10,7 +10,7 @@ import numpy as np
 from parity.adapt import adapt, in_order, read_map
 from parity.align import Alignment, align, unpaired_leaves, without_moved_boundaries
 from parity.axes import image_to_flax
-from parity.capture.flax import FlaxModel, capture_flax
+from parity.capture.flax import FlaxModel, capture_flax, look_at_flax
 from parity.compare import Comparison, Key, Runs, all_metrics, dropout_masks, entries, forced_sites
 from parity.coverage import Exercise
 from parity.diagnose.run import diagnose
@@ -87,9 +87,7 @@ class Engine:
         flax_inputs = [image_to_flax(x) for x in reference.inputs]
         flax = adapt(flax_model, flax_inputs)
         names = read_map(mapping)
-        first = capture_flax(
-            flax, flax.params, flax.state, flax_inputs, mode="eval", dtype="float32", seed=seed
-        )
+        first = look_at_flax(flax, flax.params, flax.state, flax_inputs, seed=seed)
         plan = plan_weights(reference.owners, in_order(flax.owners(), first), names)
         carried = plan.to_flax(reference.weights)
         generator = np.random.default_rng((seed, 4))

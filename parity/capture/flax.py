@@ -1,7 +1,6 @@
-"""Run a Flax model, op by op, and record it: look only, or differentiate, as it runs or forced.
+"""Run a Flax model and record it: look only, or differentiate, as it runs or forced.
 
-Nothing is compiled as a whole: XLA's compile time would dwarf the run. Op by op, equal shapes share one
-compiled kernel across layers, modes and runs.
+The model is traced once for each run, and the trace walked through: see `parity.capture.evaluate`.
 """
 
 import contextlib
@@ -97,50 +96,105 @@ def capture_flax(
     Raises:
         CannotCompare: the model raises, or compiles a part of itself so that its tensors cannot be seen.
     """
-    with precision(dtype):
-        before, x = _as_dtype(state, dtype), _inputs(inputs, dtype)
-        trained = _as_dtype(params, dtype)
-        fixed = {name: trained.pop(name) for name in params if not is_floating(trained[name])}
-        recorder: list[Interceptor] = []
+    recorder: list[Interceptor] = []
+    with precision(dtype), _refusals(recorder):
+        run = _Run(model, params, state, inputs, mode, dtype, seed, recorder)
 
         def objective(trained: dict[str, Any], probes: dict[str, Any]) -> Any:
-            interceptor = Interceptor(probes, forced, dropout_masks)
-            recorder[:] = [interceptor]
-            _, after = model.run(
-                {**trained, **fixed}, before, x, mode=mode, seed=seed, interceptor=interceptor
-            )
+            interceptor, after = run(trained, Interceptor(probes, forced, dropout_masks))
             terms = interceptor.objective
             if not forced:
                 terms = _projection(interceptor.arrays, output_cotangents or [])
             total = pull([array for array, _ in terms], [cotangent for _, cotangent in terms])
             return total, (interceptor.arrays, after)
 
-        try:
-            if observed is None:
-                gradients, cotangents = {}, {}
-                arrays, after = evaluated(lambda params: objective(params, {})[1], trained)
-            else:
-                probes = _probes(observed, dtype)
-                differentiated = jax.grad(objective, (0, 1), has_aux=True)
-                (gradients, cotangents), (arrays, after) = evaluated(differentiated, trained, probes)
-            return _trace(
-                model.framework,
-                mode,
-                dtype,
-                recorder[0].calls,
-                (arrays, gradients, cotangents, before, after),
+        if observed is None:
+            gradients, cotangents = {}, {}
+            arrays, after = evaluated(lambda trained: objective(trained, {})[1], run.trained)
+        else:
+            differentiated = jax.grad(objective, (0, 1), has_aux=True)
+            (gradients, cotangents), (arrays, after) = evaluated(
+                differentiated, run.trained, _probes(observed, dtype)
             )
-        except (
-            jax.errors.UnexpectedTracerError,
-            jax.errors.TracerArrayConversionError,
-            TraceContextError,
-        ) as error:
-            raise CannotCompare(
-                "The Flax model compiles or transforms a part of itself (jit, scan, vmap or remat inside its call), "
-                "so the tensors inside cannot be recorded: build it without, for the comparison."
-            ) from error
-        except (TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError) as error:
-            raise CannotCompare(_failure(recorder, error)) from error
+        parts = arrays, gradients, cotangents, run.before, after
+        return _trace(model.framework, mode, dtype, recorder[0].calls, parts)
+
+
+def look_at_flax(
+    model: FlaxModel,
+    params: dict[str, np.ndarray],
+    state: dict[str, np.ndarray],
+    inputs: list[np.ndarray],
+    *,
+    seed: int,
+) -> Trace:
+    """The calls of a float32 run in eval mode, without tensors: the model is traced, and nothing is computed.
+
+    Raises:
+        CannotCompare: as `capture_flax`.
+    """
+    recorder: list[Interceptor] = []
+    with precision("float32"), _refusals(recorder):
+        run = _Run(model, params, state, inputs, "eval", "float32", seed, recorder)
+
+        def arrays(trained: dict[str, Any]) -> Any:
+            interceptor, after = run(trained, Interceptor())
+            return interceptor.arrays, after
+
+        try:
+            jax.eval_shape(arrays, run.trained)
+        except jax.errors.ConcretizationTypeError:
+            arrays(run.trained)  # Python code of the model asks for values, so it is given them
+        return Trace(model.framework, "eval", "float32", tuple(recorder[0].calls), {})
+
+
+class _Run:
+    """A model on its arrays in one dtype; whole numbers among its parameters are not trained."""
+
+    def __init__(
+        self,
+        model: FlaxModel,
+        params: dict[str, np.ndarray],
+        state: dict[str, np.ndarray],
+        inputs: list[np.ndarray],
+        mode: str,
+        dtype: str,
+        seed: int,
+        recorder: list[Interceptor],
+    ) -> None:
+        self.model, self.mode, self.seed, self.recorder = model, mode, seed, recorder
+        self.before, self.inputs = _as_dtype(state, dtype), _inputs(inputs, dtype)
+        self.trained = _as_dtype(params, dtype)
+        self.fixed = {name: self.trained.pop(name) for name in params if not is_floating(self.trained[name])}
+
+    def __call__(
+        self, trained: dict[str, Any], interceptor: Interceptor
+    ) -> tuple[Interceptor, dict[str, Any]]:
+        """Call the model; the interceptor, which knows what was called, and the state after."""
+        self.recorder[:] = [interceptor]
+        given = {**trained, **self.fixed}
+        _, after = self.model.run(
+            given, self.before, self.inputs, mode=self.mode, seed=self.seed, interceptor=interceptor
+        )
+        return interceptor, after
+
+
+@contextlib.contextmanager
+def _refusals(recorder: list[Interceptor]) -> Iterator[None]:
+    """What goes wrong in the user's model, in one sentence."""
+    try:
+        yield
+    except (
+        jax.errors.UnexpectedTracerError,
+        jax.errors.TracerArrayConversionError,
+        TraceContextError,
+    ) as error:
+        raise CannotCompare(
+            "The Flax model compiles or transforms a part of itself (jit, scan, vmap or remat inside its call), "
+            "so the tensors inside cannot be recorded: build it without, for the comparison."
+        ) from error
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError) as error:
+        raise CannotCompare(_failure(recorder, error)) from error
 
 
 def _projection(arrays: dict[str, Any], cotangents: list[np.ndarray | None]) -> list[tuple[Any, Any]]:
