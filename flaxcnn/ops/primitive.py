@@ -24,7 +24,9 @@ def is_divided(*arrays: Array) -> bool:
     return any(kind != AxisType.Auto for mesh in meshes for kind in mesh.axis_types)
 
 
-# The primitives made here, each with the function that computes it on the CPU, given its options.
+# What the names of the primitives made here begin with.
+PREFIX = "flaxcnn_"
+# They, each with the function that computes it on the CPU, given its options.
 _FUNCTIONS: dict[Primitive, Callable[..., Callable[..., Array]]] = {}
 
 
@@ -48,7 +50,7 @@ def platform_primitive(
     Returns:
         (the primitive, its rule under `vmap`, for a rule of the caller's to fall back on).
     """
-    primitive = Primitive(f"flaxcnn_{name}")
+    primitive = Primitive(f"{PREFIX}{name}")
 
     def abstract(*arrays: Any, **options: Any) -> Any:
         given = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in arrays]

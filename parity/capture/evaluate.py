@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
-from flaxcnn.ops.primitive import function_on_cpu
+from flaxcnn.ops.primitive import PREFIX, function_on_cpu
 from parity.capture.numpy_rules import Rule, rule_of
 from parity.capture.programs import Programs
 
@@ -122,8 +122,10 @@ class Evaluation:
         if parameter is not None and parameter in equation.params:
             inner = equation.params[parameter]
             return inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
+        if not equation.primitive.name.startswith(PREFIX) or jax.default_backend() != "cpu":
+            return None
         function = function_on_cpu(equation.primitive, equation.params)
-        if function is None or jax.default_backend() != "cpu":
+        if function is None:
             return None
         shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars]
         key = equation.primitive, tuple(equation.params.items()), tuple((s.shape, s.dtype) for s in shapes)

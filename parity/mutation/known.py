@@ -44,8 +44,10 @@ def _reason(table: dict[Key, str], mutant: Mutant) -> str:
 
 
 _WINOGRAD, _PATCHES = "flaxcnn/ops/winograd.py", "flaxcnn/ops/patches.py"
+_BLOCKS_OP, _BILINEAR = "flaxcnn/ops/blocks.py", "flaxcnn/ops/bilinear.py"
 _SIZE = "Blocks of another size hold other images and give the same results."
 _ONLY_TAP = "JAX reads the last element where an index lies beyond it, and a 1x1 kernel has but one."
+_CHOICE = "It only says by which rule, or in how many pieces, the same numbers are computed."
 _SURPLUS = "It pads by more than the tiles reach; what lies beyond is not read."
 
 EQUIVALENT: dict[Key, str] = {
@@ -60,12 +62,24 @@ EQUIVALENT: dict[Key, str] = {
     Key(_WINOGRAD, "_input_tiles", "- one.before", "- -> +"): _SURPLUS,
     Key(_WINOGRAD, "_cotangent_tiles", "2 * _tiles(one) - one.output", "2 -> 3"): _SURPLUS,
     Key(_WINOGRAD, "_cotangent_tiles", "2 * _tiles(one) - one.output", "- -> +"): _SURPLUS,
+    Key(_WINOGRAD, "", "_ELEMENTS, _ROWS = 2**17, 1024", "2 -> 3"): _SIZE,
+    Key(_WINOGRAD, "", "_ELEMENTS, _ROWS = 2**17, 1024", "1024 -> 1025"): _SIZE,
+    Key(_WINOGRAD, "_cotangent_tiles", "_tiles(spatial[1]), -2)", "drop -"): (
+        "The arrays have four axes, of which the last but one is number 2."
+    ),
+    Key(_BLOCKS_OP, "sum_blocks", "count == 0 or", "== -> !="): _CHOICE,
+    Key(_BLOCKS_OP, "map_blocks", "count == 0 or (count == 1 and not left)", "and -> or"): _CHOICE,
+    Key(_BLOCKS_OP, "map_blocks", "count == 0 or (count == 1 and not left)", "drop not"): _CHOICE,
+    Key(_BLOCKS_OP, "_divided", "size // 2", "2 -> 3"): _SIZE,
+    Key(_BILINEAR, "_fast_convolution", "x.shape[0]", "0 -> 1"): _CHOICE,
+    Key(_BILINEAR, "_fast_convolution", "kernel.shape[2:]", "2 -> 3"): _CHOICE,
+    Key(_BILINEAR, "_fast_input_gradient", "g.shape[0]", "0 -> 1"): _CHOICE,
+    Key(_BILINEAR, "_fast_input_gradient", "kernel.shape[2:]", "2 -> 3"): _CHOICE,
+    Key(_BILINEAR, "_fast_kernel_gradient", "x.shape[0]", "0 -> 1"): _CHOICE,
     Key(_PATCHES, "kernel_gradient_by_patches", "size = min(most", "min -> max"): _SIZE,
     Key(_PATCHES, "kernel_gradient_by_patches", "max(1, _BLOCK", "1 -> 2"): _SIZE,
     Key(_PATCHES, "kernel_gradient_by_patches", "_BLOCK // (height.output", "// -> *"): _SIZE,
-    Key("flaxcnn/ops/bilinear.py", "_fast_kernel_gradient", "x.shape[3] // groups", "// -> *"): (
-        "It only says for how many channels a rule is chosen; whatever is chosen computes the same."
-    ),
+    Key(_BILINEAR, "_fast_kernel_gradient", "x.shape[3] // groups", "// -> *"): _CHOICE,
     Key("flaxcnn/ops/cross_entropy.py", "_prepare", "logits.astype(dtype), 0)", "0 -> 1"): (
         "Rows that do not count have no target, so any finite number serves in place of their logits."
     ),
@@ -96,6 +110,15 @@ EQUIVALENT: dict[Key, str] = {
     ),
 }
 UNSEEN: dict[Key, str] = {
+    Key(_BILINEAR, "convolution", "if is_divided(x, kernel)", "condition negated"): (
+        "On one device both rules give the same; tests/flaxcnn/ops/test_fast_rules.py divides arrays among devices."
+    ),
+    Key(_BILINEAR, "_primitive", 'if name != "kernel_gradient"', "!= -> =="): (
+        "It acts while flaxcnn is imported, before a defect can be planted; both rules of `vmap` give the same."
+    ),
+    Key("flaxcnn/optim/rules.py", "bias_correction", "if beta == 0", "0 -> 1"): (
+        "No case has a decay of 0; tests/flaxcnn/optim/test_optimisers.py has one."
+    ),
     Key("flaxcnn/ops/cross_entropy.py", "_one_hot", "labels < classes", "< -> <="): (
         "PyTorch raises at a label out of range; tests/flaxcnn/ops/test_cross_entropy.py holds that ours gives NaN."
     ),

@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiers import examples
 
-from flaxcnn.optim import no_decay_on_norm_and_bias, optimiser, optimiser_names, optimiser_options, schedule
+from flaxcnn.optim import (
+    no_decay_on_norm_and_bias,
+    optimiser,
+    optimiser_names,
+    optimiser_options,
+    rules,
+    schedule,
+)
 
 UPDATES = 50
 SHAPES = {"conv.weight": (3, 3, 1, 2), "conv.bias": (2,), "bn.weight": (2,)}
@@ -175,6 +182,10 @@ def test_float32_follows_torch_to_rounding(name, options):
     params, pulls = draws(2, dtype=np.float32)
     ours = our_path(build(name, options), params, pulls)
     assert_same_path(ours, torch_path(name, params, pulls, options), 2e-5)
+
+
+def test_a_decay_of_zero_needs_no_correction():
+    assert rules.bias_correction(0.0, jnp.asarray(3)) == 1.0
 
 
 def test_float32_bias_correction_is_not_rounded_away():
