@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
@@ -52,8 +53,12 @@ def evaluated(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
     except jax.errors.ConcretizationTypeError:
-        return jax.tree.map(as_numpy, function(*arguments))
-    flat = [as_numpy(leaf) for leaf in jax.tree.leaves(arguments)]
+        return jax.tree.map(as_numpy, function(*jax.tree.map(jnp.asarray, arguments)))
+    # In the precision of the trace: without x64 a float64 argument counts as float32.
+    flat = [
+        as_numpy(leaf).astype(aval.dtype, copy=False) if isinstance(leaf, np.ndarray) else as_numpy(leaf)
+        for leaf, aval in zip(jax.tree.leaves(arguments), program.in_avals, strict=True)
+    ]
     results = Evaluation(program).run(flat)
     return jax.tree.unflatten(jax.tree.structure(shapes), results)
 

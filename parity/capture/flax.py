@@ -5,7 +5,7 @@ The model is traced once for each run, and the trace walked through: see `parity
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -57,11 +57,7 @@ def precision(dtype: str) -> Iterator[None]:
 
 
 def _as_dtype(arrays: dict[str, np.ndarray], dtype: str) -> dict[str, Any]:
-    return {name: jnp.asarray(a.astype(dtype) if is_floating(a) else a) for name, a in arrays.items()}
-
-
-def _inputs(inputs: list[np.ndarray], dtype: str) -> list[Any]:
-    return [jnp.asarray(x.astype(dtype) if is_floating(x) else x) for x in inputs]
+    return {name: a.astype(dtype, copy=False) if is_floating(a) else a for name, a in arrays.items()}
 
 
 def capture_flax(
@@ -98,26 +94,66 @@ def capture_flax(
     """
     recorder: list[Interceptor] = []
     with precision(dtype), _refusals(recorder):
-        run = _Run(model, params, state, inputs, mode, dtype, seed, recorder)
+        given = Given(
+            before=_as_dtype(state, dtype),
+            inputs=[x.astype(dtype, copy=False) if is_floating(x) else x for x in inputs],
+            trained={k: v for k, v in _as_dtype(params, dtype).items() if is_floating(v)},
+            fixed={k: v for k, v in params.items() if not is_floating(v)},
+            forced=forced or {},
+            masks=dropout_masks or {},
+            output_cotangents=output_cotangents or [],
+        )
 
-        def objective(trained: dict[str, Any], probes: dict[str, Any]) -> Any:
-            interceptor, after = run(trained, Interceptor(probes, forced, dropout_masks))
+        def objective(trained: dict[str, Any], probes: dict[str, Any], given: Given) -> Any:
+            interceptor = Interceptor(probes, given.forced, given.masks)
+            recorder[:] = [interceptor]
+            after = _run(model, given._replace(trained=trained), mode, seed, interceptor)
             terms = interceptor.objective
-            if not forced:
-                terms = _projection(interceptor.arrays, output_cotangents or [])
+            if not given.forced:
+                terms = _projection(interceptor.arrays, given.output_cotangents)
             total = pull([array for array, _ in terms], [cotangent for _, cotangent in terms])
             return total, (interceptor.arrays, after)
 
+        trained, given = given.trained, given._replace(trained={})
         if observed is None:
             gradients, cotangents = {}, {}
-            arrays, after = evaluated(lambda trained: objective(trained, {})[1], run.trained)
+            _, (arrays, after) = evaluated(
+                lambda trained, given: objective(trained, {}, given), trained, given
+            )
         else:
             differentiated = jax.grad(objective, (0, 1), has_aux=True)
             (gradients, cotangents), (arrays, after) = evaluated(
-                differentiated, run.trained, _probes(observed, dtype)
+                differentiated, trained, _probes(observed, dtype), given
             )
-        parts = arrays, gradients, cotangents, run.before, after
+        parts = arrays, gradients, cotangents, given.before, after
         return _trace(model.framework, mode, dtype, recorder[0].calls, parts)
+
+
+class Given(NamedTuple):
+    """All arrays that a run is given: none is a constant of its program.
+
+    Attributes:
+        before: the state.
+        inputs: in Flax's layout.
+        trained: parameters by Flax name.
+        fixed: parameters that are whole numbers.
+        forced, masks, output_cotangents: see `capture_flax`.
+    """
+
+    before: dict[str, Any]
+    inputs: list[Any]
+    trained: dict[str, Any]
+    fixed: dict[str, Any]
+    forced: dict[str, Forced]
+    masks: dict[str, Any]
+    output_cotangents: list[Any]
+
+
+def _run(model: FlaxModel, given: Given, mode: str, seed: int, interceptor: Interceptor) -> dict[str, Any]:
+    """Call the model; the state after."""
+    params = {**given.trained, **given.fixed}
+    _, after = model.run(params, given.before, given.inputs, mode=mode, seed=seed, interceptor=interceptor)
+    return after
 
 
 def look_at_flax(
@@ -135,48 +171,19 @@ def look_at_flax(
     """
     recorder: list[Interceptor] = []
     with precision("float32"), _refusals(recorder):
-        run = _Run(model, params, state, inputs, "eval", "float32", seed, recorder)
+        given = Given(state, inputs, params, {}, {}, {}, [])
 
-        def arrays(trained: dict[str, Any]) -> Any:
-            interceptor, after = run(trained, Interceptor())
+        def arrays(given: Given) -> Any:
+            recorder[:] = [interceptor := Interceptor()]
+            after = _run(model, given, "eval", seed, interceptor)
             return interceptor.arrays, after
 
         try:
-            jax.eval_shape(arrays, run.trained)
+            jax.eval_shape(arrays, given)
         except jax.errors.ConcretizationTypeError:
-            arrays(run.trained)  # Python code of the model asks for values, so it is given them
+            # Python code of the model asks for values, so it is given them.
+            arrays(jax.tree.map(jnp.asarray, given))
         return Trace(model.framework, "eval", "float32", tuple(recorder[0].calls), {})
-
-
-class _Run:
-    """A model on its arrays in one dtype; whole numbers among its parameters are not trained."""
-
-    def __init__(
-        self,
-        model: FlaxModel,
-        params: dict[str, np.ndarray],
-        state: dict[str, np.ndarray],
-        inputs: list[np.ndarray],
-        mode: str,
-        dtype: str,
-        seed: int,
-        recorder: list[Interceptor],
-    ) -> None:
-        self.model, self.mode, self.seed, self.recorder = model, mode, seed, recorder
-        self.before, self.inputs = _as_dtype(state, dtype), _inputs(inputs, dtype)
-        self.trained = _as_dtype(params, dtype)
-        self.fixed = {name: self.trained.pop(name) for name in params if not is_floating(self.trained[name])}
-
-    def __call__(
-        self, trained: dict[str, Any], interceptor: Interceptor
-    ) -> tuple[Interceptor, dict[str, Any]]:
-        """Call the model; the interceptor, which knows what was called, and the state after."""
-        self.recorder[:] = [interceptor]
-        given = {**trained, **self.fixed}
-        _, after = self.model.run(
-            given, self.before, self.inputs, mode=self.mode, seed=self.seed, interceptor=interceptor
-        )
-        return interceptor, after
 
 
 @contextlib.contextmanager
@@ -197,7 +204,7 @@ def _refusals(recorder: list[Interceptor]) -> Iterator[None]:
         raise CannotCompare(_failure(recorder, error)) from error
 
 
-def _projection(arrays: dict[str, Any], cotangents: list[np.ndarray | None]) -> list[tuple[Any, Any]]:
+def _projection(arrays: dict[str, Any], cotangents: list[Any]) -> list[tuple[Any, Any]]:
     terms = []
     for index, cotangent in enumerate(cotangents):
         output = arrays.get(f"#0/output/{index}")
@@ -213,7 +220,7 @@ def _probes(observed: Trace, dtype: str) -> dict[str, Any]:
     for name, wanted in _probed(observed, dtype):
         kind = (wanted.shape, wanted.dtype)
         if kind not in zeros:
-            zeros[kind] = jnp.asarray(np.zeros(*kind))
+            zeros[kind] = np.broadcast_to(np.zeros((), wanted.dtype), wanted.shape)
         probes[name] = zeros[kind]
     return probes
 

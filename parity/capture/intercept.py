@@ -16,7 +16,7 @@ them introduces, forward and backward; nothing is inherited.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,14 +27,16 @@ from parity.trace import Call
 from parity.trees import list_tensors, map_tensors
 
 
-@dataclasses.dataclass(frozen=True)
-class Forced:
-    """PyTorch's tensors at one site, in Flax's layout. A container has no inputs: only its output is forced."""
+class Forced(NamedTuple):
+    """PyTorch's tensors at one site, in Flax's layout; a cotangent that was not recorded is None.
 
-    inputs: tuple[np.ndarray, ...]
-    input_cotangents: tuple[np.ndarray | None, ...]
-    outputs: tuple[np.ndarray, ...]
-    output_cotangents: tuple[np.ndarray | None, ...]
+    A container has no inputs: only its output is forced.
+    """
+
+    inputs: tuple[Any, ...]
+    input_cotangents: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    output_cotangents: tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +197,6 @@ class Interceptor:
         # PyTorch's choice of elements, Flax's own scale: a wrong rate shows as a wrong output.
         return jnp.where(factor != 0, x / (1.0 - module.rate), jnp.zeros_like(x))
 
-    def _count(self, array: Any, cotangent: np.ndarray | None) -> None:
+    def _count(self, array: Any, cotangent: Any) -> None:
         if cotangent is not None and is_floating(array):
             self.objective.append((array, jnp.asarray(cotangent, array.dtype)))

@@ -16,9 +16,15 @@ _MOST_TAPS = 1024
 
 def is_within_reach(equation: JaxprEqn) -> bool:
     """Whether an operation is small and usual enough for these functions."""
-    if equation.primitive.name.startswith("reduce_window"):
+    if "window_dimensions" in equation.params:
         return math.prod(equation.params["window_dimensions"]) <= _MOST_TAPS
     return equation.primitive.name != "dot_general" or products(equation) <= _MOST_PRODUCTS
+
+
+def windows_overlap(equation: JaxprEqn) -> bool:
+    """Whether an element lies in several windows, so that the order of a sum counts."""
+    options = equation.params
+    return any(w > s for w, s in zip(options["window_dimensions"], options["window_strides"], strict=True))
 
 
 def products(equation: JaxprEqn) -> int:
@@ -71,6 +77,26 @@ def windowed(equation: JaxprEqn, x: np.ndarray, combine: Callable[..., Any], sta
         part = whole[tuple(_ranges(starts, options["window_strides"], shape))]
         result = part if result is None else combine(result, part)
     return np.array(result, x.dtype)
+
+
+def scattered_to_largest(equation: JaxprEqn, cotangent: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """`jax.lax`'s gradient of max pooling: what comes to a window goes to its first largest element."""
+    options = equation.params
+    config = [(int(before), int(after), 0) for before, after in options["padding"]]
+    sign = 1.0 if options["select_prim"].name == "ge" else -1.0
+    whole = padded(sign * x, config, -np.inf)
+    ones = (1,) * x.ndim
+    taps = list(np.ndindex(*options["window_dimensions"]))
+    views = [tuple(_ranges(tap, options["window_strides"], cotangent.shape)) for tap in taps]
+    largest, winner = whole[views[0]].copy(), np.zeros(cotangent.shape, np.int32)
+    for number, view in enumerate(views[1:], start=1):
+        wins = whole[view] > largest
+        np.copyto(largest, whole[view], where=wins)
+        winner[wins] = number
+    result = np.zeros_like(whole)
+    for number, view in enumerate(views):
+        result[view] += np.where(winner == number, cotangent, 0.0)
+    return result[tuple(_ranges([before for before, _, _ in config], ones, x.shape))]
 
 
 def dot(equation: JaxprEqn, a: np.ndarray, b: np.ndarray) -> np.ndarray:

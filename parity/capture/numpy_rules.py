@@ -30,7 +30,8 @@ def rule_of(equation: JaxprEqn) -> Rule | None:
     floats = {dtype for dtype in dtypes if dtype in _FLOATS}
     if name in EXACT:
         return rule if name in WHOLE_TOO or floats else None
-    return rule if floats == {"float64"} and contractions.is_within_reach(equation) else None
+    exact = name == "select_and_scatter_add" and not contractions.windows_overlap(equation)
+    return rule if (exact or floats == {"float64"}) and contractions.is_within_reach(equation) else None
 
 
 def _shape(equation: JaxprEqn) -> tuple[int, ...]:
@@ -259,6 +260,7 @@ FLOAT64: dict[str, Rule] = {
     "reduce_prod": _reduce(np.prod),
     "cumsum": _cumulative(np.cumsum),
     "reduce_window_sum": lambda equation, x: contractions.windowed(equation, x, np.add, 0.0),
+    "select_and_scatter_add": contractions.scattered_to_largest,
     "dot_general": contractions.dot,
     "conv_general_dilated": contractions.convolution,
 }

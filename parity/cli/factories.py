@@ -7,7 +7,7 @@ import inspect
 import os
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -45,7 +45,9 @@ def build_flax(text: str) -> Any:
     """
     from flax import linen, nnx
 
-    model = _call(find_factory(text, "--flax"), text, "--flax")
+    factory = find_factory(text, "--flax")
+    with _quickly_compiled():
+        model = _call(factory, text, "--flax")
     module = model[0] if isinstance(model, tuple) and len(model) == 2 else model
     if not isinstance(module, linen.Module) and not isinstance(model, nnx.Module):
         raise CannotCompare(
@@ -53,6 +55,22 @@ def build_flax(text: str) -> Any:
             "(linen_module, variables): return the model itself."
         )
     return model
+
+
+@contextlib.contextmanager
+def _quickly_compiled() -> Iterator[None]:
+    """Programs that initialise a model run once: compiling them well takes longer than all that follows.
+
+    This process is the command's own, so that its setting may be changed for a while.
+    """
+    import jax
+
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 def find_factory(text: str, flag: str) -> Callable[[], Any]:

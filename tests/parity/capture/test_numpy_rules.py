@@ -133,6 +133,18 @@ FLOAT64 = {
     "reduce_prod": (lambda x: jnp.prod(x, (0, 2)), X),
     "cumsum": (lambda x: [lax.cumsum(x, 1), lax.cumsum(x, 2, reverse=True)], X),
     "reduce_window_sum": (window(0, lax.add), X),
+    "select_and_scatter_add": (
+        lambda x: [
+            jax.grad(
+                lambda v, w=w, start=start, combine=combine: jnp.sum(
+                    jnp.sin(lax.reduce_window(v, np.asarray(start, v.dtype), combine, *w))
+                )
+            )(jnp.round(x))
+            for w in (WINDOW, ((1, 2, 2), (1, 2, 2), "VALID"), ((2, 3, 3), (1, 1, 1), "SAME"))
+            for start, combine in ((-np.inf, lax.max), (np.inf, lax.min))
+        ],
+        X,
+    ),
     "dot_general": (
         lambda x, y: [
             lax.dot_general(x, y, (((2,), (2,)), ((0,), (0,)))),
@@ -193,6 +205,20 @@ def test_an_exact_rule_gives_whole_numbers(name):
 def test_a_rule_gives_float64_to_rounding(name, x64):
     function, *arguments = FLOAT64[name]
     assert name in compared(function, [jnp.asarray(x) for x in arguments], rtol=2e-14, atol=1e-14)
+
+
+def test_the_gradient_of_max_pooling_is_exact_where_windows_do_not_overlap():
+    def gradient(window, strides):
+        def loss(x):
+            return jnp.sum(jnp.sin(lax.reduce_window(x, -np.inf, lax.max, window, strides, "VALID")))
+
+        return jax.grad(loss)
+
+    x = [jnp.asarray(np.round(X), jnp.float32)]
+    name = "select_and_scatter_add"
+    sine = {"rtol": 1e-6, "atol": 1e-6}
+    assert name in compared(gradient((1, 2, 2), (1, 2, 3)), x, **sine)
+    assert name not in compared(gradient((1, 2, 2), (1, 1, 2)), x, **sine)
 
 
 def test_a_division_of_whole_numbers_is_left_to_xla():
