@@ -57,8 +57,8 @@ def _nothing(shape: tuple[int, ...], precision: str) -> Metrics:
     )
 
 
-# Elements that are looked at together: few enough that they stay in the processor's cache for all that is asked.
-_BLOCK = 2**14
+# Elements that are looked at together: few enough for the cache, enough for two threads.
+_BLOCK = 2**17
 
 
 class _Sums:

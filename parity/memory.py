@@ -38,7 +38,7 @@ def old_objects_aside() -> Iterator[None]:
     if gc.get_freeze_count():
         yield  # an outer context has done it, or the user's program, whose choice it is to undo
         return
-    gc.collect()
+    # Garbage too: looking for it first would take as long as what is saved, and it is collected later.
     gc.freeze()
     try:
         yield

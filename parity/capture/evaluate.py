@@ -77,7 +77,6 @@ class Evaluation:
         """Find out what computes each operation, and begin to compile what XLA will have to compute."""
         self.program = program
         self.programs = Programs()
-        self._inlined: dict[Any, ClosedJaxpr | None] = {}
         # By identity: layers of equal structure share a jaxpr. The jaxpr is kept, so that its identity is.
         self._plans: dict[int, tuple[Jaxpr, list[_Step]]] = {}
         self._plan(program.jaxpr)
@@ -86,7 +85,7 @@ class Evaluation:
         """The results of the program, as NumPy arrays."""
         try:
             with np.errstate(all="ignore"):
-                return self._closed(self.program, arguments)
+                return [as_numpy(value) for value in self._closed(self.program, arguments)]
         finally:
             self.programs.close()
 
@@ -112,14 +111,16 @@ class Evaluation:
             return self._while(equation)
         if name == "cond":
             branches = [self._inner(branch) for branch in options["branches"]]
-            return lambda inputs: branches[int(np.clip(inputs[0], 0, len(branches) - 1))](inputs[1:])
+            return lambda inputs: branches[int(np.clip(as_numpy(inputs[0]), 0, len(branches) - 1))](
+                inputs[1:]
+            )
         if name == "scan" and 0 < options["length"] <= _MOST_TURNS:
             return self._scan(equation)
         rule = rule_of(equation)
         if rule is not None:
             return functools.partial(_by_rule, rule, equation)
-        program = self.programs.prepared(equation)
-        return lambda inputs: [as_numpy(value) for value in program(inputs)]
+        # Its results are read when something needs them: till then XLA computes beside what follows.
+        return self.programs.prepared(equation)
 
     def _called(self, equation: JaxprEqn) -> ClosedJaxpr | None:
         """The function that an operation stands for."""
@@ -133,10 +134,8 @@ class Evaluation:
         if function is None:
             return None
         shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars]
-        key = equation.primitive, tuple(equation.params.items()), tuple((s.shape, s.dtype) for s in shapes)
-        if key not in self._inlined:
-            self._inlined[key] = jax.make_jaxpr(function)(*shapes)
-        return self._inlined[key]
+        # JAX keeps the trace of a compiled function.
+        return function.trace(*shapes).jaxpr
 
     def _inner(self, closed: ClosedJaxpr) -> Callable[[Values], Values]:
         self._plan(closed.jaxpr)
@@ -178,12 +177,14 @@ class Evaluation:
 
         def action(inputs: Values) -> Values:
             fixed, carried = inputs[:constants], inputs[constants : constants + count]
-            rows = inputs[constants + count :]
+            rows = [as_numpy(row) for row in inputs[constants + count :]]
             made: dict[int, Values] = {}
             for turn in turns:
                 found = body([*fixed, *carried, *(row[turn] for row in rows)])
                 carried, made[turn] = found[:count], found[count:]
-            stacked = (np.stack([made[turn][i] for turn in range(length)]) for i in range(len(made[0])))
+            stacked = (
+                np.stack([as_numpy(made[turn][i]) for turn in range(length)]) for i in range(len(made[0]))
+            )
             return [*carried, *stacked]
 
         return action
@@ -235,7 +236,7 @@ def _by_rule(rule: Rule, equation: JaxprEqn, inputs: Values) -> Values:
     Raises:
         RuntimeError: they are not: the rule is wrong, and not the user's model.
     """
-    found = rule(equation, *inputs)
+    found = rule(equation, *map(as_numpy, inputs))
     results = list(found) if isinstance(found, (list, tuple)) else [found]
     for variable, value in zip(equation.outvars, results, strict=True):
         expected = variable.aval

@@ -46,7 +46,7 @@ def check(options: argparse.Namespace) -> int:
             seed=options.seed,
             map=names,
             accept=accept,
-            out=directory,
+            out=directory if options.out or options.html else None,
             policy=policy,
             objective=options.objective,
             perturb=options.perturb,
