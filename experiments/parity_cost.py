@@ -1,45 +1,69 @@
 """What `parity check` costs: seconds and peak memory, and how they grow with depth.
 
-    python -m experiments.parity_cost [--repeats 3]
+    python -m experiments.parity_cost [--repeats 3] [--before FOLDER]
 
-`resnet18` and `resnet50` are checked by the command, cold, in both modes, everything on, at 4x3x64x64: targets
-30 s and 90 s on 2 cores, and 4 GiB. The CIFAR ResNets of 20 to 110 layers are checked in a fresh process each,
-without the time it takes to load JAX and PyTorch, and a line is fitted to the seconds. About 25 minutes on
-2 cores. Stored in `experiments/results/parity_cost.json`, with a picture.
+A VGG of three convolutions, `resnet18` and `resnet50` are checked by the command, cold, in both modes, everything on:
+targets 8 s, 25 s and 45 s on 2 cores, and 3 GiB. With `--before`, the folder of another checkout, its command and
+this one take turns. The CIFAR ResNets of 20 to 110 layers are checked in a fresh process each, without the time it
+takes to load JAX and PyTorch, and a line is fitted to the seconds. About 15 minutes on 2 cores. Stored in
+`experiments/results/parity_cost.json`, with a picture.
 """
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 
-from experiments import record, tables
+from experiments import record, small_vgg, tables
 from experiments.parity_suite import UNITS_A_GIB, measured
 from flaxcnn.plots import canvas
 from parity.suites.models import CIFAR_DEPTHS, CIFAR_INPUT, IMAGENET_INPUT
 
-TARGET_SECONDS = {"resnet18": 30.0, "resnet50": 90.0}
-TARGET_GIB = 4.0
+ROOT = Path(__file__).parents[1]
+
+
+class Checked(NamedTuple):
+    """A pair of models: where they come from, their input, and how many seconds their check may take."""
+
+    torch: str
+    flax: str
+    input: str
+    target_seconds: float
+
+
+CHECKS = {
+    "small VGG": Checked("small_vgg:torch_model", "small_vgg:flax_model", small_vgg.INPUT, 8.0),
+    "resnet18": Checked("torchvision.models:resnet18", "flaxcnn.models:resnet18", IMAGENET_INPUT, 25.0),
+    "resnet50": Checked("torchvision.models:resnet50", "flaxcnn.models:resnet50", IMAGENET_INPUT, 45.0),
+}
+TARGET_GIB = 3.0
 
 
 def main() -> None:
     """Measure, fit, draw and store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3, metavar="N")
-    parser.add_argument("--models", nargs="*", default=list(TARGET_SECONDS), choices=TARGET_SECONDS)
+    parser.add_argument("--models", nargs="*", default=list(CHECKS), choices=CHECKS)
+    parser.add_argument("--before", type=Path, metavar="FOLDER", help="another checkout, to take turns with")
     parser.add_argument("--depths", nargs="*", type=int, default=list(CIFAR_DEPTHS), choices=CIFAR_DEPTHS)
     options = parser.parse_args()
     console = Console(highlight=False)
-    checks = [check(model, options.repeats, console) for model in options.models]
+    if options.before is not None and not (options.before / "parity").is_dir():
+        parser.error(f"--before {options.before} has no folder parity: give the folder of another checkout.")
+    checks = [check(model, options.repeats, options.before, console) for model in options.models]
     depths = [at_depth(depth, options.repeats, console) for depth in options.depths]
     growth = {quantity: fit(depths, quantity) for quantity in ("seconds", "peak_gib")}
-    flags = f"--models {' '.join(options.models)} --depths {' '.join(map(str, options.depths))}"
+    before = " --before FOLDER" if options.before else ""
+    models = " ".join(f"'{name}'" if " " in name else name for name in options.models)
+    flags = f"--models {models} --depths {' '.join(map(str, options.depths))}{before}"
     record.write(
         "parity_cost",
         f"python -m experiments.parity_cost --repeats {options.repeats} {flags}",
@@ -49,48 +73,50 @@ def main() -> None:
     console.print(table())
 
 
-def check(model: str, repeats: int, console: Console) -> dict[str, Any]:
-    """Seconds and peak memory of the command, from its start to its exit."""
-    command = [
-        "check",
-        "--torch",
-        f"torchvision.models:{model}",
-        "--flax",
-        f"flaxcnn.models:{model}",
-        "--input",
-        IMAGENET_INPUT,
-        "--mode",
-        "both",
-    ]
-    runs = [timed([sys.executable, "-c", "from parity.cli import main; raise SystemExit(main())", *command])]
-    runs += [timed(runs[0]["command"]) for _ in range(repeats - 1)]
-    seconds, peak = (record.spread([run[name] for run in runs]) for name in ("seconds", "peak_gib"))
-    console.print(f"{model}: {seconds['mean']:.1f} s, {peak['mean']:.2f} GiB, exit {runs[0]['exit_code']}")
+def check(model: str, repeats: int, before: Path | None, console: Console) -> dict[str, Any]:
+    """Seconds and peak memory of the command, from its start to its exit; before and now in turns."""
+    one = CHECKS[model]
+    flags = ["--torch", one.torch, "--flax", one.flax, "--input", one.input, "--mode", "both"]
+    sides = {"now": ROOT} | ({"before": before.resolve()} if before else {})
+    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    for _ in range(repeats):
+        for side, folder in sides.items():
+            runs[side].append(timed(["check", *flags], folder))
+    found = {
+        side: {name: record.spread([run[name] for run in items]) for name in ("seconds", "peak_gib")}
+        | {"exit_codes": [run["exit_code"] for run in items]}
+        for side, items in runs.items()
+    }
+    seconds, peak = found["now"]["seconds"], found["now"]["peak_gib"]
+    console.print(f"{model}: {seconds['mean']:.1f} s, {peak['mean']:.2f} GiB")
     return {
         "model": model,
-        "command": f"parity {' '.join(command)}",
-        "exit_codes": [run["exit_code"] for run in runs],
-        "seconds": seconds,
-        "peak_gib": peak,
-        "target_seconds": TARGET_SECONDS[model],
+        "command": f"parity check {' '.join(flags)}",
+        **found["now"],
+        "before": found.get("before"),
+        "target_seconds": one.target_seconds,
         "target_gib": TARGET_GIB,
-        "reached": seconds["mean"] < TARGET_SECONDS[model] and peak["mean"] < TARGET_GIB,
+        "reached": seconds["mean"] <= one.target_seconds and peak["mean"] <= TARGET_GIB,
     }
 
 
-def timed(command: list[str]) -> dict[str, Any]:
-    """Run a command with an empty cache of programs; seconds, peak memory of its process in GiB, and exit code."""
-    with tempfile.TemporaryDirectory() as cache:
+def timed(arguments: list[str], checkout: Path) -> dict[str, Any]:
+    """Run the command of a checkout with an empty cache of programs.
+
+    Returns:
+        its seconds, the peak memory of its process in GiB, and its exit code.
+    """
+    command = [sys.executable, "-c", "from parity.cli import main; raise SystemExit(main())", *arguments]
+    with tempfile.TemporaryDirectory() as scratch:
+        shutil.copy(small_vgg.__file__, scratch)
+        environment = os.environ | {"XDG_CACHE_HOME": scratch, "PYTHONPATH": str(checkout)}
         start = time.perf_counter()
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, env=os.environ | {"XDG_CACHE_HOME": cache}
-        )
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, cwd=scratch)
         # Unlike getrusage(RUSAGE_CHILDREN), this tells of this child alone.
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     return {
-        "command": command,
         "seconds": seconds,
         "peak_gib": usage.ru_maxrss / UNITS_A_GIB,
         "exit_code": process.returncode,
@@ -160,10 +186,12 @@ def table() -> str:
     body = [
         [
             f"`{item['command']}`",
-            f"{item['seconds']['mean']:.1f} ± {item['seconds']['deviation']:.1f} s (n = {item['seconds']['n']})",
+            _seconds(item["seconds"]),
             f"{item['target_seconds']:.0f} s",
+            _seconds(item["before"]["seconds"]) if item.get("before") else "",
             f"{item['peak_gib']['mean']:.2f} GiB",
             f"{item['target_gib']:.0f} GiB",
+            "reached" if item["reached"] else "missed",
         ]
         for item in result["checks"]
     ]
@@ -172,8 +200,12 @@ def table() -> str:
         f"From 20 to 110 layers the seconds follow a line ({growth['intercept']:.1f} s + "
         f"{growth['slope']:.2f} s a layer, R² = {growth['r_squared']:.3f})."
     )
-    header = ["check", "time", "target", "peak memory", "target"]
+    header = ["check", "time", "target", "before", "peak memory", "target", ""]
     return f"{tables.rows(header, body)}\n\n{line} Measured on: {tables.where(result)}."
+
+
+def _seconds(spread: dict[str, float]) -> str:
+    return f"{spread['mean']:.1f} ± {spread['deviation']:.1f} s (n = {spread['n']})"
 
 
 if __name__ == "__main__":
