@@ -3,13 +3,15 @@
 import concurrent.futures
 import dataclasses
 import os
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from parity.align import Alignment, Site
-from parity.axes import to_flax, to_torch
+from parity.axes import fits, to_flax, to_torch
 from parity.capture.intercept import Forced
+from parity.capture.shelf import Lazy, identity, loaded
 from parity.measure import measure
 from parity.record import Entry, Metrics, Mode, Phase, Quantity
 from parity.trace import Trace
@@ -31,19 +33,19 @@ class Runs:
 
 def forced_sites(alignment: Alignment, torch: Trace, observed: Trace) -> dict[str, Forced]:
     """PyTorch's tensors in Flax's layout, by the key of Flax's call; equal arrays are moved once."""
-    moved: dict[tuple[int, tuple[int, ...]], np.ndarray] = {}
+    moved: dict[Any, Any] = {}
 
-    def move(site: Site, what: str, count: int) -> list[np.ndarray | None]:
-        arrays: list[np.ndarray | None] = []
+    def move(site: Site, what: str, count: int) -> list[Any]:
+        arrays: list[Any] = []
         for index in range(count):
-            array = torch.get(site.torch, what, index)
+            array = torch.lazily(site.torch, what, index)
             like = observed.get(site.flax, what.removesuffix("_cotangent"), index)
             if array is None or like is None:
                 arrays.append(None)
                 continue
-            key = (id(array), like.shape)
+            key = identity(array), like.shape, site.torch.last_axis
             if key not in moved:
-                moved[key] = to_flax(array, like.shape, site.torch.last_axis)
+                moved[key] = _moved(array, like.shape, site.torch.last_axis)
             arrays.append(moved[key])
         return arrays
 
@@ -57,6 +59,15 @@ def forced_sites(alignment: Alignment, torch: Trace, observed: Trace) -> dict[st
             output_cotangents=tuple(move(site, "output_cotangent", site.torch.outputs)),
         )
     return forced
+
+
+def _moved(array: Any, shape: tuple[int, ...], last_axis: bool) -> Any:
+    """An array of PyTorch's in Flax's layout; one on a shelf is read when it is used."""
+    if not isinstance(array, Lazy):
+        return to_flax(array, shape, last_axis)
+    if not fits(array.shape, shape):
+        return array
+    return Lazy(shape, array.dtype, lambda: to_flax(array.load(), shape, last_axis))
 
 
 def dropout_masks(alignment: Alignment, torch: Trace, observed: Trace) -> dict[str, np.ndarray]:
@@ -87,7 +98,7 @@ def all_metrics(alignment: Alignment, plan: WeightPlan, runs: Runs, *, forced: b
     A layer that pins a coarse dtype limits its own precision where the sites are forced, and that of every
     tensor where the models run as they are.
     """
-    wanted: dict[Key, tuple[np.ndarray, ...]] = {}
+    wanted: dict[Key, _Four | None] = {}
     precisions: dict[Key, str] = {}
     own = {site.torch.path: _precision(runs, site) for site in alignment.sites}
     overall = coarsest(*own.values())
@@ -110,44 +121,57 @@ def all_metrics(alignment: Alignment, plan: WeightPlan, runs: Runs, *, forced: b
     return _measured(wanted, precisions)
 
 
-def _measured(wanted: dict[Key, tuple[np.ndarray, ...]], precisions: dict[Key, str]) -> dict[Key, Metrics]:
+class _Four(NamedTuple):
+    """The arrays of one tensor: PyTorch's float32 and float64 and Flax's, and how Flax's come into PyTorch's layout."""
+
+    arrays: tuple[Any, Any, Any, Any]
+    layout: Hashable
+    to_torch: Callable[[np.ndarray], np.ndarray]
+
+    def identity(self) -> Hashable:
+        """Equal for two that have the same metrics."""
+        return (*map(identity, self.arrays), self.layout)
+
+    def measure(self, precision: str) -> Metrics:
+        """Read the arrays and measure them."""
+        b32, b64, a32, a64 = map(loaded, self.arrays)
+        return measure(b32, b64, self.to_torch(a32), self.to_torch(a64), precision)
+
+
+def _measured(wanted: dict[Key, _Four | None], precisions: dict[Key, str]) -> dict[Key, Metrics]:
     """The metrics of four arrays by key, each four once: one layer's output is the next one's input."""
-    alike = {key: (*map(_memory, four), precisions[key]) for key, four in wanted.items() if four}
+    known = {key: four for key, four in wanted.items() if four is not None}
+    alike = {key: (four.identity(), precisions[key]) for key, four in known.items()}
     keys = {same: key for key, same in reversed(alike.items())}
     # NumPy computes without Python's lock, so that every core has work.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda key: measure(*wanted[key], precisions[key]), keys.values())
+        found = pool.map(lambda key: known[key].measure(precisions[key]), keys.values())
         metrics = dict(zip(keys, found, strict=True))
     return {key: metrics[same] for key, same in alike.items()}
 
 
-def _memory(array: np.ndarray) -> tuple[Any, ...]:
-    """Where the numbers of an array lie: two arrays of the same are equal."""
-    return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str
-
-
 def _precision(runs: Runs, site: Site) -> str:
-    outputs = [runs.torch64.get(site.torch, "output", index) for index in range(site.torch.outputs)]
-    outputs += [runs.flax64.get(site.flax, "output", index) for index in range(site.flax.outputs)]
+    outputs = [runs.torch64.lazily(site.torch, "output", index) for index in range(site.torch.outputs)]
+    outputs += [runs.flax64.lazily(site.flax, "output", index) for index in range(site.flax.outputs)]
     return coarsest(*(array.dtype.name for array in outputs if array is not None))
 
 
-def _site_arrays(runs: Runs, site: Site, what: str, index: int) -> tuple[np.ndarray, ...]:
-    """PyTorch's float32 and float64 array and Flax's, in PyTorch's layout; none where they cannot be compared."""
-    b32, b64 = (trace.get(site.torch, what, index) for trace in (runs.torch32, runs.torch64))
-    a32, a64 = (trace.get(site.flax, what, index) for trace in (runs.flax32, runs.flax64))
-    if b32 is None or b64 is None or a32 is None or a64 is None:
-        return ()
-    a32, a64 = (to_torch(a, b64.shape, site.torch.last_axis) for a in (a32, a64))
-    return (b32, b64, a32, a64) if a64.shape == b64.shape else ()
+def _site_arrays(runs: Runs, site: Site, what: str, index: int) -> _Four | None:
+    """The arrays of a tensor at a site; None where they cannot be compared."""
+    b32, b64 = (trace.lazily(site.torch, what, index) for trace in (runs.torch32, runs.torch64))
+    a32, a64 = (trace.lazily(site.flax, what, index) for trace in (runs.flax32, runs.flax64))
+    if b32 is None or b64 is None or a32 is None or a64 is None or not fits(b64.shape, a64.shape):
+        return None
+    shape, last_axis = b64.shape, site.torch.last_axis
+    return _Four((b32, b64, a32, a64), (shape, last_axis), lambda a: to_torch(a, shape, last_axis))
 
 
-def _link_arrays(runs: Runs, link: Link, group: str) -> tuple[np.ndarray, ...]:
-    b32, b64 = (t.arrays.get(f"{group}/{link.torch}") for t in (runs.torch32, runs.torch64))
-    a32, a64 = (t.arrays.get(f"{group}/{link.flax}") for t in (runs.flax32, runs.flax64))
+def _link_arrays(runs: Runs, link: Link, group: str) -> _Four | None:
+    b32, b64 = (t.arrays.lazily(f"{group}/{link.torch}") for t in (runs.torch32, runs.torch64))
+    a32, a64 = (t.arrays.lazily(f"{group}/{link.flax}") for t in (runs.flax32, runs.flax64))
     if b32 is None or b64 is None or a32 is None or a64 is None:
-        return ()
-    return b32, b64, link.layout.to_torch(a32), link.layout.to_torch(a64)
+        return None
+    return _Four((b32, b64, a32, a64), link.layout, link.layout.to_torch)
 
 
 def coarsest(*dtypes: str) -> str:

@@ -189,6 +189,7 @@ class Engine:
             mode=mode,
             dtype=dtype,
             seed=self.seed if seed is None else seed,
+            on_disk=self.reference.on_disk,
             **options,
         )
         if is_large(trace):
@@ -234,10 +235,10 @@ class Engine:
 
 def is_large(trace: Trace) -> bool:
     """Whether memory is worth the time that giving it back takes, up to half a second."""
-    return sum(array.nbytes for array in trace.arrays.values()) > 2**27
+    return trace.arrays.nbytes() > 2**27
 
 
-def _output_cotangents(alignment: Alignment, torch: Trace, observed: Trace) -> list[np.ndarray | None]:
+def _output_cotangents(alignment: Alignment, torch: Trace, observed: Trace) -> list[Any]:
     last = alignment.sites[-1]
     return list(forced_sites(Alignment((last,), ()), torch, observed)[last.flax.key].output_cotangents)
 

@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +32,7 @@ class Reference:
 
     `owners` are in execution order; `traces(mode)` gives the float32 and the float64 run;
     `derivative_error(call, mode)` compares one module's own derivative with a central difference, or gives
-    None where the model is not at hand.
+    None where the model is not at hand. `on_disk`: the runs' arrays are kept in temporary files, for lack of memory.
     """
 
     inputs: list[np.ndarray]
@@ -40,6 +42,7 @@ class Reference:
     notes: tuple[Note, ...]
     traces: Callable[[str], tuple[Trace, Trace]]
     derivative_error: Callable[[Call, Trace], float | None]
+    on_disk: bool = False
 
     def save(self, directory: Path, modes: tuple[str, ...]) -> None:
         """Write the capture of these modes into `directory`, for a comparison in another process."""
@@ -119,14 +122,20 @@ def reference_of(
         )
 
     first = look("eval", seed)
-    check_memory(first, weights)
+    on_disk = check_memory(first, weights)
     notes += repeatability(first, look("eval", seed + 1), "PyTorch")
 
     def traces(mode: str) -> tuple[Trace, Trace]:
         runs = []
         for dtype in DTYPES:
             trace = capture_torch(
-                copy.deepcopy(model), inputs, mode=mode, dtype=dtype, seed=seed, objective=loss
+                copy.deepcopy(model),
+                inputs,
+                mode=mode,
+                dtype=dtype,
+                seed=seed,
+                objective=loss,
+                on_disk=on_disk,
             )
             check_finite(trace, "PyTorch")
             runs.append(trace)
@@ -144,6 +153,7 @@ def reference_of(
         notes=tuple(notes),
         traces=traces,
         derivative_error=error,
+        on_disk=on_disk,
     )
 
 
@@ -163,8 +173,8 @@ def check_finite(trace: Trace, side: str) -> None:
                         f"in the {what} of the layer {call.path or 'output'!r}; "
                         "give inputs or weights on which it is finite."
                     )
-    for name, array in reversed(trace.arrays.items()):
-        if not np.all(np.isfinite(array)):
+    for name in reversed(list(trace.arrays)):
+        if not np.all(np.isfinite(trace.arrays[name])):
             raise CannotCompare(
                 f"The {side} model has a gradient of NaN or infinity in {trace.mode} mode ({trace.dtype}): {name}; "
                 "give inputs or weights on which it is finite."
@@ -206,21 +216,32 @@ def _differ(a: np.ndarray, b: np.ndarray) -> bool:
     return not float(np.max(np.abs(a - b))) <= 1e3 * float(np.finfo(np.float32).eps) * scale
 
 
-def check_memory(outputs: Trace, weights: dict[str, np.ndarray]) -> None:
-    """Refuse a comparison that would not fit into memory.
+# Above this a comparison keeps its arrays in temporary files, in bytes: most models are far below it.
+_IN_MEMORY = 3 * 2**29
 
-    In one mode both sides hold inputs, outputs and their cotangents, in float32 and in float64, and Flax its
-    forced copies: at most 30 times the float32 outputs, and 15 times the weights. The widest models of torchvision
-    were seen to take four fifths of that.
+
+def check_memory(outputs: Trace, weights: dict[str, np.ndarray]) -> bool:
+    """Whether the runs' arrays must be kept on disk; refuse a comparison that would not fit even so.
+
+    In one mode both sides have inputs, outputs and their cotangents, in float32 and in float64, and Flax its
+    forced copies: at most 30 times the float32 outputs, and 15 times the weights. On disk, what one run needs
+    at once remains in memory: 12 times the outputs and 7 times the weights.
 
     Raises:
         CannotCompare: with the estimate.
     """
     activations = sum(a.nbytes for key, a in outputs.arrays.items() if "/output/" in key)
-    needed = 30 * activations + 15 * sum(w.nbytes for w in weights.values())
-    free = available_memory()
-    if free is not None and needed > free:
-        raise CannotCompare(
-            f"The comparison needs about {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free; "
-            "use a smaller batch or smaller images."
-        )
+    size = sum(w.nbytes for w in weights.values())
+    needed, at_once = 30 * activations + 15 * size, 12 * activations + 7 * size
+    if needed <= _IN_MEMORY:
+        return False
+    for what, wanted, free in (
+        ("memory", at_once, available_memory()),
+        ("room for temporary files", needed, shutil.disk_usage(tempfile.gettempdir()).free),
+    ):
+        if free is not None and wanted > free:
+            raise CannotCompare(
+                f"The comparison needs about {wanted / 2**30:.1f} GiB of {what} and {free / 2**30:.1f} GiB are "
+                "free; use a smaller batch or smaller images."
+            )
+    return True

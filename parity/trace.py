@@ -11,10 +11,13 @@ own framework.
 
 import dataclasses
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from parity.capture.shelf import Arrays
 from parity.errors import TraceError
 from parity.serial import from_plain, read_json, to_plain, write_json, written_whole
 
@@ -57,28 +60,27 @@ class Trace:
     mode: str
     dtype: str
     calls: tuple[Call, ...]
-    arrays: dict[str, np.ndarray]
+    arrays: Arrays
 
     def get(self, call: Call | str, what: str, index: int = 0) -> np.ndarray | None:
         """The `index`-th array of a call, or None where nothing was recorded."""
         key = call if isinstance(call, str) else call.key
         return self.arrays.get(f"{key}/{what}/{index}")
 
-    def named(self, group: str) -> dict[str, np.ndarray]:
-        """The arrays of `gradient`, `state_before` or `state_after` by name."""
-        prefix = f"{group}/"
-        return {key[len(prefix) :]: a for key, a in self.arrays.items() if key.startswith(prefix)}
+    def lazily(self, call: Call, what: str, index: int = 0) -> Any:
+        """The same array, or what reads it from a shelf."""
+        return self.arrays.lazily(f"{call.key}/{what}/{index}")
 
     def shapes_only(self) -> "Trace":
         """The same trace with zeros that occupy no memory, for those who ask for shapes and dtypes only."""
-        empty = {name: np.broadcast_to(np.zeros((), a.dtype), a.shape) for name, a in self.arrays.items()}
-        return dataclasses.replace(self, arrays=empty)
+        return dataclasses.replace(self, arrays=self.arrays.shapes_only())
 
     def save(self, directory: Path) -> None:
         """Write `trace.json` and `arrays.npz` into `directory`, each under a temporary name, then renamed."""
         directory.mkdir(parents=True, exist_ok=True)
         names = sorted(self.arrays)
-        save_arrays(directory / "arrays.npz", {f"a{i}": self.arrays[name] for i, name in enumerate(names)})
+        numbered = Arrays({f"a{i}": self.arrays.lazily(name) for i, name in enumerate(names)})
+        save_arrays(directory / "arrays.npz", numbered)
         head = {
             "version": TRACE_VERSION,
             "framework": self.framework,
@@ -107,15 +109,17 @@ class Trace:
         try:
             arrays = {name: stored[f"a{i}"] for i, name in enumerate(head["arrays"])}
             calls = from_plain(tuple[Call, ...], head["calls"])
-            return Trace(head["framework"], head["mode"], head["dtype"], calls, arrays)
+            return Trace(head["framework"], head["mode"], head["dtype"], calls, Arrays(arrays))
         except (KeyError, TypeError, ValueError) as error:
             raise TraceError(f"The trace in {directory} is damaged ({error}): capture it again.") from None
 
 
-def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an npz file under a temporary name, then rename it."""
-    with written_whole(path) as stream:
-        np.savez(stream, **{name: np.asarray(array) for name, array in arrays.items()})
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an npz file under a temporary name, then rename it; one array is in memory at a time."""
+    with written_whole(path) as stream, zipfile.ZipFile(stream, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -12,7 +12,8 @@ are shared by layers, modes, runs and checks.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from flaxcnn.ops.primitive import PREFIX, function_on_cpu
 from parity.capture.numpy_rules import Rule, rule_of
 from parity.capture.programs import Programs
+from parity.capture.shelf import Lazy, loaded
 
 # Operations that stand for a function written out in one of their parameters.
 _CALLS = {
@@ -38,9 +40,12 @@ _CALLS = {
 # A loop of more turns is left to XLA.
 _MOST_TURNS = 64
 Values = list[Any]
+_NOTHING: Mapping[int, Any] = MappingProxyType({})
 
 
-def evaluated(function: Callable[..., Any], *arguments: Any) -> Any:
+def evaluated(
+    function: Callable[..., Any], *arguments: Any, keep: Callable[[np.ndarray], Any] | None = None
+) -> Any:
     """`function(*arguments)`, every array of it a NumPy array.
 
     A function whose Python code asks for the values of its arrays (`if x.sum() > 0`) cannot be traced; it is run as
@@ -48,19 +53,33 @@ def evaluated(function: Callable[..., Any], *arguments: Any) -> Any:
 
     Args:
         function: of pytrees of arrays, to pytrees of arrays.
-        arguments: its arguments.
+        arguments: its arguments; an array may be lazy, and is then made whenever it is used.
+        keep: what to give in place of a result, called as soon as nothing else needs it; the result itself if None.
     """
     try:
-        program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        program, shapes = jax.make_jaxpr(function, return_shape=True)(*jax.tree.map(_shape, arguments))
     except jax.errors.ConcretizationTypeError:
-        return jax.tree.map(as_numpy, function(*jax.tree.map(jnp.asarray, arguments)))
-    # In the precision of the trace: without x64 a float64 argument counts as float32.
+        found = function(*jax.tree.map(lambda leaf: jnp.asarray(loaded(leaf)), arguments))
+        return jax.tree.map(lambda leaf: as_numpy(leaf) if keep is None else keep(as_numpy(leaf)), found)
     flat = [
-        as_numpy(leaf).astype(aval.dtype, copy=False) if isinstance(leaf, np.ndarray) else as_numpy(leaf)
+        _in_precision(leaf, aval.dtype)
         for leaf, aval in zip(jax.tree.leaves(arguments), program.in_avals, strict=True)
     ]
-    results = Evaluation(program).run(flat)
+    results = Evaluation(program, keep).run(flat)
     return jax.tree.unflatten(jax.tree.structure(shapes), results)
+
+
+def _shape(leaf: Any) -> Any:
+    """What tracing needs of a lazy array."""
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if isinstance(leaf, Lazy) else leaf
+
+
+def _in_precision(leaf: Any, dtype: Any) -> Any:
+    """An argument as it was traced: without x64 a float64 array counts as float32."""
+    if isinstance(leaf, Lazy):
+        return leaf if leaf.dtype == dtype else Lazy(leaf.shape, dtype, lambda: leaf.load().astype(dtype))
+    array = as_numpy(leaf)
+    return array.astype(dtype, copy=False) if isinstance(leaf, np.ndarray) else array
 
 
 def as_numpy(array: Any) -> Any:
@@ -73,9 +92,9 @@ def as_numpy(array: Any) -> Any:
 class Evaluation:
     """One walk through a program; XLA's part is compiled ahead of it, in other threads."""
 
-    def __init__(self, program: ClosedJaxpr) -> None:
+    def __init__(self, program: ClosedJaxpr, keep: Callable[[np.ndarray], Any] | None) -> None:
         """Find out what computes each operation, and begin to compile what XLA will have to compute."""
-        self.program = program
+        self.program, self.keep = program, keep
         self.programs = Programs()
         # By identity: layers of equal structure share a jaxpr. The jaxpr is kept, so that its identity is.
         self._plans: dict[int, tuple[Jaxpr, list[_Step]]] = {}
@@ -85,9 +104,25 @@ class Evaluation:
         """The results of the program, as NumPy arrays."""
         try:
             with np.errstate(all="ignore"):
-                return [as_numpy(value) for value in self._closed(self.program, arguments)]
+                return [
+                    value if self.keep and isinstance(value, Lazy) else as_numpy(loaded(value))
+                    for value in self._closed(self.program, arguments, self._finished())
+                ]
         finally:
             self.programs.close()
+
+    def _finished(self) -> dict[int, list[Var]]:
+        """The results that nothing reads after an operation, by its position; none if all are kept in memory."""
+        if self.keep is None:
+            return {}
+        jaxpr = self.program.jaxpr
+        results = {atom for atom in jaxpr.outvars if isinstance(atom, Var)}
+        finished: dict[int, list[Var]] = {}
+        for step in reversed(self._plan(jaxpr)):
+            touched = {v for v in (*step.inputs, *step.outputs) if isinstance(v, Var)} & results
+            results -= touched
+            finished[step.position] = list(touched)
+        return finished
 
     def _plan(self, jaxpr: Jaxpr) -> "list[_Step]":
         kept = self._plans.get(id(jaxpr))
@@ -141,7 +176,9 @@ class Evaluation:
         self._plan(closed.jaxpr)
         return functools.partial(self._closed, closed)
 
-    def _closed(self, closed: ClosedJaxpr, arguments: Values) -> Values:
+    def _closed(
+        self, closed: ClosedJaxpr, arguments: Values, finished: Mapping[int, list[Var]] = _NOTHING
+    ) -> Values:
         jaxpr = closed.jaxpr
         values: dict[Var, Any] = dict(zip(jaxpr.constvars, map(as_numpy, closed.consts), strict=True))
         values.update(zip(jaxpr.invars, arguments, strict=True))
@@ -153,7 +190,9 @@ class Evaluation:
             # What is read for the last time goes at once: a backward pass frees what the forward pass kept.
             for variable in step.last:
                 values.pop(variable, None)
-        return [_read(values, atom) for atom in jaxpr.outvars]
+            for variable in finished.get(step.position, ()):
+                values[variable] = self.keep(as_numpy(loaded(values[variable])))
+        return [values[atom] if isinstance(atom, Var) else _read(values, atom) for atom in jaxpr.outvars]
 
     def _while(self, equation: JaxprEqn) -> Callable[[Values], Values]:
         options = equation.params
@@ -193,12 +232,12 @@ class Evaluation:
 class _Step:
     """One operation: what it reads, what computes it, where its results go, and what it reads for the last time."""
 
-    __slots__ = ("action", "inputs", "last", "outputs")
+    __slots__ = ("action", "inputs", "last", "outputs", "position")
 
     def __init__(
         self, equation: JaxprEqn, action: Callable[[Values], Values], uses: dict[Var, int], position: int
     ) -> None:
-        self.action = action
+        self.action, self.position = action, position
         self.inputs = [
             np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else atom
             for atom in equation.invars
@@ -208,9 +247,9 @@ class _Step:
 
 
 def _read(values: dict[Var, Any], atom: Any) -> Any:
-    """The value of a variable; a constant is its own."""
+    """The value of a variable, made if it is lazy; a constant is its own."""
     if isinstance(atom, Var):
-        return values[atom]
+        return loaded(values[atom])
     return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else atom
 
 

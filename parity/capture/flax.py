@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax.errors import TraceContextError
 
-from parity.capture.evaluate import evaluated
+from parity.capture.evaluate import as_numpy, evaluated
 from parity.capture.intercept import Forced, Interceptor, is_floating, pull
+from parity.capture.shelf import Arrays, Lazy, Shelf, loaded
 from parity.errors import CannotCompare
 from parity.trace import Call, Trace
 from parity.weights import Owner
@@ -57,7 +58,14 @@ def precision(dtype: str) -> Iterator[None]:
 
 
 def _as_dtype(arrays: dict[str, np.ndarray], dtype: str) -> dict[str, Any]:
-    return {name: a.astype(dtype, copy=False) if is_floating(a) else a for name, a in arrays.items()}
+    """The arrays, the floating ones in `dtype`, which they are given where they are used."""
+    return {name: _converted(a, dtype) if is_floating(a) else a for name, a in arrays.items()}
+
+
+def _converted(array: np.ndarray, dtype: str) -> Any:
+    if array.dtype == dtype:
+        return array
+    return Lazy(array.shape, dtype, lambda: array.astype(dtype))
 
 
 def capture_flax(
@@ -69,10 +77,11 @@ def capture_flax(
     mode: str,
     dtype: str,
     seed: int,
-    output_cotangents: list[np.ndarray | None] | None = None,
+    output_cotangents: list[Any] | None = None,
     observed: Trace | None = None,
     forced: dict[str, Forced] | None = None,
     dropout_masks: dict[str, np.ndarray] | None = None,
+    on_disk: bool = False,
 ) -> Trace:
     """Record one run.
 
@@ -88,11 +97,13 @@ def capture_flax(
         observed: an earlier forward run, which tells where probes go; None records forward only.
         forced: PyTorch's tensors by call; None lets the model run as it is.
         dropout_masks: PyTorch's dropout factors by call.
+        on_disk: keep the arrays in a temporary file.
 
     Raises:
         CannotCompare: the model raises, or compiles a part of itself so that its tensors cannot be seen.
     """
     recorder: list[Interceptor] = []
+    keep = Shelf().put if on_disk else as_numpy
     with precision(dtype), _refusals(recorder):
         given = Given(
             before=_as_dtype(state, dtype),
@@ -118,12 +129,12 @@ def capture_flax(
         if observed is None:
             gradients, cotangents = {}, {}
             _, (arrays, after) = evaluated(
-                lambda trained, given: objective(trained, {}, given), trained, given
+                lambda trained, given: objective(trained, {}, given), trained, given, keep=keep
             )
         else:
             differentiated = jax.grad(objective, (0, 1), has_aux=True)
             (gradients, cotangents), (arrays, after) = evaluated(
-                differentiated, trained, _probes(observed, dtype), given
+                differentiated, trained, _probes(observed, dtype), given, keep=keep
             )
         parts = arrays, gradients, cotangents, given.before, after
         return _trace(model.framework, mode, dtype, recorder[0].calls, parts)
@@ -183,7 +194,7 @@ def look_at_flax(
         except jax.errors.ConcretizationTypeError:
             # Python code of the model asks for values, so it is given them.
             arrays(jax.tree.map(jnp.asarray, given))
-        return Trace(model.framework, "eval", "float32", tuple(recorder[0].calls), {})
+        return Trace(model.framework, "eval", "float32", tuple(recorder[0].calls), Arrays())
 
 
 @contextlib.contextmanager
@@ -249,13 +260,12 @@ def _trace(
     found.update({f"gradient/{name}": _numpy(g) for name, g in gradients.items()})
     found.update({f"state_before/{name}": _numpy(a) for name, a in before.items()})
     found.update({f"state_after/{name}": _numpy(a) for name, a in after.items()})
-    return Trace(framework, mode, dtype, tuple(calls), found)
+    return Trace(framework, mode, dtype, tuple(calls), Arrays(found))
 
 
-def _numpy(array: Any) -> np.ndarray:
-    result = np.asarray(array)
+def _numpy(array: Any) -> Any:
     # numpy and npz know no bfloat16; the dtype is kept in the values, which float32 holds exactly.
-    return result.astype(np.float32) if result.dtype.name in ("bfloat16", "float16") else result
+    return np.asarray(loaded(array), np.float32) if array.dtype.name in ("bfloat16", "float16") else array
 
 
 def _failure(recorder: list[Interceptor], error: Exception) -> str:

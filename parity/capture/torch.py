@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from parity.capture.kinds import acts_on_last_axis, torch_kind
+from parity.capture.shelf import Arrays, Shelf
 from parity.capture.source import called_from, source_of
 from parity.errors import CannotCompare
 from parity.trace import Call, Trace
@@ -35,6 +36,11 @@ def _numpy(tensor: torch.Tensor) -> np.ndarray:
     return detached.cpu().numpy().copy()
 
 
+def _zeros(tensor: torch.Tensor) -> np.ndarray:
+    """Zeros of a tensor's shape that occupy no memory."""
+    return np.broadcast_to(_numpy(tensor.detach().new_zeros(())), tuple(tensor.shape))
+
+
 @dataclasses.dataclass
 class _Frame:
     """A call under way: the tensors as the caller gave them, the clones, the calls finished before, the line."""
@@ -51,14 +57,15 @@ class _Frame:
 class _Recorder:
     """Collects calls and arrays through hooks on every module of one model."""
 
-    def __init__(self, model: torch.nn.Module, only_outputs: bool) -> None:
+    def __init__(self, model: torch.nn.Module, only_outputs: bool, shelf: Shelf | None) -> None:
         self.model = model
         self.only_outputs = only_outputs
         self.calls: list[Call] = []
-        self.arrays: dict[str, np.ndarray] = {}
+        self.arrays = Arrays(shelf=shelf)
         self.stack: list[_Frame] = []
         self.counts: dict[str, int] = {}
         self.previous_output: list[torch.Tensor] = []
+        self.complete: set[str] = set()
         self.recent = np.zeros(0)
 
     @contextlib.contextmanager
@@ -83,6 +90,34 @@ class _Recorder:
             return self._leave(module, output)
 
         return before, after
+
+    @contextlib.contextmanager
+    def keeping_gradients(self) -> Iterator[None]:
+        """Parameters' gradients are recorded inside the `with` block, and no hook is left after it."""
+        handles = []
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                # One that the objective does not reach has the gradient zero, and no hook says so.
+                self.arrays[f"gradient/{name}"] = _zeros(parameter)
+                handles.append(parameter.register_post_accumulate_grad_hook(self._keeper(name)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _keeper(self, name: str) -> Callable[[torch.Tensor], None]:
+        """Takes a parameter's gradient as soon as it is complete, so that not all are in memory at once."""
+        key = f"gradient/{name}"
+
+        def keep(parameter: torch.Tensor) -> None:
+            assert parameter.grad is not None  # says so to the type checker: the hook runs after it was set
+            gradient, parameter.grad = _numpy(parameter.grad), None
+            # A part that is checkpointed with `use_reentrant` has a backward pass of its own, which adds to it.
+            self.arrays[key] = gradient + self.arrays[key] if key in self.complete else gradient
+            self.complete.add(key)
+
+        return keep
 
     def _enter(self, path: str, args: Any, kwargs: Any) -> Any:
         nth = self.counts.get(path, 0)
@@ -144,7 +179,7 @@ class _Recorder:
         if tensor.requires_grad and not self.only_outputs:
             cotangent = f"{key}/{what}_cotangent/{index}"
             # A tensor that the objective does not reach has the cotangent zero, and no hook call says so.
-            self.arrays[cotangent] = np.zeros(tensor.shape, self.arrays[name].dtype)
+            self.arrays[cotangent] = _zeros(tensor)
 
             def keep(gradient: torch.Tensor) -> None:
                 self.arrays[cotangent] = self._shared(gradient)
@@ -184,6 +219,7 @@ def capture_torch(
     dtype: str,
     seed: int,
     objective: Objective | None,
+    on_disk: bool = False,
 ) -> Trace:
     """Record one run of a model that the engine owns (buffers change in train mode).
 
@@ -194,13 +230,14 @@ def capture_torch(
         dtype: "float32" or "float64".
         seed: seeds the model's own randomness.
         objective: the scalar that is differentiated; None records the outputs only, without gradients.
+        on_disk: keep the arrays in a temporary file.
 
     Raises:
         CannotCompare: the model raises, naming the module in which it did.
     """
     prepare(model, mode, dtype)
     model.zero_grad(set_to_none=True)
-    recorder = _Recorder(model, only_outputs=objective is None)
+    recorder = _Recorder(model, objective is None, Shelf() if on_disk else None)
     recorder.arrays.update({f"state_before/{k}": _numpy(b) for k, b in model.named_buffers()})
     torch.manual_seed(seed)
     tensors = tensors_from(inputs, dtype)
@@ -211,16 +248,12 @@ def capture_torch(
         with recorder.hooked(), torch.set_grad_enabled(objective is not None):
             output = model(*tensors)
         if objective is not None:
-            _backward(objective([t for _, t in list_tensors(output, _is_tensor)]))
+            with recorder.keeping_gradients():
+                _backward(objective([t for _, t in list_tensors(output, _is_tensor)]))
     except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
         raise CannotCompare(_failure(recorder, dtype, error)) from error
     # The hooks in the graph know the recorder, so a recorder that knows the graph would keep it alive.
     recorder.previous_output = []
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None:
-            recorder.arrays[f"gradient/{name}"] = _numpy(parameter.grad)
-        elif parameter.requires_grad and objective is not None:
-            recorder.arrays[f"gradient/{name}"] = np.zeros(parameter.shape, dtype)
     recorder.arrays.update({f"state_after/{k}": _numpy(b) for k, b in model.named_buffers()})
     return Trace("torch", mode, dtype, tuple(recorder.calls), recorder.arrays)
 

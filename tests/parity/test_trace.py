@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from parity.axes import fits, image_to_flax, to_flax, to_torch
+from parity.capture.shelf import Arrays
 from parity.errors import TraceError
 from parity.pairing import path_tokens
 from parity.trace import Call, Trace
@@ -21,7 +22,7 @@ def is_array(value):
 def trace():
     call = Call("fc", 0, "linear", "Linear", "model.py:3", 1, 1, 0, False)
     arrays = {"fc#0/output/0": np.arange(6.0).reshape(2, 3), "gradient/fc.weight": np.ones(3, np.float32)}
-    return Trace("torch", "eval", "float64", (call,), arrays)
+    return Trace("torch", "eval", "float64", (call,), Arrays(arrays))
 
 
 def test_a_trace_survives_the_disk(tmp_path):
@@ -30,7 +31,7 @@ def test_a_trace_survives_the_disk(tmp_path):
     loaded = Trace.load(tmp_path)
     assert loaded.calls == saved.calls
     np.testing.assert_array_equal(loaded.get(saved.calls[0], "output"), np.arange(6.0).reshape(2, 3))
-    assert loaded.named("gradient")["fc.weight"].dtype == np.float32
+    assert loaded.arrays["gradient/fc.weight"].dtype == np.float32
     assert sorted(path.name for path in tmp_path.iterdir()) == ["arrays.npz", "trace.json"]
 
 
