@@ -1,7 +1,7 @@
 """The settings of a run in docs/train.md, made from the fields of `flaxcnn.config`: none is described twice.
 
-    python -m experiments.settings_table          write them into docs/train.md
-    python -m experiments.settings_table --check  fail if docs/train.md shows something else
+python -m experiments.settings_table          write them into docs/train.md
+python -m experiments.settings_table --check  fail if docs/train.md shows something else
 """
 
 import argparse
@@ -45,8 +45,17 @@ def sections() -> str:
 def section(item: dataclasses.Field[Any]) -> str:
     """The table of one section: flag, default, meaning."""
     kind = item.default_factory
-    lines = [f"### {item.name}", "", str(kind.__doc__), "", "| flag | default | meaning |", "| --- | --- | --- |"]
-    lines += [f"| `{flag(field)}` | {default(field)} | {meaning(field)} |" for field in dataclasses.fields(kind)]
+    lines = [
+        f"### {item.name}",
+        "",
+        str(kind.__doc__),
+        "",
+        "| flag | default | meaning |",
+        "| --- | --- | --- |",
+    ]
+    lines += [
+        f"| `{flag(field)}` | {default(field)} | {meaning(field)} |" for field in dataclasses.fields(kind)
+    ]
     return "\n".join(lines) + "\n"
 
 

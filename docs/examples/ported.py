@@ -1,4 +1,4 @@
-"""A small network and its port, which looks right and is not: Flax pads "SAME" on the other side where a stride is 2."""
+"""A small network and its port, which looks right and is not: where a stride is 2, "SAME" pads another side."""
 
 import jax
 import torch
