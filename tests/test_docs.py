@@ -42,7 +42,7 @@ ABOVE = re.compile(r"((?:<!-- [^\n]* -->\n)*)$")
 RUNS = re.compile(r"<!-- runs: (quick|slow)(?:, exit (\d+))? -->")
 NOT_RUN = re.compile(r"<!-- not run: (.*) -->")
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
-MODULE = re.compile(r"python -m (experiments(?:\.\w+)+)")
+MODULE = re.compile(r"python -m (experiments(?:\.[a-z]\w*)+)")
 
 
 class Block(NamedTuple):
