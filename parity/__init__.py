@@ -4,6 +4,7 @@
 imported here loads jax or torch, so that `parity --help` answers at once.
 """
 
+from flaxcnn import __version__
 from parity.check import assert_equivalent, capture_reference, check
 from parity.errors import CannotCompare, TraceError, WeightsError
 from parity.judge import Policy
@@ -16,6 +17,7 @@ __all__ = [
     "Report",
     "TraceError",
     "WeightsError",
+    "__version__",
     "assert_equivalent",
     "capture_reference",
     "check",
