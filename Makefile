@@ -18,7 +18,7 @@ help: ## list what make can do
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: $(READY) ## train on real images, then prove the trained model equal to its PyTorch twin
-	$(BIN)/python -m experiments.demo
+	$(BIN)/python -m experiments.training.demo
 
 check: $(READY) ## run the quick tests: for every save
 	$(PYTEST) --tier check $(TESTS)

@@ -1,7 +1,7 @@
-"""The tables of the README, made from the stored results: no number in it is written by hand.
+"""The tables of the documents, made from the stored results: no number in them is written by hand.
 
-    python -m experiments.tables          write the tables into README.md
-    python -m experiments.tables --check  fail if README.md and the stored results differ
+    python -m experiments.tables          write the tables into README.md and docs/
+    python -m experiments.tables --check  fail if a document and the stored results differ
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 """
@@ -13,27 +13,29 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments import record
+ROOT = Path(__file__).parents[1]
 
-README = Path(__file__).parents[1] / "README.md"
+
+def documents() -> list[Path]:
+    """What may show tables: the README and the pages of docs/."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def main() -> int:
-    """Write or check the README's tables."""
+    """Write or check the tables of all documents."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    text = README.read_text()
-    filled = fill(text)
-    if options.check:
-        if filled != text:
+    stale = {page: filled for page in documents() if (filled := fill(text := page.read_text())) != text}
+    for page, filled in stale.items():
+        if options.check:
+            name = page.relative_to(ROOT)
             print(
-                "README.md does not show the stored results: run python -m experiments.tables",
-                file=sys.stderr,
+                f"{name} does not show the stored results: run python -m experiments.tables", file=sys.stderr
             )
-        return int(filled != text)
-    README.write_text(filled)
-    return 0
+        else:
+            page.write_text(filled)
+    return int(options.check and bool(stale))
 
 
 def fill(text: str) -> str:
@@ -46,120 +48,55 @@ def fill(text: str) -> str:
     return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
 
 
-def rows(header: list[str], body: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def _of(module: str, table: str) -> Callable[[], str]:
+    """A table that a study makes. A study loads what it measures, so it is imported when its table is asked for.
 
+    Args:
+        module: the study, below `experiments`.
+        table: a function of it, or a key of its `TABLES`.
+    """
 
-def where(result: dict) -> str:
-    """Machine, versions and date of a result, in a sentence."""
-    environment = result["environment"]
-    versions = environment["versions"]
-    return (
-        f"{environment['processor']}, {environment['cores']} core{'s' if environment['cores'] > 1 else ''}, "
-        f"Python {environment['python']}, jax {versions['jax']}, {environment['date'][:10]}"
-    )
+    def make() -> str:
+        study = importlib.import_module(f"experiments.{module}")
+        return str(getattr(study, "TABLES", {}).get(table, getattr(study, table, None))())
 
-
-def accuracy() -> str:
-    """Test accuracies: digits over seeds, Fashion-MNIST one run a model."""
-    body = []
-    digits = record.read("digits")
-    figures = digits["test_accuracy"]
-    body.append(
-        [
-            "digits",
-            "resnet20",
-            f"{figures['mean']:.2%} ± {figures['deviation']:.2%} (n = {figures['n']})",
-            f"{digits['target']:.1%}",
-            f"{digits['seconds']['mean']:.0f} s",
-            f"`{digits['command']}`",
-        ]
-    )
-    for model in ("cnn", "resnet"):
-        result = record.read(f"fashion_mnist_{model}")
-        summary = result["summary"]
-        body.append(
-            [
-                "Fashion-MNIST",
-                f"{summary['model']}, {summary['parameters'] / 1e6:.2f} M parameters",
-                f"{summary['test_accuracy']:.2%} (n = 1)",
-                f"{result['target']:.1%}",
-                f"{summary['training_seconds'] / 60:.0f} min",
-                f"`{result['command']}`",
-            ]
-        )
-    header = ["data", "model", "test accuracy", "target", "time", "command"]
-    return rows(header, body) + f"\n\nMeasured on: {where(digits)}."
-
-
-def _of(module: str, function: str) -> Callable[[], str]:
-    """A table that a study makes itself; studies import this module, so they are imported when asked."""
-    return lambda: str(getattr(importlib.import_module(f"experiments.{module}"), function)())
-
-
-def _of_suite(name: str) -> Callable[[], str]:
-    def table() -> str:
-        from experiments import parity_suite
-
-        return parity_suite.TABLES[name]()
-
-    return table
-
-
-def _of_defects(name: str) -> Callable[[], str]:
-    def table() -> str:
-        from experiments import defects
-
-        return defects.TABLES[name]()
-
-    return table
-
-
-def _of_augmentation(name: str) -> Callable[[], str]:
-    def table() -> str:
-        from experiments import augmentation
-
-        return augmentation.TABLES[name]()
-
-    return table
+    return make
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "accuracy": accuracy,
-    "models": _of_suite("models"),
-    "layers": _of_suite("layers"),
-    "parity_cost": _of("parity_cost", "table"),
-    "optimisers": _of_suite("optimisers"),
-    "schedules": _of_suite("schedules"),
-    "losses": _of_suite("losses"),
-    "statistics": _of_suite("statistics"),
-    "augmentation": _of_augmentation("augmentation"),
-    "augmentation_laws": _of_augmentation("augmentation_laws"),
-    "trajectories": _of("trajectories.table", "runs"),
-    "trajectory_defects": _of("trajectories.table", "planted"),
-    "defects": _of_defects("totals"),
-    "defects_by_held_out": _of_defects("held_out"),
-    "defects_by_host": _of_defects("hosts"),
-    "defects_by_id": _of_defects("ids"),
-    "defects_baselines": _of_defects("baselines"),
-    "defects_missed": _of_defects("misses"),
-    "mutation": _of("mutation", "files_table"),
-    "mutation_survivors": _of("mutation", "survivors_table"),
-    "mutation_power": _of("mutation_power", "power_table"),
-    "compiled_cost": _of("compiled_cost", "table"),
-    "rounding": _of("rounding", "table"),
-    "overhead": _of("overhead.table", "table"),
-    "throughput": _of("throughput.table", "training"),
-    "throughput_targets": _of("throughput.table", "targets"),
-    "throughput_evaluation": _of("throughput.table", "evaluation"),
-    "throughput_growth": _of("throughput.table", "growth"),
-    "throughput_costs": _of("throughput.table", "costs"),
-    "time_to_accuracy": _of("time_to_accuracy.table", "table"),
-    "time_to_accuracy_search": _of("time_to_accuracy.search", "table"),
-    "equivalence": _of("equivalence.table", "table"),
-    "backprop_by_hand": _of("backprop_by_hand.terminal", "markdown"),
+    "accuracy": _of("training.table", "accuracy"),
+    "models": _of("instrument.parity_suite", "models"),
+    "layers": _of("instrument.parity_suite", "layers"),
+    "parity_cost": _of("performance.parity_cost", "table"),
+    "optimisers": _of("instrument.parity_suite", "optimisers"),
+    "schedules": _of("instrument.parity_suite", "schedules"),
+    "losses": _of("instrument.parity_suite", "losses"),
+    "statistics": _of("instrument.parity_suite", "statistics"),
+    "augmentation": _of("instrument.distribution_study", "augmentation"),
+    "augmentation_laws": _of("instrument.distribution_study", "augmentation_laws"),
+    "trajectories": _of("instrument.trajectories.table", "runs"),
+    "trajectory_defects": _of("instrument.trajectories.table", "planted"),
+    "defects": _of("instrument.defects_study", "totals"),
+    "defects_by_held_out": _of("instrument.defects_study", "held_out"),
+    "defects_by_host": _of("instrument.defects_study", "hosts"),
+    "defects_by_id": _of("instrument.defects_study", "ids"),
+    "defects_baselines": _of("instrument.defects_study", "baselines"),
+    "defects_missed": _of("instrument.defects_study", "misses"),
+    "mutation": _of("instrument.mutation_study", "files_table"),
+    "mutation_survivors": _of("instrument.mutation_study", "survivors_table"),
+    "mutation_power": _of("instrument.mutation_power", "power_table"),
+    "compiled_cost": _of("performance.compiled_cost", "table"),
+    "rounding": _of("performance.rounding", "table"),
+    "overhead": _of("performance.overhead.table", "table"),
+    "throughput": _of("performance.throughput.table", "training"),
+    "throughput_targets": _of("performance.throughput.table", "targets"),
+    "throughput_evaluation": _of("performance.throughput.table", "evaluation"),
+    "throughput_growth": _of("performance.throughput.table", "growth"),
+    "throughput_costs": _of("performance.throughput.table", "costs"),
+    "time_to_accuracy": _of("training.time_to_accuracy.table", "table"),
+    "time_to_accuracy_search": _of("training.time_to_accuracy.search", "table"),
+    "equivalence": _of("instrument.equivalence.table", "table"),
+    "backprop_by_hand": _of("autodiff.backprop_by_hand.terminal", "recorded_table"),
 }
 
 if __name__ == "__main__":

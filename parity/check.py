@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from parity.judge import Policy, judge
-from parity.memory import old_objects_aside
-from parity.record import Report
+from parity.capture.memory import old_objects_aside
+from parity.verdict.judge import Policy, judge
+from parity.verdict.record import Report
 
 
 def check(
@@ -24,7 +24,7 @@ def check(
 ) -> Report:
     """Prove a Flax model equal to a PyTorch model, layer by layer, or find where it is not.
 
-    Both run in float32 and in float64, forward and backward, from PyTorch's weights; see `parity.judge` for
+    Both run in float32 and in float64, forward and backward, from PyTorch's weights; see `parity.verdict.judge` for
     the verdict. Neither model is changed.
 
     Args:
@@ -90,9 +90,9 @@ def capture_reference(
     Raises:
         CannotCompare: the model cannot be run on these inputs.
     """
+    from parity.capture.inputs import read_inputs
+    from parity.capture.reference import reference_of
     from parity.engine import modes_of
-    from parity.inputs import read_inputs
-    from parity.reference import reference_of
 
     arrays = read_inputs(inputs, seed)
     reference = reference_of(torch_model, arrays, seed=seed, objective=objective, perturbed=perturb)

@@ -7,23 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from parity.adapt import adapt, in_order, read_map
-from parity.align import Alignment, align, unpaired_leaves, without_moved_boundaries
-from parity.axes import image_to_flax
+from parity.capture.adapt import adapt, in_order, read_map
 from parity.capture.flax import FlaxModel, capture_flax, look_at_flax
-from parity.compare import Comparison, Key, Runs, all_metrics, dropout_masks, entries, forced_sites
-from parity.coverage import Exercise
+from parity.capture.inputs import read_inputs
+from parity.capture.memory import release_memory, return_freed_pages
+from parity.capture.reference import Reference, check_finite, load_reference, reference_of, repeatability
+from parity.capture.trace import Trace
+from parity.comparison.coverage import Exercise
+from parity.comparison.entries import Comparison, Key, Runs, all_metrics, dropout_masks, entries, forced_sites
+from parity.comparison.worst_tensors import Tensors
 from parity.diagnose.run import diagnose
 from parity.errors import CannotCompare
-from parity.findings import structural_findings, without_repeated
-from parity.inputs import read_inputs
-from parity.judge import Policy, allowed_gap, reference_explains
-from parity.memory import release_memory, return_freed_pages
-from parity.record import FORMAT_VERSION, Entry, Finding, Measurements, Metrics, Mode, Note, Quantity
-from parity.reference import Reference, check_finite, load_reference, reference_of, repeatability
-from parity.tensors import Tensors
-from parity.trace import Trace
-from parity.weights import WeightPlan, plan_weights
+from parity.matching.axes import image_to_flax
+from parity.matching.calls import Alignment, align, unpaired_leaves, without_moved_boundaries
+from parity.matching.structure import structural_findings, without_repeated
+from parity.matching.weights import WeightPlan, plan_weights
+from parity.verdict.judge import Policy, allowed_gap, reference_explains
+from parity.verdict.record import FORMAT_VERSION, Entry, Finding, Measurements, Metrics, Mode, Note, Quantity
 
 
 def modes_of(mode: str) -> tuple[Mode, ...]:

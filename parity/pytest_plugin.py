@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from parity.record import Report
+    from parity.verdict.record import Report
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,8 +5,8 @@ from flaxcnn.ops.adaptive_pooling import adaptive_avg_pool2d, adaptive_avg_pool2
 from flaxcnn.ops.average_pooling import avg_pool2d, avg_pool2d_backward
 from flaxcnn.ops.batch_normalisation import batch_moments, batch_norm
 from flaxcnn.ops.batch_normalisation_backward import batch_norm_backward, batch_norm_eval_backward
-from flaxcnn.ops.choice import fast_rules
 from flaxcnn.ops.convolution import conv2d, conv2d_backward
+from flaxcnn.ops.cpu.choice import fast_rules
 from flaxcnn.ops.cross_entropy import cross_entropy, cross_entropy_backward
 from flaxcnn.ops.dense import dense, dense_backward
 from flaxcnn.ops.dropout import dropout, dropout_backward, dropout_mask

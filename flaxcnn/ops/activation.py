@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from flaxcnn.ops.stored import stored
+from flaxcnn.ops.cpu.materialised import stored
 
 
 @jax.custom_jvp

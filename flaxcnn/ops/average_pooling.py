@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from flaxcnn.ops.cpu.taps import scatter_taps, taps
 from flaxcnn.ops.geometry import Axis, Padding, Pair, pooling_axes
 from flaxcnn.ops.precision import accumulation_dtype
-from flaxcnn.ops.taps import scatter_taps, taps
 
 
 def avg_pool2d(
@@ -70,7 +70,7 @@ def avg_pool2d_backward(
 
         dL/dx[n, r, u, c] = sum over the windows (i, j) that cover (r, u) of g[n, i, j, c] / D[i, j].
 
-    In the terms of flaxcnn.ops.taps, y = (sum_a T_a) (sum_b T_b) x / D, hence
+    In the terms of flaxcnn.ops.cpu.taps, y = (sum_a T_a) (sum_b T_b) x / D, hence
     dL/dx = (sum_b T_b') (sum_a T_a') (g / D).
 
     Arguments:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from flaxcnn.ops.channel_sums import channel_broadcast, channel_sum
+from flaxcnn.ops.cpu.channel_sums import channel_broadcast, channel_sum
 from flaxcnn.ops.precision import accumulation_dtype
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from flaxcnn.ops.batch_normalisation import batch_moments, per_channel
-from flaxcnn.ops.channel_sums import row_mask
+from flaxcnn.ops.cpu.channel_sums import row_mask
 from flaxcnn.ops.precision import accumulation_dtype
 
 

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from flaxcnn.ops import bilinear
+from flaxcnn.ops.cpu import bilinear
+from flaxcnn.ops.cpu.plain_convolution import plain_input_gradient, plain_kernel_gradient
 from flaxcnn.ops.geometry import Axis, Padding, Pair, axes, check_images, pair
-from flaxcnn.ops.plain_convolution import plain_input_gradient, plain_kernel_gradient
 
 
 def conv2d(
@@ -41,7 +41,7 @@ def conv2d(
         ValueError: if an option is out of its range, the channels do not fit the kernel and the groups, or
             the kernel is larger than the padded image.
 
-    Which algorithm computes it and its gradients is for `flaxcnn.ops.choice` to say; the values are the same
+    Which algorithm computes it and its gradients is for `flaxcnn.ops.cpu.choice` to say; the values are the same
     but for rounding.
 
     Reference: torch.nn.functional.conv2d; Dumoulin and Visin 2016, A guide to convolution arithmetic.

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from flaxcnn.ops.cpu.taps import scatter_taps, taps
 from flaxcnn.ops.geometry import Axis, Padding, Pair, pooling_axes
-from flaxcnn.ops.taps import scatter_taps, taps
 
 
 def max_pool2d(
@@ -68,7 +68,7 @@ def max_pool2d_backward(
 
     The pooling is m = max along the width, then y = max along the height. Each step is pulled back alike:
     every window hands its cotangent to its first greatest tap, and the taps scatter what they got (T_a' of
-    flaxcnn.ops.taps). The first row that attains the maximum, and in it the first column, is the first
+    flaxcnn.ops.cpu.taps). The first row that attains the maximum, and in it the first column, is the first
     maximum in row-major order, so two steps of one dimension are the rule of two dimensions.
 
     Arguments:

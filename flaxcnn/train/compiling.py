@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from flaxcnn.ops import choice, onednn
+from flaxcnn.ops.cpu import choice, onednn
 
 # XLA's YNNPACK fusions make convolutions on the CPU 1.6 to 3.3 times slower than without (issue 6 measures it).
 _CPU_OPTIONS: dict[str, str] = {"xla_cpu_experimental_ynn_fusion_type": ""}
@@ -75,7 +75,8 @@ class Compiled:
     Args:
         function: a pure function of arrays.
         donate: positions of the arguments whose buffers it may reuse; the caller must not touch them again.
-        rules: of `flaxcnn.ops.choice.RULES`, what may be used for its convolutions where it says nothing else. All of
+        rules: of `flaxcnn.ops.cpu.choice.RULES`, what may be used for its convolutions where it says nothing else.
+        All of
             them suit what runs for long: a large program is then compiled anew in every process.
     """
 

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-# Drawing the bar takes some milliseconds of a core that a CPU computes with (`experiments.overhead`).
+# Drawing the bar takes some milliseconds of a core that a CPU computes with (`experiments.performance.overhead`).
 DRAWN_PER_SECOND = 4
 
 

@@ -13,7 +13,7 @@ from flax import nnx
 from flaxcnn import data, models, ops, optim
 from flaxcnn.config import Config, ConfigError, OptimiserConfig
 from flaxcnn.functional import Functional, functional
-from flaxcnn.ops.choice import RULES
+from flaxcnn.ops.cpu.choice import RULES
 from flaxcnn.train import state as train_states
 from flaxcnn.train.compiling import Compiled
 from flaxcnn.train.evaluate import make_predict

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
-from flaxcnn.ops.primitive import PREFIX, function_on_cpu
+from flaxcnn.ops.cpu.primitive import PREFIX, function_on_cpu
 from parity.capture.numpy_rules import Rule, rule_of
 from parity.capture.programs import Programs
 from parity.capture.shelf import Lazy, loaded

@@ -15,9 +15,9 @@ from flax.errors import TraceContextError
 from parity.capture.evaluate import as_numpy, evaluated
 from parity.capture.intercept import Forced, Interceptor, is_floating, pull
 from parity.capture.shelf import Arrays, Lazy, Shelf, loaded
+from parity.capture.trace import Call, Trace
 from parity.errors import CannotCompare
-from parity.trace import Call, Trace
-from parity.weights import Owner
+from parity.matching.weights import Owner
 
 
 @runtime_checkable

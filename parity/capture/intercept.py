@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from parity.capture.source import called_from
-from parity.trace import Call
-from parity.trees import list_tensors, map_tensors
+from parity.capture.trace import Call
+from parity.capture.trees import list_tensors, map_tensors
 
 
 class Forced(NamedTuple):

@@ -13,7 +13,7 @@ from parity.capture.calling import mode_arguments
 from parity.capture.intercept import Interceptor, Module
 from parity.capture.kinds import flax_kind
 from parity.capture.source import source_of
-from parity.weights import Owner
+from parity.matching.weights import Owner
 
 
 def _flat(tree: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from parity.capture.calling import mode_arguments, takes
 from parity.capture.intercept import Interceptor, Module
 from parity.capture.kinds import flax_kind
 from parity.capture.source import source_of
-from parity.weights import Owner
+from parity.matching.weights import Owner
 
 
 def _dotted(path: tuple[Any, ...]) -> str:

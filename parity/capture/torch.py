@@ -17,9 +17,9 @@ import torch
 from parity.capture.kinds import acts_on_last_axis, torch_kind
 from parity.capture.shelf import Arrays, Shelf
 from parity.capture.source import called_from, source_of
+from parity.capture.trace import Call, Trace
+from parity.capture.trees import list_tensors, map_tensors
 from parity.errors import CannotCompare
-from parity.trace import Call, Trace
-from parity.trees import list_tensors, map_tensors
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Objective = Callable[[list[torch.Tensor]], torch.Tensor]

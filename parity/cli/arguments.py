@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from parity.catalogue import DEFECTS
 from parity.cli import train
+from parity.verdict.catalogue import DEFECTS
 
 Commands = Any  # argparse has no public name for what add_subparsers returns
 

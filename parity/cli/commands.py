@@ -8,15 +8,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from parity.catalogue import check_ids
-from parity.cli.defects import defects
 from parity.cli.equivalence import equivalence
 from parity.cli.folders import writable_folder
 from parity.cli.train import train
 from parity.errors import CannotCompare, TraceError
-from parity.judge import Policy, judge
-from parity.record import Measurements, Report
 from parity.report import junit, terminal
+from parity.verdict.catalogue import check_ids
+from parity.verdict.judge import Policy, judge
+from parity.verdict.record import Measurements, Report
 
 EXIT_CODES = {"equivalent": 0, "divergent": 1, "inconclusive": 3}
 PAGE_FILE = "report.html"
@@ -128,7 +127,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "suite": suite,
     "train": train,
     "equivalence": equivalence,
-    "defects": defects,
 }
 
 

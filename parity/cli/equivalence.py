@@ -44,11 +44,10 @@ def add_equivalence(commands: Any) -> None:
 
 def equivalence(options: argparse.Namespace) -> int:
     """Train, test, tell. What can be refused without training is refused first."""
-    from parity.equivalence import check_settings, tost
+    from parity.files import to_plain, write_text
     from parity.report.equivalence import lines
-    from parity.report.files import write_text
-    from parity.seeds import accuracies, run_both
-    from parity.serial import to_plain
+    from parity.seeds.equivalence import check_settings, tost
+    from parity.seeds.runs import accuracies, run_both
 
     check_settings(options.margin, options.alpha)
     if options.seeds < 2:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from parity.capture.inputs import read_inputs
 from parity.errors import CannotCompare
-from parity.inputs import read_inputs
 
 _ARRAYS = (".npy", ".npz")
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")

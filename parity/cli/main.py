@@ -13,13 +13,16 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from parity.cli import arguments
-from parity.cli.defects import add_defects
+from parity.cli import arguments as flags
 from parity.cli.equivalence import add_equivalence
 from parity.cli.exceptions import described
 from parity.errors import CannotCompare
 
 CANNOT_COMPARE = 2
+# Commands that there were, and what does the same now.
+REPLACED = {
+    "defects": "it measures this program, not a port: in a checkout, run python -m experiments.instrument.defects_study"
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,20 +40,23 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 equivalent, 1 divergent, 2 cannot compare, 3 inconclusive.",
     )
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    arguments.add_check(commands)
-    arguments.add_capture(commands)
-    arguments.add_show(commands)
-    arguments.add_convert(commands)
-    arguments.add_suite(commands)
-    arguments.add_train(commands)
+    flags.add_check(commands)
+    flags.add_capture(commands)
+    flags.add_show(commands)
+    flags.add_convert(commands)
+    flags.add_suite(commands)
+    flags.add_train(commands)
     add_equivalence(commands)
-    add_defects(commands)
     return root
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by default the process's); return its exit code."""
-    options = parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments and arguments[0] in REPLACED:
+        print(f"parity {arguments[0]} is no longer a command; {REPLACED[arguments[0]]}.", file=sys.stderr)
+        return CANNOT_COMPARE
+    options = parser().parse_args(arguments)
     # XLA's and absl's chatter is not for the user of a command; errors still come.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from parity.diagnose.activation import AT_ZERO, RELU
 from parity.diagnose.evidence import Evidence, Place, tensor
-from parity.diagnose.glue import Setting
+from parity.diagnose.families.activation import AT_ZERO, RELU
+from parity.diagnose.families.connections import Setting
+from parity.diagnose.families.normalisation import Setting as NormSetting
 from parity.diagnose.identify import Difference, Identified, reproducing
 from parity.diagnose.layers import Solved, gradients_of, gradients_that_differ, near
-from parity.diagnose.normalisation import Setting as NormSetting
 from parity.diagnose.segments import Segment, Source, segment_to
 
 _STOPPED = "jax.lax.stop_gradient must not lie on this path"

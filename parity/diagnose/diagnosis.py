@@ -11,7 +11,7 @@ from parity.diagnose.identify import Difference, Identified
 from parity.diagnose.layers import explain_layer, solve_layer
 from parity.diagnose.pattern import pattern
 from parity.diagnose.segments import Segment, Source, explain_segment, inside_of, segment_to
-from parity.record import Finding, Note
+from parity.verdict.record import Finding, Note
 
 
 class Diagnosis:

@@ -10,13 +10,13 @@ import functools
 import numpy as np
 import torch
 
-from parity.axes import fits, to_torch
 from parity.capture.kinds import OTHER
-from parity.compare import Comparison, Runs
+from parity.capture.trace import Call
+from parity.comparison.entries import Comparison, Runs
 from parity.diagnose.identify import Side, rounding_bound
-from parity.judge import Policy, allowed_gap
-from parity.record import Metrics
-from parity.trace import Call
+from parity.matching.axes import fits, to_torch
+from parity.verdict.judge import Policy, allowed_gap
+from parity.verdict.record import Metrics
 
 
 @dataclasses.dataclass(frozen=True)

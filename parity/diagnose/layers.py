@@ -7,15 +7,15 @@ import numpy as np
 import torch
 
 from parity.capture.kinds import CONVOLUTION, DROPOUT, LINEAR, NORM, TRANSPOSED
-from parity.diagnose.convolution import Convolution
-from parity.diagnose.dense import Dense
-from parity.diagnose.dropout import Dropout
 from parity.diagnose.evidence import Evidence, Place, diverges, tensor
+from parity.diagnose.families.convolution import Convolution
+from parity.diagnose.families.dense import Dense
+from parity.diagnose.families.dropout import Dropout
+from parity.diagnose.families.normalisation import Normalisation
+from parity.diagnose.families.transposed import Transposed
 from parity.diagnose.identify import Difference, Identified, Problem, Side, identify, rounding_bound
 from parity.diagnose.kernels import Parameters
-from parity.diagnose.normalisation import Normalisation
 from parity.diagnose.precision import COARSE, pinned, representable
-from parity.diagnose.transposed import Transposed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from parity.record import Finding
+from parity.verdict.record import Finding
 
 
 def with_placements(found: list[Finding]) -> list[Finding]:

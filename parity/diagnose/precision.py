@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from parity.diagnose.convolution import Convolution
-from parity.diagnose.dense import Dense
+from parity.diagnose.families.convolution import Convolution
+from parity.diagnose.families.dense import Dense
+from parity.diagnose.families.transposed import Transposed
 from parity.diagnose.identify import Difference, Problem, Side
-from parity.diagnose.transposed import Transposed
-from parity.judge import EPSILON
+from parity.verdict.judge import EPSILON
 
 COARSE = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 

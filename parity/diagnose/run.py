@@ -12,12 +12,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from parity.compare import Comparison, Runs
+from parity.comparison.entries import Comparison, Runs
 from parity.diagnose.diagnosis import Diagnosis
 from parity.diagnose.evidence import Evidence
 from parity.diagnose.placement import with_placements
 from parity.diagnose.state import diagnose_state
-from parity.record import Finding, Mode, Note
+from parity.verdict.record import Finding, Mode, Note
 
 
 def diagnose(

@@ -4,15 +4,15 @@ import dataclasses
 
 import numpy as np
 
-from parity.align import unpaired_leaves
-from parity.diagnose.activation import CLASSES
 from parity.diagnose.evidence import Evidence, Place
-from parity.diagnose.glue import Glue, Setting
+from parity.diagnose.families.activation import CLASSES
+from parity.diagnose.families.connections import Glue, Setting
+from parity.diagnose.families.loss import explain_loss
 from parity.diagnose.identify import Difference, Identified, Side, identify, nearest
 from parity.diagnose.joining import ONLY, REVERSED
-from parity.diagnose.loss import explain_loss
 from parity.diagnose.pattern import channel_lines
 from parity.diagnose.words import number_words
+from parity.matching.calls import unpaired_leaves
 
 # So many candidates are looked at, newest first; the glue's own limit then says how many of them may join.
 _MOST_LOOKED_AT = 40

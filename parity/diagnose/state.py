@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from parity.align import Site
-from parity.compare import Comparison
-from parity.diagnose.running_statistics import Rule, explain, identify
-from parity.judge import Policy, allowed_gap
-from parity.record import Finding
-from parity.trace import Trace
+from parity.capture.trace import Trace
+from parity.comparison.entries import Comparison
+from parity.diagnose.families.running_statistics import Rule, explain, identify
+from parity.matching.calls import Site
+from parity.verdict.judge import Policy, allowed_gap
+from parity.verdict.record import Finding
 
 
 def diagnose_state(comparison: Comparison, forced: Trace) -> list[Finding]:

@@ -4,5 +4,5 @@
     html       one self-contained page: error by depth, heat maps, every layer
     junit      one test case a layer and phase, for continuous integration
 
-`report.json` is the report itself (`parity.record.Report.save`).
+`report.json` is the report itself (`parity.verdict.record.Report.save`).
 """

@@ -1,7 +1,7 @@
 """The result of the equivalence tests in sentences."""
 
-from parity.equivalence import EquivalenceResult, Sample
 from parity.report.wording import number
+from parity.seeds.equivalence import EquivalenceResult, Sample
 
 
 def points(value: float, *, sign: bool = False) -> str:

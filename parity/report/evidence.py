@@ -3,7 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
-from parity.record import JudgedEntry, JudgedQuantity, Metrics, Phase, Quantity, Report, Status
+from parity.verdict.record import JudgedEntry, JudgedQuantity, Metrics, Phase, Quantity, Report, Status
 
 PHASES: tuple[Phase, ...] = ("forward", "backward", "state")
 # From what matters least to what matters most.

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from parity.record import JudgedEntry, Report
+from parity.verdict.record import JudgedEntry, Report
 
 # Up to this many entries a mode is shown whole.
 SHORT = 24

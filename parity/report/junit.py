@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from parity.record import JudgedEntry, Phase, Report
+from parity.files import write_text
 from parity.report import wording
 from parity.report.evidence import PHASES, PhaseErrors, phase_errors
-from parity.report.files import write_text
+from parity.verdict.record import JudgedEntry, Phase, Report
 
 # XML 1.0 has no way to write these characters.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -73,8 +73,8 @@ def _structural(root: ElementTree.Element, report: Report) -> None:
 
 
 def _coverage(root: ElementTree.Element, report: Report) -> None:
-    suite = ElementTree.SubElement(root, "testsuite", name="parity.coverage")
-    case = _new_case(suite, "parity.coverage", "exercised")
+    suite = ElementTree.SubElement(root, "testsuite", name="parity.comparison.coverage")
+    case = _new_case(suite, "parity.comparison.coverage", "exercised")
     if report.verdict == "inconclusive":
         lines = [f"{item.name}: {item.reason}; {item.change}" for item in report.coverage.unexercised]
         _outcome(case, "error", wording.coverage(report.coverage), "\n".join(lines))

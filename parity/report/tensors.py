@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from parity.errors import TraceError
-from parity.record import TENSORS_FILE
+from parity.verdict.record import TENSORS_FILE
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

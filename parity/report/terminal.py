@@ -3,10 +3,10 @@
 import io
 from typing import TYPE_CHECKING
 
-from parity.record import JudgedEntry, Mode, Report, Status
 from parity.report import wording
 from parity.report.evidence import PhaseErrors, first_divergent, phase_errors
 from parity.report.folding import Folded, fold
+from parity.verdict.record import JudgedEntry, Mode, Report, Status
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

@@ -2,8 +2,8 @@
 
 import math
 
-from parity.record import Cause, Coverage, JudgedEntry, Metrics, Report
 from parity.report.evidence import decisive, first_divergent
+from parity.verdict.record import Cause, Coverage, JudgedEntry, Metrics, Report
 
 VERDICTS = {
     "equivalent": "the two models compute the same thing",

@@ -19,13 +19,13 @@ __all__ = ["Case", "Outcome", "all_cases", "run"]
 
 def all_cases() -> list[Case]:
     """Every case of every suite, in order; nothing is built."""
-    from parity.suites.augmentation import augmentation_cases
-    from parity.suites.layers import layer_cases
-    from parity.suites.losses import loss_cases
-    from parity.suites.models import model_cases
-    from parity.suites.optimisers import optimiser_cases
-    from parity.suites.schedules import schedule_cases
-    from parity.suites.statistics import statistics_cases
+    from parity.suites.augmentation.cases import augmentation_cases
+    from parity.suites.layers.cases import layer_cases
+    from parity.suites.losses.cases import loss_cases
+    from parity.suites.models.cases import model_cases
+    from parity.suites.optimisers.cases import optimiser_cases
+    from parity.suites.schedules.cases import schedule_cases
+    from parity.suites.statistics.cases import statistics_cases
 
     return [
         *model_cases(),
@@ -67,7 +67,7 @@ def run(names: Sequence[str] = (), out: str | Path | None = None, console: "Cons
         outcomes.append(outcome)
         console.print(line(outcome, width))
         if folder is not None:
-            from parity.serial import write_json
+            from parity.files import write_json
 
             write_json(folder / OUTCOMES_FILE, outcomes)
     console.print(summary(outcomes, time.perf_counter() - start))

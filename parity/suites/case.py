@@ -6,8 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from parity.direct import Compared
-from parity.record import Mode
+from parity.comparison.direct import Compared
+from parity.verdict.record import Mode
 
 # "refused": the two could not be compared, or one of them could not be built.
 Result = Literal["equivalent", "divergent", "inconclusive", "refused"]

@@ -54,7 +54,7 @@ def convolution(generator: np.random.Generator) -> Options:
 
 
 def fast_convolution(generator: np.random.Generator) -> Options:
-    """What the fast rules of `flaxcnn.ops.choice` compute: 3x3 with 64 channels and more, strided, and 1x1."""
+    """What the fast rules of `flaxcnn.ops.cpu.choice` compute: 3x3 with 64 channels and more, strided, and 1x1."""
     height, width = generator.choice([8, 9, 10, 11], 2, replace=False)
     kernel, stride = ((3, 1), (3, 1), (3, 2), (1, 1), (1, 2))[generator.integers(5)]
     return {
@@ -116,7 +116,7 @@ def batch_normalisation(generator: np.random.Generator) -> Options:
 def dense(generator: np.random.Generator) -> Options:
     """Sizes, leading axes, with and without bias."""
     return {
-        # The second axis, if there is one, must not be as long as the third: see parity.axes.
+        # The second axis, if there is one, must not be as long as the third: see parity.matching.axes.
         "leading": [(3,), (5,), (2, 7), (3, 9)][generator.integers(4)],
         "inputs": int(generator.integers(1, 7)),
         "outputs": int(generator.integers(1, 7)),

@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from parity.direct import Compared, measure_directly
+from parity.comparison.direct import Compared, measure_directly
 from parity.errors import CannotCompare
-from parity.judge import judge
-from parity.record import Mode, Report
 from parity.suites.case import Case, ModeOutcome, Outcome, Pair, Result
+from parity.verdict.judge import judge
+from parity.verdict.record import Mode, Report
 
 # The weights of every PyTorch model, and every random input, are those of this seed.
 SEED = 0
@@ -38,7 +38,7 @@ def run_case(case: Case, out: Path | None = None) -> Outcome:
     import torch
 
     import parity
-    from flaxcnn.ops.onednn import never_stored
+    from flaxcnn.ops.cpu.onednn import never_stored
 
     start = time.perf_counter()
     modes: tuple[ModeOutcome, ...] = ()

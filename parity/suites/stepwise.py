@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parity.direct import Compared
+from parity.comparison.direct import Compared
 from parity.errors import CannotCompare
-from parity.record import Phase
+from parity.verdict.record import Phase
 
 # One dictionary a step: the tensors of that step by name, in PyTorch's layout.
 Recording = list[dict[str, np.ndarray]]

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from parity.diagnose.optimiser import UpdateStep, identify_optimiser
-from parity.diagnose.update_rules import Rule
+from parity.diagnose.training.optimiser import UpdateStep, identify_optimiser
+from parity.diagnose.training.update_rules import Rule
 from parity.engine import Engine
 from parity.errors import CannotCompare
-from parity.judge import judge
-from parity.record import Cause, Note
 from parity.trajectory.lockstep import StepRecord
 from parity.trajectory.record import Compared
+from parity.verdict.judge import judge
+from parity.verdict.record import Cause, Note
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,8 @@ import optax
 
 from parity.capture.flax import FlaxModel, precision
 from parity.capture.intercept import Interceptor, is_array, is_floating
+from parity.capture.trees import list_tensors
 from parity.trajectory.torch_side import Gradients
-from parity.trees import list_tensors
 
 FlaxLoss = Callable[[jax.Array, jax.Array], jax.Array]
 Arrays = dict[str, np.ndarray]

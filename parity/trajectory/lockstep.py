@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from parity.errors import CannotCompare
+from parity.matching.weights import WeightPlan
 from parity.trajectory.flax_side import FlaxRun
 from parity.trajectory.record import PHASES, Compared, Difference, Four, StepPhase
 from parity.trajectory.stream import Batch
 from parity.trajectory.torch_side import Gradients, Masks, TorchRun
-from parity.weights import WeightPlan
 
 Arrays = dict[str, np.ndarray]
 

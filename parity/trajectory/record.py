@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from parity.judge import Policy, allowed_gap
-from parity.record import Cause, Note, Unexercised, Verdict
-from parity.serial import from_plain, read_json, to_plain, write_json
+from parity.files import from_plain, read_json, to_plain, write_json
+from parity.verdict.judge import Policy, allowed_gap
+from parity.verdict.record import Cause, Note, Unexercised, Verdict
 
 TRAJECTORY_VERSION = 1
 TRAJECTORY_FILE = "trajectory.json"
@@ -20,7 +20,7 @@ PHASES: tuple[StepPhase, ...] = ("forward", "state", "backward", "update")
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How one tensor of one step differs; see `parity.record.Metrics` for the terms.
+    """How one tensor of one step differs; see `parity.verdict.record.Metrics` for the terms.
 
     `gap_max` = max |a64 - b64|, `rounding_*` = max |x32 - x64| of each side, `scale` = max |b64|.
     """

@@ -2,8 +2,8 @@
 
 import math
 
-from parity.judge import Policy
 from parity.trajectory.record import Step, Trajectory
+from parity.verdict.judge import Policy
 
 _ROWS = 12
 

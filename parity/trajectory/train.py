@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from parity.align import align
-from parity.axes import image_to_flax, to_flax
 from parity.capture.flax import capture_flax
 from parity.capture.kinds import DROPOUT
-from parity.diagnose.optimiser import rule_of
-from parity.diagnose.update_rules import Rule
+from parity.diagnose.training.optimiser import rule_of
+from parity.diagnose.training.update_rules import Rule
 from parity.engine import Engine, environment
 from parity.errors import CannotCompare
-from parity.judge import Policy
-from parity.record import Cause, Note, Unexercised, Verdict
+from parity.matching.axes import image_to_flax, to_flax
+from parity.matching.calls import align
 from parity.trajectory import flax_side, lockstep, torch_side
 from parity.trajectory.explain import explain, touched_statistics
 from parity.trajectory.lockstep import Arrays, Sides, StepRecord, first_parting
 from parity.trajectory.record import PHASES, TRAJECTORY_VERSION, Compared, Parting, Step, Trajectory
 from parity.trajectory.stream import Batch, batches, mask_of, same_batches
 from parity.trajectory.together import growth, parted
+from parity.verdict.judge import Policy
+from parity.verdict.record import Cause, Note, Unexercised, Verdict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,8 @@ def train(
     """Train a Flax model and its PyTorch twin in step, and judge every step.
 
     Both start from PyTorch's weights and statistics and see the same batches and dropout masks. See
-    `parity.trajectory.lockstep` for what is run and `parity.judge` for the rule, which a single step must satisfy.
+    `parity.trajectory.lockstep` for what is run and `parity.verdict.judge` for the rule, which a single step must
+    satisfy.
 
     Args:
         torch_model: an `nn.Module`; it is not changed.

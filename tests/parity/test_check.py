@@ -13,7 +13,7 @@ from parity_models import LinenSmall, NnxMixed, NnxSmall, TorchMixed, TorchSmall
 from torch import nn
 
 import parity
-from parity.judge import judge
+from parity.verdict.judge import judge
 
 # Flax's own BatchNorm keeps the biased variance: a true difference, declared in every test that uses it.
 KNOWN = ("bn-running-var-bias",)

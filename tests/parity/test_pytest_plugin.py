@@ -17,7 +17,7 @@ LOAD = () if ENTRY else ("-p", "parity.pytest_plugin")
 CONFTEST = """
 import dataclasses, pytest
 import parity
-from parity.record import Coverage, Divergence, Report, FORMAT_VERSION
+from parity.verdict.record import Coverage, Divergence, Report, FORMAT_VERSION
 
 CALLS = []
 

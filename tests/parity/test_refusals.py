@@ -129,14 +129,16 @@ def test_a_model_that_compiles_itself_is_refused():
 
 
 def test_a_comparison_too_large_for_memory_gives_an_estimate(monkeypatch):
-    monkeypatch.setattr("parity.reference._IN_MEMORY", 0)
-    monkeypatch.setattr("parity.reference.available_memory", lambda: 100)
+    monkeypatch.setattr("parity.capture.reference._IN_MEMORY", 0)
+    monkeypatch.setattr("parity.capture.reference.available_memory", lambda: 100)
     refused(r"needs about 0.0 GiB of memory", TorchLinear(), NnxLinear(), "2x3")
 
 
 def test_a_comparison_too_large_for_the_disk_gives_an_estimate(monkeypatch):
-    monkeypatch.setattr("parity.reference._IN_MEMORY", 0)
-    monkeypatch.setattr("parity.reference.shutil.disk_usage", lambda folder: SimpleNamespace(free=100))
+    monkeypatch.setattr("parity.capture.reference._IN_MEMORY", 0)
+    monkeypatch.setattr(
+        "parity.capture.reference.shutil.disk_usage", lambda folder: SimpleNamespace(free=100)
+    )
     refused(r"needs about 0.0 GiB of room for temporary files", TorchLinear(), NnxLinear(), "2x3")
 
 

@@ -12,10 +12,10 @@ from torchvision.models.convnext import LayerNorm2d
 import parity
 from flaxcnn import models
 from parity import assert_equivalent, check
-from parity.reference import _differ
-from parity.serial import write_json
-from parity.suites import twins
-from parity.trace import save_arrays
+from parity.capture.reference import _differ
+from parity.capture.trace import save_arrays
+from parity.files import write_json
+from parity.suites.models import twins
 
 
 class TorchLoss(nn.Module):

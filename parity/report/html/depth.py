@@ -3,10 +3,10 @@
 import math
 from typing import NamedTuple
 
-from parity.record import JudgedEntry, Mode, Phase, Report
 from parity.report import wording
 from parity.report.evidence import PHASES, PhaseErrors, phase_errors
 from parity.report.html.markup import Markup, element
+from parity.verdict.record import JudgedEntry, Mode, Phase, Report
 
 WIDTH, HEIGHT = 640, 270
 LEFT, RIGHT, TOP, BOTTOM = 54, 10, 24, 34

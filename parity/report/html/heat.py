@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from parity.record import Report
 from parity.report import wording
 from parity.report.html.markup import Markup, element
 from parity.report.tensors import Pair
+from parity.verdict.record import Report
 
 # A picture has at most this many cells a side; the largest value of a block of elements stands for it.
 MOST_CELLS = 96

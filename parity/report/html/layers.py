@@ -2,10 +2,10 @@
 
 import math
 
-from parity.record import JudgedEntry, JudgedQuantity, Metrics, Report
 from parity.report import wording
 from parity.report.evidence import PhaseErrors, decisive, phase_errors
 from parity.report.html.markup import Markup, element
+from parity.verdict.record import JudgedEntry, JudgedQuantity, Metrics, Report
 
 _COLUMNS = (
     ("#", "number"),

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from parity.record import Report
+from parity.files import write_text
 from parity.report import wording
-from parity.report.files import write_text
 from parity.report.html import depth, heat, layers, prose
 from parity.report.html.markup import Markup, element
 from parity.report.html.script import SCRIPT
 from parity.report.html.style import STYLE
 from parity.report.tensors import Pair
+from parity.verdict.record import Report
 
 
 def write(report: Report, path: str | Path, tensors: Sequence[Pair] = ()) -> Path:

@@ -1,9 +1,9 @@
 """The parts of the page that are words: verdict, first divergence, causes, coverage, notes, environment."""
 
-from parity.record import Cause, Report
 from parity.report import wording
 from parity.report.evidence import first_divergent
 from parity.report.html.markup import Markup, element
+from parity.verdict.record import Cause, Report
 
 # A page with hundreds of remarks shows the first ones and folds the rest.
 _OPEN = 12

@@ -8,7 +8,7 @@ import torch
 
 from flaxcnn import models, weights
 from flaxcnn.functional import functional
-from parity.suites import twins
+from parity.suites.models import twins
 
 CASES = {
     "resnet20": ({}, lambda: twins.CifarResNet(20)),

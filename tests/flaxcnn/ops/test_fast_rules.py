@@ -12,11 +12,12 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from tiers import examples
 
-from flaxcnn.ops import batch_norm, conv2d, winograd
-from flaxcnn.ops.choice import RULES, fast_rules
+from flaxcnn.ops import batch_norm, conv2d
+from flaxcnn.ops.cpu import winograd
+from flaxcnn.ops.cpu.choice import RULES, fast_rules
+from flaxcnn.ops.cpu.plain_convolution import plain_convolution
+from flaxcnn.ops.cpu.strided import input_gradient_by_phases
 from flaxcnn.ops.geometry import axes
-from flaxcnn.ops.plain_convolution import plain_convolution
-from flaxcnn.ops.strided import input_gradient_by_phases
 
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 paddings = st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2)

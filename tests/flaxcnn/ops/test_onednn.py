@@ -13,8 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiers import examples
 
-from flaxcnn.ops import conv2d, onednn
-from flaxcnn.ops.choice import RULES, fast_rules
+from flaxcnn.ops import conv2d
+from flaxcnn.ops.cpu import onednn
+from flaxcnn.ops.cpu.choice import RULES, fast_rules
 from flaxcnn.ops.geometry import axes
 
 pytestmark = pytest.mark.skipif(

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from flaxcnn.ops import choice, fast_rules, relu
-from flaxcnn.ops.channel_sums import channel_sum
-from flaxcnn.ops.stored import behind_a_loop, stored
+from flaxcnn.ops import fast_rules, relu
+from flaxcnn.ops.cpu import choice
+from flaxcnn.ops.cpu.channel_sums import channel_sum
+from flaxcnn.ops.cpu.materialised import behind_a_loop, stored
 
 SHAPE = (4, 32, 32, 8)
 

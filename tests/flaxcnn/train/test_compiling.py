@@ -144,7 +144,7 @@ def test_a_run_and_a_resumed_run_compile_each_function_once(config, tmp_path):
 CONVOLUTIONS = """
 import os, jax, jax.numpy as jnp
 from flaxcnn.ops import conv2d, onednn
-from flaxcnn.ops.choice import RULES
+from flaxcnn.ops.cpu.choice import RULES
 from flaxcnn.train.compiling import Compiled, use_compilation_cache
 use_compilation_cache()
 kept = jax.config.jax_compilation_cache_dir

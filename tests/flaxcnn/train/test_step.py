@@ -12,7 +12,7 @@ from flaxcnn.config import AugmentConfig, LossConfig
 from flaxcnn.functional import functional
 from flaxcnn.train import state as train_states
 from flaxcnn.train.step import Recipe, make_train_step, penalty
-from parity.suites import twins
+from parity.suites.models import twins
 
 NO_AUGMENTATION = AugmentConfig(crop_padding=0, flip=False, rotate=0.0, cutout=0)
 OPTIONS = {"image_size": 8, "channels": (4, 6), "hidden": 8, "dropout": 0.0, "batch_norm": True}

@@ -102,7 +102,7 @@ def test_a_comparison_on_disk_finds_what_one_in_memory_finds(monkeypatch):
     puts = []
     put = Shelf.put
     monkeypatch.setattr(Shelf, "put", lambda self, array: puts.append(found := put(self, array)) or found)
-    monkeypatch.setattr("parity.reference._IN_MEMORY", 0)
+    monkeypatch.setattr("parity.capture.reference._IN_MEMORY", 0)
     on_disk = parity.check(model, FlaxNet(0.5), "4x3x8x8")
     assert sum(isinstance(found, Lazy) for found in puts) > 50
     assert on_disk.verdict == "divergent"

@@ -6,8 +6,8 @@ import types
 import pytest
 
 import parity
-from parity.judge import judge
-from parity.record import (
+from parity.verdict.judge import judge
+from parity.verdict.record import (
     FORMAT_VERSION,
     Coverage,
     Entry,

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from parity.record import FORMAT_VERSION
+from parity.verdict.record import FORMAT_VERSION
 
 COMMAND = ("check", "--torch", "factories:net", "--flax", "factories:port", "--input", "4x3", "--out", "run")
 
@@ -120,7 +120,7 @@ def test_suite_passes_the_names_on(run, monkeypatch):
 
 
 def test_every_id_of_the_catalogue_may_be_accepted(run, saved):
-    from parity.catalogue import DEFECTS
+    from parity.verdict.catalogue import DEFECTS
 
     flags = [word for name in DEFECTS for word in ("--accept", name)]
     assert run("show", "run", *flags)[0] == 0

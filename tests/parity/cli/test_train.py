@@ -8,9 +8,9 @@ from parity.cli import main
 
 HOSTS = [
     "--torch",
-    "experiments.trajectories.hosts:TorchHost",
+    "experiments.instrument.trajectories.hosts:TorchHost",
     "--flax",
-    "experiments.trajectories.hosts:FlaxHost",
+    "experiments.instrument.trajectories.hosts:FlaxHost",
 ]
 
 

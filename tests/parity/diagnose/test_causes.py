@@ -33,7 +33,8 @@ def unexplained(report):
     return [note for note in report.notes if note.kind in ("unexplained", "convention")]
 
 
-# One of a kind runs daily; the study of planted defects (tests/parity/defects) has all of them in many hosts.
+# One of a kind runs daily; the study of planted defects (tests/experiments/instrument/defects) has all of them in
+# many hosts.
 QUICK = ("two in one layer",)
 DAILY = ("stride placement", "shortcut detached", "pooling value")
 
@@ -165,7 +166,7 @@ def test_the_line_of_the_users_call_is_given():
 
 @pytest.mark.slow
 def test_a_lenient_policy_that_excuses_the_quantity_drops_the_cause(tmp_path):
-    from parity.judge import judge
+    from parity.verdict.judge import judge
 
     parity.check(
         TorchResidual(), NnxResidual(epsilon=1.001e-5), "2x3x16x16", mode="eval", accept=KNOWN, out=tmp_path

@@ -9,13 +9,13 @@ import pytest
 import torch
 from jax import lax
 
-from parity.diagnose.convolution import Convolution
-from parity.diagnose.glue import Glue
+from parity.diagnose.families.connections import Glue
+from parity.diagnose.families.convolution import Convolution
+from parity.diagnose.families.normalisation import Normalisation
+from parity.diagnose.families.transposed import Transposed
 from parity.diagnose.identify import Side, identify, rounding_bound
 from parity.diagnose.kernels import Parameters
-from parity.diagnose.normalisation import Normalisation
 from parity.diagnose.pattern import pattern
-from parity.diagnose.transposed import Transposed
 
 
 def drawn(*shape, seed=0):

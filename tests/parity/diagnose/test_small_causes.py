@@ -7,7 +7,7 @@ import torch
 from flax import nnx
 
 import parity
-from parity.defects.flax_functions import ACTIVATIONS
+from experiments.instrument.defects.flax_functions import ACTIVATIONS
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from parity.record import (
+from parity.verdict.record import (
     FORMAT_VERSION,
     Cause,
     Coverage,

@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from parity.record import Divergence
 from parity.report import wording
 from parity.report.evidence import first_divergent, phase_errors
 from parity.report.folding import Folded, fold
+from parity.verdict.record import Divergence
 
 
 def test_the_errors_of_a_phase_are_those_of_its_gravest_tensor(make_report):

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parity.record import Note
 from parity.report.html import depth, heat, page, write
 from parity.report.html.markup import element
 from parity.report.tensors import Pair
+from parity.verdict.record import Note
 
 VOID = {"meta", "img", "input", "br"}
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from parity.capture.trace import save_arrays
 from parity.errors import TraceError
-from parity.record import TENSORS_FILE
 from parity.report import tensors
-from parity.trace import save_arrays
+from parity.verdict.record import TENSORS_FILE
 
 
 def test_pairs_come_back_with_the_widest_gap_first(tmp_path):

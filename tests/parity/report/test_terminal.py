@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from parity.record import Cause
 from parity.report import terminal
+from parity.verdict.record import Cause
 
 WRONG = "layer1.2.conv2"
 

@@ -11,11 +11,11 @@ import pytest
 
 from parity.suites import all_cases
 from parity.suites.core import CORE, tier
-from parity.suites.optimiser_runs import SHAPES
-from parity.suites.optimiser_runs import STEPS as UPDATES
+from parity.suites.optimisers.runs import SHAPES
+from parity.suites.optimisers.runs import STEPS as UPDATES
 from parity.suites.running import run_case
-from parity.suites.schedules import STEPS as RATES
-from parity.suites.statistics import STEPS as BATCHES
+from parity.suites.schedules.cases import STEPS as RATES
+from parity.suites.statistics.cases import STEPS as BATCHES
 
 CASES = all_cases()
 # How many tensors some cases compare: none is left out unseen.

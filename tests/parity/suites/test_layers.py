@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from flaxcnn import ops
-from flaxcnn.ops import bilinear, onednn
+from flaxcnn.ops.cpu import bilinear, onednn
 from parity.suites import all_cases
 from parity.suites.running import run_case
 from parity.suites.selection import select

@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from flaxcnn import models, ops
-from parity.suites.models import TORCHVISION, model_cases
+from parity.suites.models.cases import TORCHVISION, model_cases
 from parity.suites.running import run_case
 
 CASES = {case.name: case for case in model_cases()}

@@ -8,9 +8,9 @@ import pytest
 
 from flaxcnn.optim import optimisers, rules
 from parity.errors import CannotCompare
-from parity.suites.optimiser_options import CASES_A_GROUP, GRADIENTS, optimiser_options
-from parity.suites.optimiser_runs import flax_run, gradients_of, initial_parameters, torch_run
-from parity.suites.optimisers import GROUPS, optimiser_cases
+from parity.suites.optimisers.cases import GROUPS, optimiser_cases
+from parity.suites.optimisers.options import CASES_A_GROUP, GRADIENTS, optimiser_options
+from parity.suites.optimisers.runs import flax_run, gradients_of, initial_parameters, torch_run
 from parity.suites.running import run_case
 from parity.suites.stepwise import Runs, by_step
 

@@ -3,7 +3,7 @@
 import pytest
 
 from parity.suites import options
-from parity.suites.layers import LAYERS
+from parity.suites.layers.cases import LAYERS
 
 
 def drawn(layer):

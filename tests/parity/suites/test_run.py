@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from parity.cli import main
-from parity.record import Report
 from parity.suites import case, run, running
+from parity.verdict.record import Report
 
 
 def outcome(name, result):

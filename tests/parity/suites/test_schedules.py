@@ -6,7 +6,7 @@ import pytest
 from flaxcnn import optim
 from flaxcnn.optim import schedules
 from parity.suites.running import run_case
-from parity.suites.schedules import GROUPS, NAMES, STEPS, schedule_cases, schedule_options
+from parity.suites.schedules.cases import GROUPS, NAMES, STEPS, schedule_cases, schedule_options
 
 CASES = {case.name: case for case in schedule_cases()}
 

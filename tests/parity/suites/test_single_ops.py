@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.instrument.mutation.find import all_mutants
+from experiments.instrument.mutation.plant import planted
 from parity.errors import CannotCompare
-from parity.mutation.find import all_mutants
-from parity.mutation.plant import planted
-from parity.suites.op_runs import Op, compare
+from parity.suites.layers.op_runs import Op, compare
+from parity.suites.layers.single_ops import single_op_cases
 from parity.suites.running import judged_directly, run_case
-from parity.suites.single_ops import single_op_cases
 
 CASES = {case.name: case for case in single_op_cases()}
 GENERATOR = np.random.default_rng(0)
@@ -75,8 +75,8 @@ SURVIVED = {
     ("flaxcnn/ops/cross_entropy.py", "cross_entropy_backward", "100 -> 101"): "defaults-04",
     ("flaxcnn/ops/max_pooling.py", "_takeovers", "- -> +"): "corners-01",
     ("flaxcnn/ops/dropout.py", "dropout_mask", ">= -> >"): "corners-03",
-    ("flaxcnn/ops/bilinear.py", "_primitive", "is not -> is"): "corners-05",
-    ("flaxcnn/ops/strided.py", "_phase", "zeros -> ones"): "parts-02",
+    ("flaxcnn/ops/cpu/bilinear.py", "_primitive", "is not -> is"): "corners-05",
+    ("flaxcnn/ops/cpu/strided.py", "_phase", "zeros -> ones"): "parts-02",
     ("flaxcnn/models/blocks.py", "", "64 -> 65"): "blocks-02",
 }
 

@@ -5,9 +5,9 @@ import functools
 import numpy as np
 
 from flaxcnn import ops
-from parity.suites import statistics_runs
 from parity.suites.running import run_case
-from parity.suites.statistics import FROZEN, GROUPS, batches_of, statistics_cases, statistics_options
+from parity.suites.statistics.cases import FROZEN, GROUPS, batches_of, statistics_cases, statistics_options
+from parity.suites.statistics import runs as statistics_runs
 
 CASES = {case.name: case for case in statistics_cases()}
 

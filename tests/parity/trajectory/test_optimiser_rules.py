@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity.diagnose.optimiser import UpdateStep, identify_optimiser, rule_of
+from parity.diagnose.training.optimiser import UpdateStep, identify_optimiser, rule_of
 
 
 def stepped(make, gradients, start):

@@ -7,8 +7,8 @@ import optax
 import pytest
 import torch
 
-from experiments.trajectories import defects
-from experiments.trajectories.hosts import FlaxHost, TorchHost
+from experiments.instrument.trajectories import defects
+from experiments.instrument.trajectories.hosts import FlaxHost, TorchHost
 from parity.errors import CannotCompare
 from parity.trajectory import stream
 from parity.trajectory.record import Trajectory

@@ -1,0 +1,1 @@
+"""Derivatives, by hand and by machine."""

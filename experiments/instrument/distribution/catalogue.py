@@ -1,0 +1,195 @@
+"""Every law that is tested: what is drawn, how many times, and what PyTorch calls it."""
+
+import functools
+
+import numpy as np
+
+from experiments.instrument.distribution import colour, geometry, mixing, shuffling
+from experiments.instrument.distribution.testing import Continuous, Discrete, Law, Permutations
+
+MANY = 20_000
+EPOCHS = 3_000
+ORDERS = 1_200
+CUTMIX_ALPHA = 1.0
+DROPOUT_RATE = 0.3
+
+
+def laws() -> list[Law]:
+    """Every law, in order; nothing is drawn."""
+    return [*_places(), *_angles(), *_colours(), *_mixtures(), *_orders()]
+
+
+def _places() -> list[Law]:
+    """Crops, flips and squares; and that one draw says nothing of the next."""
+    from experiments.instrument.distribution import reference
+
+    crops = functools.partial(geometry.crop_offsets, padding=1)
+    return [
+        Law(
+            "crop offsets",
+            "uniform over the 25 places, padding 2",
+            Discrete.uniform(25),
+            functools.partial(geometry.crop_offsets, padding=2),
+            MANY,
+            functools.partial(reference.crop_offsets, padding=2),
+            "RandomCrop",
+        ),
+        Law(
+            "crop offsets of neighbouring images",
+            "independent, uniform over 9 x 9",
+            Discrete.uniform(81),
+            lambda seed, count: geometry.pairs_of_neighbours(crops(seed, 2 * count), 9),
+            MANY // 2,
+        ),
+        Law(
+            "crop offsets at consecutive steps",
+            "independent, uniform over 9 x 9",
+            Discrete.uniform(81),
+            lambda seed, count: geometry.pairs_of_steps(crops(seed, 2 * count), 9),
+            MANY // 2,
+        ),
+        Law(
+            "flips",
+            "a fair coin",
+            Discrete.uniform(2),
+            geometry.flips,
+            MANY,
+            reference.flips,
+            "RandomHorizontalFlip",
+        ),
+        Law(
+            "flip and crop offset of an image",
+            "independent, uniform over 2 x 25",
+            Discrete.uniform(50),
+            functools.partial(geometry.flips_and_crops, padding=2),
+            MANY,
+        ),
+        Law(
+            "cutout centres",
+            f"uniform over the {geometry.HEIGHT * geometry.WIDTH} pixels",
+            Discrete.uniform(geometry.HEIGHT * geometry.WIDTH),
+            geometry.cutout_centres,
+            MANY,
+        ),
+    ]
+
+
+def _angles() -> list[Law]:
+    from experiments.instrument.distribution import reference
+
+    return [
+        Law(
+            f"rotation angles, {degrees:g} degrees",
+            f"uniform in [-{degrees:g}, {degrees:g}]",
+            Continuous.uniform(-degrees, degrees, reading=1e-3),
+            functools.partial(geometry.angles, degrees=degrees),
+            MANY,
+            functools.partial(reference.angles, degrees=degrees),
+            "RandomRotation",
+        )
+        for degrees in (15.0, 180.0)
+    ]
+
+
+def _colours() -> list[Law]:
+    from experiments.instrument.distribution import reference
+
+    strengths = [("brightness", 0.4), ("brightness", 1.5), ("contrast", 0.6), ("saturation", 0.7)]
+    found = []
+    for step, strength in [*strengths, ("hue", 0.15)]:
+        low, high = (-strength, strength) if step == "hue" else (max(0.0, 1 - strength), 1 + strength)
+        found.append(
+            Law(
+                f"{step} {'shifts' if step == 'hue' else 'factors'}, strength {strength:g}",
+                f"uniform in [{low:g}, {high:g}]",
+                Continuous.uniform(low, high),
+                functools.partial(colour.factors, step=step, strength=strength),
+                MANY,
+                functools.partial(reference.factors, step=step, strength=strength),
+                "ColorJitter",
+            )
+        )
+    order = Law(
+        "order of the colour steps",
+        "uniform over the 24 orders",
+        Discrete.uniform(24),
+        colour.orders,
+        ORDERS,
+        reference.orders,
+        "ColorJitter",
+    )
+    return [*found, order]
+
+
+def _mixtures() -> list[Law]:
+    from experiments.instrument.distribution import reference
+
+    found = []
+    # A share of Beta(0.2, 0.2) is within float32 rounding of 1 once in fifty draws, which is no longer continuous.
+    for alpha, dtype in ((0.2, "float64"), (1.0, "float32")):
+        found.append(
+            Law(
+                f"mixup's share, alpha {alpha:g}",
+                f"Beta({alpha:g}, {alpha:g})",
+                Continuous(functools.partial(_beta, alpha=alpha), 0.0, 1.0),
+                functools.partial(mixing.shares, alpha=alpha, dtype=dtype),
+                MANY,
+                functools.partial(reference.shares, alpha=alpha),
+                "MixUp",
+            )
+        )
+    boxes = Law(
+        f"cutmix's box, alpha {CUTMIX_ALPHA:g}",
+        "Beta area around a uniform centre, cut off at the border",
+        Discrete(np.array(list(mixing.box_law(CUTMIX_ALPHA).values()))),
+        functools.partial(mixing.boxes, alpha=CUTMIX_ALPHA),
+        MANY,
+        functools.partial(reference.boxes, alpha=CUTMIX_ALPHA),
+        "CutMix",
+    )
+    dropout = Law(
+        f"dropout of three neighbours, rate {DROPOUT_RATE:g}",
+        f"independent, each dropped with probability {DROPOUT_RATE:g}",
+        Discrete(mixing.kept_law(DROPOUT_RATE)),
+        functools.partial(mixing.kept, rate=DROPOUT_RATE),
+        MANY,
+        functools.partial(reference.kept, rate=DROPOUT_RATE),
+        "dropout",
+    )
+    return [*found, boxes, dropout]
+
+
+def _orders() -> list[Law]:
+    from experiments.instrument.distribution import reference
+
+    return [
+        Law(
+            "every position of an epoch of 10 images",
+            "uniform over the images",
+            Permutations(10),
+            functools.partial(shuffling.epochs, size=10),
+            EPOCHS,
+        ),
+        Law(
+            "order of an epoch of 4 images",
+            "uniform over the 24 permutations",
+            Discrete.uniform(24),
+            lambda seed, count: shuffling.numbers(shuffling.epochs(seed, count, 4)),
+            EPOCHS,
+            functools.partial(reference.permutations, size=4),
+            "RandomSampler",
+        ),
+        Law(
+            "first image of two consecutive epochs of 4",
+            "independent, uniform over 4 x 4",
+            Discrete.uniform(16),
+            lambda seed, count: shuffling.first_of_consecutive_epochs(shuffling.epochs(seed, 2 * count, 4)),
+            EPOCHS // 2,
+        ),
+    ]
+
+
+def _beta(x: np.ndarray, alpha: float) -> np.ndarray:
+    from scipy import stats
+
+    return stats.beta.cdf(x, alpha, alpha)

@@ -1,0 +1,267 @@
+"""The suites put to the test: defects are planted in our own ops, layers and optimisers, and the suites must turn red.
+
+    python -m experiments.instrument.mutation_study  every mutant, two hours or so on 1 core; can be interrupted
+    python -m experiments.instrument.mutation_study --limit 50      some, drawn by seed
+    python -m experiments.instrument.mutation_study 'flaxcnn/ops/dense.py*'     those whose names fit a pattern
+    python -m experiments.instrument.mutation_study --part 1/2      every second mutant, for a process beside this one
+    python -m experiments.instrument.mutation_study --among core
+        only cases of the core may catch: quick to measure and to run
+    python -m experiments.instrument.mutation_study --measure
+        only measure which lines each case runs, ten minutes or so
+    python -m experiments.instrument.mutation_study --tables        run nothing; show what is stored
+
+Findings are kept in `runs/mutation`, one file a mutant, and are found again only if the mutated file was edited; what
+no case caught meets every case that it has not met, up to `--cases`: more of them, or cases new in the suites.
+`experiments/results/mutation.json` is written at the end, from everything that is kept.
+"""
+
+import argparse
+import collections
+import contextlib
+import fnmatch
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
+
+from experiments import markdown, record
+from experiments.instrument.mutation.changes import FAMILIES
+from experiments.instrument.mutation.find import FILES, Mutant, all_mutants
+from experiments.instrument.mutation.known import equivalent_because, unseen_because
+from experiments.instrument.mutation.reach import Reach, reaches
+from experiments.instrument.mutation.study import MOST_CASES, Finding, kept_finding, sample, studied, study
+from parity.suites import all_cases
+from parity.suites.case import Case
+from parity.suites.core import core
+from parity.suites.selection import select
+
+NAME, COMMAND = "mutation", "python -m experiments.instrument.mutation_study"
+KEPT = Path("runs") / "mutation"
+# What can come of a mutant; "equivalent" is a survivor that is known to be no defect.
+OUTCOMES = ("caught", "equivalent", "survived", "unreached")
+
+
+def main() -> int:
+    """Examine what is asked for and not kept, store the record, print the tables."""
+    options = _arguments().parse_args()
+    if not options.tables:
+        chosen = choose(all_mutants(), options.names, options.limit, options.seed)
+        if not chosen:
+            print(f"No mutant is called {' or '.join(options.names)}: give a pattern.", file=sys.stderr)
+            return 2
+        part, parts = (int(number) for number in options.part.split("/"))
+        cases = among(studied(all_cases()), options.among)
+        run(chosen[part - 1 :: parts], cases, options.seed, options.cases, KEPT, only_measure=options.measure)
+        if options.measure:
+            return 0
+        store(options.seed, KEPT)
+    for name, make in TABLES.items():
+        print(f"\n{name}\n\n{make()}")
+    return 0
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="patterns of mutants' names (default: all)")
+    parser.add_argument("--limit", type=int, help="how many to draw")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    parser.add_argument("--cases", type=int, default=MOST_CASES, help="the most a mutant may survive")
+    parser.add_argument("--part", default="1/1", help="K/N: the Kth of N parts")
+    parser.add_argument(
+        "--among", nargs="*", default=[], help="cases that may catch: core, or names as `parity suite`"
+    )
+    parser.add_argument("--measure", action="store_true", help="plant nothing")
+    parser.add_argument("--tables", action="store_true", help="run nothing; show what is stored")
+    return parser
+
+
+def choose(mutants: Sequence[Mutant], names: Sequence[str], limit: int | None, seed: int) -> list[Mutant]:
+    """The mutants that some pattern fits, or all; `limit` of them drawn by seed."""
+    fitting = [
+        one for one in mutants if not names or any(fnmatch.fnmatchcase(one.name, name) for name in names)
+    ]
+    return fitting if limit is None else sample(fitting, limit, seed)
+
+
+def among(cases: Sequence[Case], names: Sequence[str]) -> list[Case]:
+    """The cases that the names select, "core" those of the core; all if there are none."""
+    if not names:
+        return list(cases)
+    chosen = core(cases) if "core" in names else []
+    named = [name for name in names if name != "core"]
+    return chosen + [case for case in (select(cases, named) if named else []) if case not in chosen]
+
+
+def run(
+    mutants: Sequence[Mutant],
+    cases: Sequence[Case],
+    seed: int,
+    most: int,
+    folder: Path,
+    *,
+    only_measure: bool = False,
+) -> None:
+    """Measure what the cases reach, then examine each mutant; a line for each."""
+
+    def measured(reach: Reach) -> None:
+        print(f"measured {reach.case}: {reach.result}, {reach.seconds:.1f} s", flush=True)
+
+    with kept_programs(folder / "programs"):
+        reached = reaches(cases, folder / "reach", measured)
+        if only_measure:
+            return
+        findings = study(mutants, cases, reached, folder / "findings", seed=seed, most=most)
+        for number, (finding, fresh) in enumerate(findings, start=1):
+            if fresh:
+                print(f"{number}/{len(mutants)} {in_words(finding)}", flush=True)
+
+
+@contextlib.contextmanager
+def kept_programs(folder: Path) -> Iterator[None]:
+    """Compile no program twice: a mutant leaves most of what a case compiles as it is.
+
+    Programs are found by what they compute, so that a mutated one is never taken for another.
+    """
+    options = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+    try:
+        _configure(options)
+        yield
+    finally:
+        _configure(before)
+
+
+def _configure(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        jax.config.update(name, value)
+    # JAX opens the folder with the first program, and would keep to that one.
+    compilation_cache.reset_cache()
+
+
+def in_words(finding: Finding) -> str:
+    """A finding in a line."""
+    by = f" by {finding.case}, {finding.result}" if finding.case else ""
+    return (
+        f"{finding.verdict}{by}  {finding.mutant.name}  ({len(finding.tried)} cases, {finding.seconds:.0f} s)"
+    )
+
+
+def store(seed: int, folder: Path) -> Path:
+    """Write the record of everything that is kept in `folder`."""
+    mutants = all_mutants()
+    kept = [kept_finding(mutant, folder / "findings") for mutant in mutants]
+    findings = [one for one in kept if one is not None]
+    return record.write(NAME, COMMAND, {"seed": seed, "mutants": len(mutants)} | figures(findings))
+
+
+def figures(findings: Sequence[Finding]) -> dict[str, Any]:
+    """The counts by file and by kind of change, every mutant that no case caught, and what caught the others."""
+    missed = [one for one in findings if one.verdict != "caught"]
+    return {
+        "examined": len(findings),
+        "seconds": sum(one.seconds for one in findings),
+        # What was caught, and whose file was not edited where it was, is not examined again.
+        "days": dict(sorted(collections.Counter(one.day for one in findings).items())),
+        "all": counts(findings),
+        "results": dict(collections.Counter(one.result for one in findings if one.verdict == "caught")),
+        "files": {file: counts([one for one in findings if one.mutant.file == file]) for file in FILES},
+        "families": {
+            family: counts([one for one in findings if one.mutant.family == family]) for family in FAMILIES
+        },
+        "survivors": [
+            {
+                "name": one.mutant.name,
+                "source": one.mutant.text,
+                "what": one.mutant.what,
+                "outcome": outcome(one),
+                "cases": len(one.tried),
+                "day": one.day,
+                "reason": equivalent_because(one.mutant) or unseen_because(one.mutant),
+            }
+            for one in missed
+        ],
+        # A mutant that was said to be no defect, but that a case caught, was said so wrongly.
+        "wrongly_equivalent": [
+            one.mutant.name for one in findings if one.verdict == "caught" and equivalent_because(one.mutant)
+        ],
+        "caught_by": {
+            file: {
+                one.mutant.name.removeprefix(f"{file}:"): f"{one.case}: {one.result}"
+                for one in findings
+                if one.verdict == "caught" and one.mutant.file == file
+            }
+            for file in FILES
+        },
+    }
+
+
+def outcome(finding: Finding) -> str:
+    """One of OUTCOMES."""
+    missed = finding.verdict != "caught"
+    return "equivalent" if missed and equivalent_because(finding.mutant) else finding.verdict
+
+
+def counts(findings: Sequence[Finding]) -> dict[str, int]:
+    """How many there are of each of OUTCOMES."""
+    counted = collections.Counter(outcome(one) for one in findings)
+    return {name: counted[name] for name in OUTCOMES}
+
+
+def files_table() -> str:
+    """What came of the mutants of each file, in Markdown."""
+    stored = record.read(NAME)
+    return _with_place(_counts_table("file", stored["files"] | {"all": stored["all"]}), stored)
+
+
+def families_table() -> str:
+    """What came of the mutants of each kind of change, in Markdown."""
+    stored = record.read(NAME)
+    return _with_place(_counts_table("change", stored["families"]), stored)
+
+
+def survivors_table() -> str:
+    """Every mutant that no case caught, in Markdown."""
+    body = []
+    for one in record.read(NAME)["survivors"]:
+        file, function, line, _, _ = one["name"].split(":", 4)
+        where = f"`{file}:{line}`" + (f", `{function}`" if function else "")
+        what = one["outcome"] if one["cases"] else "no case runs it"
+        # A bar would end the cell.
+        code = one["source"].replace("|", "\\|")
+        body.append([where, f"`{code}`", one["what"].replace("|", "\\|"), what, one["reason"]])
+    return markdown.rows(["where", "source", "change", "outcome", "why"], body)
+
+
+def _counts_table(first: str, groups: dict[str, dict[str, int]]) -> str:
+    body = []
+    for name, counted in groups.items():
+        total = sum(counted.values())
+        if total:
+            defects = total - counted["equivalent"]
+            share = f"{counted['caught'] / defects:.1%}" if defects else ""
+            body.append([f"`{name}`", str(total), *(str(counted[one]) for one in OUTCOMES), share])
+    header = [first, "mutants", "caught", "no defect", "survived", "no case runs it", "caught of the defects"]
+    return markdown.rows(header, body)
+
+
+def _with_place(table: str, stored: dict[str, Any]) -> str:
+    examined = f"{stored['examined']} of {stored['mutants']} mutants were examined"
+    days = ", ".join(f"{count} on {day}" for day, count in stored["days"].items())
+    return f"{table}\n\n{examined} ({days}). Measured on: {markdown.where(stored)}."
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "mutation": files_table,
+    "mutation_changes": families_table,
+    "mutation_survivors": survivors_table,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Whole training runs in both frameworks: `python -m experiments.instrument.trajectories`."""

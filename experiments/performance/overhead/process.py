@@ -1,0 +1,44 @@
+"""Commands in processes of their own, timed from their start to their end."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[3]
+# What a person at a terminal would not have set: a cache elsewhere, or none.
+_CACHE_SETTINGS = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
+
+
+class ChildError(RuntimeError):
+    """A command that failed; one sentence says which and how."""
+
+
+def seconds(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
+    """Seconds of `python ARGUMENTS`, from its start to its end; what it prints is dropped."""
+    start = time.perf_counter()
+    output(arguments, environment)
+    return time.perf_counter() - start
+
+
+def output(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    """What `python ARGUMENTS` prints.
+
+    Raises:
+        ChildError: its exit code is not 0.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name not in _CACHE_SETTINGS}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=_ROOT,
+        env=inherited | dict(environment or {}),
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise ChildError(f"python {' '.join(arguments)} failed with exit code {done.returncode}: {last}")
+    return done.stdout

@@ -1,0 +1,55 @@
+"""The GPU, where there is one: what both libraries are told of it, and what it holds."""
+
+import resource
+import sys
+from typing import Any
+
+from experiments.performance.throughput.networks import Setting
+
+
+def has_gpu() -> bool:
+    """Whether the sides compute on a GPU."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def settle_jax(setting: Setting) -> None:
+    """Have JAX compute in the precision of the setting; a CPU has one only."""
+    import jax
+
+    if jax.default_backend() != "cpu":
+        precisions = {"float32": "float32", "tf32": "tensorfloat32"}
+        jax.config.update("jax_default_matmul_precision", precisions[setting.precision])
+
+
+def settle_torch(setting: Setting) -> Any:
+    """Have PyTorch compute in the precision of the setting, with the fastest of cuDNN's algorithms; its device."""
+    import torch
+
+    if not has_gpu():
+        return torch.device("cpu")
+    tf32 = setting.precision == "tf32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = True
+    return torch.device("cuda")
+
+
+def peak_mebibytes() -> float:
+    """The most memory that this process has had: of the GPU if it computes there, else of the machine.
+
+    Only the library that the side has imported is asked: to import the other would take memory itself.
+    """
+    jax, torch = sys.modules.get("jax"), sys.modules.get("torch")
+    if jax and jax.default_backend() != "cpu":
+        return jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
+    if torch and torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def name_of(environment: dict[str, Any]) -> str:
+    """The version of jax that measured, and on what: a GPU's name, or the vectors of the processor."""
+    platform, _, kind = environment["devices"][0].partition(": ")
+    return f"{environment['versions']['jax']}, {environment['vectors'] if platform == 'cpu' else kind}"

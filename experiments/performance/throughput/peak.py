@@ -1,0 +1,35 @@
+"""What the machine can do, and what a step needs: the two sides of "share of the peak"."""
+
+import time
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from experiments.performance.throughput.accelerator import settle_torch
+from experiments.performance.throughput.networks import Setting
+from experiments.performance.throughput.sides import Torch
+
+_SIDES, _REPEATS = {"cpu": 2048, "cuda": 8192}, 7
+
+
+def gemm_gflops(setting: Setting) -> float:
+    """The fastest product of two square float32 matrices in the precision of the setting, in GFLOP/s."""
+    device = settle_torch(setting)
+    side = _SIDES[device.type]
+    a, b = torch.randn(side, side, device=device), torch.randn(side, side, device=device)
+    seconds = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        product = torch.mm(a, b)
+        # Of a GPU's work the time counts until a number of it is here.
+        product[0, 0].item()
+        seconds.append(time.perf_counter() - start)
+    return 2 * side**3 / min(seconds) / 1e9
+
+
+def step_gflop(setting: Setting) -> float:
+    """The GFLOP of a step by the definition of its layers, as PyTorch counts them; a fast algorithm does fewer."""
+    side = Torch(setting, compiled=False)
+    with FlopCounterMode(display=False) as counter:
+        side.step()
+    return counter.get_total_flops() / 1e9

@@ -1,0 +1,36 @@
+"""The table of accuracies."""
+
+from experiments import record
+from experiments.markdown import rows, where
+
+
+def accuracy() -> str:
+    """Test accuracies: digits over seeds, Fashion-MNIST one run a model."""
+    body = []
+    digits = record.read("digits")
+    figures = digits["test_accuracy"]
+    body.append(
+        [
+            "digits",
+            "resnet20",
+            f"{figures['mean']:.2%} ± {figures['deviation']:.2%} (n = {figures['n']})",
+            f"{digits['target']:.1%}",
+            f"{digits['seconds']['mean']:.0f} s",
+            f"`{digits['command']}`",
+        ]
+    )
+    for model in ("cnn", "resnet"):
+        result = record.read(f"fashion_mnist_{model}")
+        summary = result["summary"]
+        body.append(
+            [
+                "Fashion-MNIST",
+                f"{summary['model']}, {summary['parameters'] / 1e6:.2f} M parameters",
+                f"{summary['test_accuracy']:.2%} (n = 1)",
+                f"{result['target']:.1%}",
+                f"{summary['training_seconds'] / 60:.0f} min",
+                f"`{result['command']}`",
+            ]
+        )
+    header = ["data", "model", "test accuracy", "target", "time", "command"]
+    return rows(header, body) + f"\n\nMeasured on: {where(digits)}."

@@ -1,0 +1,94 @@
+"""Our side: the recipe by flaxcnn.
+
+    python -m experiments.training.time_to_accuracy.ours --seed 0
+
+Prints a line of JSON when the first step is done and after every epoch.
+"""
+
+import argparse
+import dataclasses
+import json
+from typing import Any
+
+from experiments.training.time_to_accuracy.recipe import RECIPE, Recipe
+from flaxcnn.config import Config
+from flaxcnn.train import huge_pages
+
+
+def config_of(recipe: Recipe, seed: int, data_dir: str | None = None) -> Config:
+    """The recipe as a run of flaxcnn."""
+    return Config().replace(
+        model="resnet9",
+        model_options={
+            "widths": recipe.widths,
+            "pools": recipe.pools,
+            "branches": recipe.branches,
+            "logit_scale": recipe.logit_scale,
+        },
+        data="fashion_mnist",
+        data_dir=data_dir,
+        validation_fraction=0.0,
+        rotate=0.0,
+        flip=recipe.flip,
+        crop_padding=recipe.crop_padding,
+        label_smoothing=recipe.label_smoothing,
+        optimiser="sgd",
+        learning_rate=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=True,
+        weight_decay=recipe.weight_decay,
+        schedule="one_cycle",
+        one_cycle_warmup=recipe.warmup,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        seed=seed,
+    )
+
+
+def train(config: Config) -> None:
+    """Train, and classify the test images after every epoch."""
+    import jax
+
+    from flaxcnn import data
+    from flaxcnn.train.evaluate import evaluate
+    from flaxcnn.train.setup import set_up
+
+    job = set_up(config)
+    state, size = job.train_state, config.run.batch_size
+    for epoch in range(config.run.epochs):
+        waiting = None
+        for batch in data.batches(job.splits.train, size, shuffle=True, seed=config.run.seed, epoch=epoch):
+            state, metrics = job.train_step(state, batch)
+            # The step before is waited for, not this one: the device always has work, and never too much.
+            jax.block_until_ready(waiting)
+            if epoch == 0 and waiting is None:
+                say(loss=float(metrics["loss"]))
+            waiting = metrics
+        found = evaluate(job.predict, *state.evaluated, job.splits.test, batch_size=size)
+        say(epoch=epoch + 1, accuracy=found.accuracy)
+
+
+def say(**values: Any) -> None:
+    """A line of JSON for whoever holds the clock."""
+    print(json.dumps(values), flush=True)
+
+
+def main() -> None:
+    """Train the recipe once."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--data-dir", help="folder of the four IDX files, where they are not in their usual place"
+    )
+    parser.add_argument("--recipe", type=json.loads, default={}, help="JSON: fields of the recipe to change")
+    options = parser.parse_args()
+    # As `flaxcnn train` does, before what takes long is imported.
+    huge_pages.restart()
+    from flaxcnn.train.compiling import use_compilation_cache
+
+    use_compilation_cache()
+    train(config_of(dataclasses.replace(RECIPE, **options.recipe), options.seed, options.data_dir))
+
+
+if __name__ == "__main__":
+    main()

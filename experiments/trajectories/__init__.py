@@ -1,1 +1,0 @@
-"""Whole training runs in both frameworks: `python -m experiments.trajectories`."""

@@ -1,0 +1,174 @@
+"""Convolutions and matrix products by oneDNN, the library that XLA's CPU compiler brings along.
+
+XLA rewrites an operation into a call of oneDNN itself only where an experimental flag says so, for a whole program at
+a time and not in every version. The calls themselves are compiled by all of them; here they are made one by one, where
+they are the fastest. They are no public interface of XLA, so `is_available` tries each out once in a process, against
+XLA's own operations; where one is unknown or gives something else, other rules compute. Only float32.
+
+JAX fails to serialise a compiled program that has such a call (jaxlib 0.10 and 0.12: a `MemoryError`). So none is made
+in what JAX would write to its persistent compilation cache: without a cache, or under `never_stored`, and only by what
+asks for it, as the training step does.
+
+Reference: `xla/service/cpu/onednn_config.proto` of OpenXLA for the configuration, in which 64-bit numbers are strings;
+oneDNN's documentation of its convolution and matmul primitives.
+"""
+
+import contextlib
+import functools
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from flaxcnn.ops.cpu.plain_convolution import exchanged, plain_convolution
+from flaxcnn.ops.geometry import Axis, axis
+
+# Begins the name of every call, in a lowered program too.
+PREFIX = "__onednn$"
+# oneDNN's own memory for intermediate results, and a kernel in the layout that XLA has.
+_OPTIONS: dict[str, Any] = {"bias_broadcast": False, "user_scratchpad": False, "weights_prepacked": False}
+_IMAGES = {"data": {"batch_dim": "0", "feature_dim": "3", "spatial_dims": ["1", "2"]}, "dims": "0"}
+
+
+def convolution(
+    x: Float[Array, "n h w ci"],
+    kernel: Float[Array, "kh kw cig co"],
+    spatial: tuple[Axis, Axis],
+    groups: int = 1,
+) -> Float[Array, "n ho wo co"]:
+    """The convolution that `conv2d` defines, without the bias; padding that is not negative."""
+    return _convolution(x, kernel, spatial, groups, kernel.shape[3], ("2", "3"))
+
+
+def convolution_with_exchanged(
+    x: Float[Array, "n h w co"],
+    kernel: Float[Array, "kh kw cig co"],
+    spatial: tuple[Axis, Axis],
+    groups: int = 1,
+) -> Float[Array, "n ho wo ci"]:
+    """The convolution with `plain_convolution.exchanged(kernel, groups)`.
+
+    Without groups oneDNN exchanges the channels itself, while it puts the kernel into a layout of its own: XLA's
+    transposed copy of a kernel of 512 by 512 channels takes longer than the convolution.
+    """
+    if groups > 1:
+        return convolution(x, exchanged(kernel, groups), spatial, groups)
+    return _convolution(x, kernel[::-1, ::-1], spatial, 1, kernel.shape[2], ("3", "2"))
+
+
+def input_gradient(
+    cotangent: Float[Array, "n ho wo co"],
+    kernel: Float[Array, "kh kw cig co"],
+    spatial: tuple[Axis, Axis],
+    groups: int = 1,
+) -> Float[Array, "n h w ci"]:
+    """The gradient of the images of a convolution of stride 1, padded by less than its window: a convolution too."""
+    height, width = (
+        axis(one.output, one.window, 1, one.dilation, (one.span - 1 - one.before, one.span - 1 - one.after))
+        for one in spatial
+    )
+    return convolution_with_exchanged(cotangent, kernel, (height, width), groups)
+
+
+def _convolution(
+    x: Array, kernel: Array, spatial: tuple[Axis, Axis], groups: int, outputs: int, features: tuple[str, str]
+) -> Array:
+    """Arguments: as above, and which dimensions of the kernel are what is read and what is put out."""
+    filters = {
+        "input_feature_dim": features[0],
+        "output_feature_dim": features[1],
+        "shape": _numbers(kernel.shape),
+        "spatial_dims": ["0", "1"],
+    }
+    window = {
+        "size": [],
+        "strides": _numbers([one.stride for one in spatial]),
+        "pad_left": _numbers([one.before for one in spatial]),
+        "pad_right": _numbers([one.after for one in spatial]),
+        "window_dilations": _numbers([one.dilation for one in spatial]),
+    }
+    config = {
+        "dims": "4",
+        "feature_groups": str(groups),
+        "input": _IMAGES,
+        "kernel": {"dims": "0", "filter": filters},
+        "output": _IMAGES,
+        "window": window,
+        "optimization_config": _OPTIONS,
+    }
+    shape = x.shape[0], spatial[0].output, spatial[1].output, outputs
+    return _call("convolution", {"onednn_conv_config": config}, shape, x, kernel)
+
+
+def outer_products(a: Float[Array, "*b k m"], b: Float[Array, "*b k n"]) -> Float[Array, "*b m n"]:
+    """The matrix products a^T b."""
+    config = {"transpose_a": True, "transpose_b": False, "optimization_config": _OPTIONS}
+    shape = *a.shape[:-2], a.shape[-1], b.shape[-1]
+    return _call("matmul", {"onednn_matmul_config": config}, shape, a, b)
+
+
+def _numbers(values: Sequence[int]) -> list[str]:
+    return [str(value) for value in values]
+
+
+def _call(name: str, config: dict[str, Any], shape: tuple[int, ...], *arrays: Array) -> Array:
+    call = jax.ffi.ffi_call(
+        f"{PREFIX}{name}",
+        jax.ShapeDtypeStruct(shape, arrays[0].dtype),
+        custom_call_api_version=2,
+        legacy_backend_config=json.dumps(config),
+    )
+    return call(*arrays)
+
+
+@contextlib.contextmanager
+def never_stored() -> Iterator[None]:
+    """Keep what is compiled inside out of JAX's persistent compilation cache."""
+    before = jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", math.inf)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
+
+
+def is_usable() -> bool:
+    """Whether calls are available, and the program that is compiled now would not be stored."""
+    kept = jax.config.jax_compilation_cache_dir is not None and jax.config.jax_enable_compilation_cache
+    return (
+        not (kept and math.isfinite(jax.config.jax_persistent_cache_min_compile_time_secs)) and is_available()
+    )
+
+
+@functools.cache
+def is_available() -> bool:
+    """Whether this jaxlib compiles such calls, for the CPU, to what they are meant to be."""
+    # Every number of the geometry is another, so that none can be read as one of the others.
+    spatial = axis(11, 2, 1, 3, (0, 2)), axis(9, 3, 2, 1, (2, 1))
+    draw = np.random.default_rng(0)
+    x, kernel, a, b = (
+        draw.standard_normal(shape, np.float32)
+        for shape in ((2, 11, 9, 4), (2, 3, 2, 6), (2, 5, 3), (2, 5, 4))
+    )
+
+    def ours(*arrays: Array) -> tuple[Array, Array]:
+        x, kernel, a, b = arrays
+        return convolution(x, kernel, spatial, 2), outer_products(a, b)
+
+    def theirs(*arrays: Array) -> tuple[Array, Array]:
+        x, kernel, a, b = arrays
+        return plain_convolution(x, kernel, spatial, 2), jnp.einsum("bki,bkj->bij", a, b)
+
+    try:
+        on_cpu = jax.default_device(jax.local_devices(backend="cpu")[0])
+        with on_cpu, jax.ensure_compile_time_eval(), never_stored():
+            found, expected = (jax.device_get(jax.jit(each)(x, kernel, a, b)) for each in (ours, theirs))
+    except RuntimeError:
+        # JAX's own errors are of this kind, and so is that of a process without a CPU backend.
+        return False
+    return all(np.allclose(p, q, rtol=1e-4, atol=1e-4) for p, q in zip(found, expected, strict=True))

@@ -1,0 +1,59 @@
+"""What the user hands in, as the engine wants it: a Flax model of any kind, and a map of names."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity.capture.flax import FlaxModel, precision
+from parity.capture.trace import Trace
+from parity.errors import CannotCompare
+from parity.files import read_json
+from parity.matching.weights import Owner
+
+
+def in_order(owners: list[Owner], trace: Trace) -> list[Owner]:
+    """Owners by their first call; those never called come last."""
+    rank: dict[str, int] = {}
+    for position, call in enumerate(trace.calls):
+        rank.setdefault(call.path, position)
+    return sorted(owners, key=lambda owner: rank.get(owner.path, len(trace.calls)))
+
+
+def adapt(model: Any, inputs: list[np.ndarray]) -> FlaxModel:
+    """The adapter for whatever Flax model the user has.
+
+    Raises:
+        CannotCompare: it is neither an NNX nor a Linen module.
+    """
+    from flax import linen, nnx
+
+    from parity.capture.linen import LinenModel
+    from parity.capture.nnx import NnxModel
+
+    if isinstance(model, nnx.Module):
+        return NnxModel(model)
+    module, variables = model if isinstance(model, tuple) and len(model) == 2 else (model, None)
+    if isinstance(module, linen.Module):
+        with precision("float32"):
+            return LinenModel(module, variables, inputs)
+    raise CannotCompare(
+        f"The Flax side is a {type(model).__name__}; give an nnx.Module, a Linen module, or (linen_module, variables)."
+    )
+
+
+def read_map(mapping: Any) -> dict[str, str]:
+    """The user's map, from a dictionary or a JSON file.
+
+    Raises:
+        CannotCompare: it is not a JSON object of strings.
+    """
+    if mapping is None:
+        return {}
+    value = read_json(Path(mapping)) if isinstance(mapping, (str, Path)) else mapping
+    if not isinstance(value, dict) or not all(
+        isinstance(s, str) for s in itertools.chain(value, value.values())
+    ):
+        raise CannotCompare('The map must be a JSON object of strings: {"torch path": "flax path"}.')
+    return dict(value)

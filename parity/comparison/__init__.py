@@ -1,0 +1,1 @@
+"""Numbers about pairs of tensors; nothing here knows a threshold."""

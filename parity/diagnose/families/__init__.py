@@ -1,0 +1,1 @@
+"""Which convention explains a divergence, a family of layers a file."""

@@ -1,0 +1,123 @@
+"""The differences between two pieces of glue, by the ids of the catalogue."""
+
+import math
+
+from parity.diagnose.families import pooling
+from parity.diagnose.families.activation import FLAX_NAMES, GELU, GELU_TANH, IDENTITY
+from parity.diagnose.families.connections import Glue, Setting
+from parity.diagnose.identify import Difference
+from parity.diagnose.joining import CHW, CONCATENATION, ONLY, PRODUCT, REVERSED, SUM
+
+
+def differences(problem: Glue, ours: Setting, theirs: Setting) -> list[Difference]:
+    """Everything in which PyTorch's glue and Flax's differ."""
+    found = _of_joins(problem, ours, theirs)
+    if not found:
+        found += _of_activations(ours, theirs)
+    source = ours.sources[0]
+    unchanged = problem.flax_shapes[source] == problem.shapes[source]
+    if ours.pool != theirs.pool or (
+        ours.pool.kind and unchanged and problem.shape_out != problem.flax_shape_out
+    ):
+        outs = [_spatial(problem, shape, ours) for shape in (problem.shape_out, problem.flax_shape_out)]
+        found += pooling.differences(ours.pool, theirs.pool, (problem.shapes[source][2:], *outs))
+    if ours.resize != theirs.resize:
+        found += pooling.differences(ours.resize, theirs.resize, ((), (), ()))
+    if ours.flatten != theirs.flatten:
+        words = f"flattens {ours.flatten}", f"flattens {theirs.flatten}"
+        fix = "jnp.transpose(x, (0, 3, 1, 2)) before the reshape" if ours.flatten == CHW else "no transpose"
+        found.append(Difference("flatten-order", *words, fix))
+    if ours.reversed_channels != theirs.reversed_channels:
+        found.append(_channel_order(ours.reversed_channels, theirs.reversed_channels))
+    return found
+
+
+def _channel_order(ours: bool, theirs: bool) -> Difference:
+    names = ("channels in order", "channels reversed")
+    fix = "keep the order of the channels (RGB, not BGR)"
+    return Difference("channel-order", names[ours], names[theirs], fix)
+
+
+def _spatial(problem: Glue, out: tuple[int, ...], setting: Setting) -> tuple[int, ...]:
+    """The spatial shape after pooling, before a flatten."""
+    if len(out) != 2 or not setting.pool.kind or setting.pool.kind in pooling.WHOLE:
+        return out[2:]
+    side = math.isqrt(out[1] // max(problem.shapes[setting.sources[0]][1], 1))
+    return (side, side)
+
+
+def _of_joins(problem: Glue, ours: Setting, theirs: Setting) -> list[Difference]:
+    """A shortcut that is missing, added or another one, or an activation on the other side of the sum."""
+    if ours.join == theirs.join == SUM and sorted(ours.sources) == sorted(theirs.sources):
+        words = _sum_words(problem, ours), _sum_words(problem, theirs)
+        kinds = [{*s.inner, s.outer} - {IDENTITY} for s in (ours, theirs)]
+        if words[0] != words[1] and kinds[0] == kinds[1]:
+            return [Difference("residual-order", *words, f"compute {words[0]}")]
+        return []
+    if (ours.join, ours.sources) == (theirs.join, theirs.sources):
+        return []
+    words = _join_words(problem, ours), _join_words(problem, theirs)
+    changed = [
+        {problem.names[i] for i in {*a.sources} - {*b.sources}} for a, b in ((ours, theirs), (theirs, ours))
+    ]
+    if len(changed[0]) == len(changed[1]) == 1 and ours.join == theirs.join:
+        exchanged = _of_names(*changed[0], *changed[1])
+        if exchanged is not None:
+            return [exchanged]
+    if SUM in (ours.join, theirs.join) and {ours.join, theirs.join} <= {SUM, ONLY}:
+        return [Difference("residual-missing", *words, f"compute {words[0]}")]
+    return [Difference(None, *words, f"compute {words[0]}")]
+
+
+def _of_names(mine: str, other: str) -> Difference | None:
+    """One source in place of another that is the same tensor, reversed or not yet scaled."""
+    if REVERSED in mine + other and mine.replace(REVERSED, "") == other.replace(REVERSED, ""):
+        return _channel_order(REVERSED in mine, REVERSED in other)
+    if mine.endswith(f" * {other}"):
+        scale = mine.removesuffix(f" * {other}")
+        return Difference("parameter-missing", f"multiplies by {scale}", "does not", f"multiply by {scale}")
+    return None
+
+
+def _sum_words(problem: Glue, setting: Setting) -> str:
+    parts = sorted(zip(setting.sources, setting.inner, strict=True))
+    inside = " + ".join(_called(name, problem.names[index]) for index, name in parts)
+    return _called(setting.outer, inside)
+
+
+def _join_words(problem: Glue, setting: Setting) -> str:
+    parts = [
+        _called(name, problem.names[index])
+        for index, name in zip(setting.sources, setting.inner, strict=True)
+    ]
+    if setting.join == CONCATENATION:
+        return _called(setting.outer, f"concatenation of {', '.join(parts)}")
+    return _called(setting.outer, {SUM: " + ", PRODUCT: " * ", ONLY: ""}[setting.join].join(parts))
+
+
+def _called(name: str, argument: str) -> str:
+    return argument if name == IDENTITY else f"{name.partition(',')[0]}({argument})"
+
+
+def _of_activations(ours: Setting, theirs: Setting) -> list[Difference]:
+    found = []
+    pairs = [
+        *zip(ours.inner, theirs.inner, strict=False),
+        (ours.outer, theirs.outer),
+        (ours.late, theirs.late),
+    ]
+    for mine, other in pairs:
+        if mine == other:
+            continue
+        fix = (
+            f"use {FLAX_NAMES.get(mine, mine)}"
+            if mine != IDENTITY
+            else f"remove {FLAX_NAMES.get(other, other)}"
+        )
+        if mine == IDENTITY and "softmax" in other:
+            words = "hands on the logits", f"applies {other}, which the loss applies again"
+            found.append(Difference("softmax-twice", *words, fix))
+            continue
+        id = "gelu-approximation" if {mine, other} == {GELU, GELU_TANH} else "activation-kind"
+        found.append(Difference(id, mine, other, fix))
+    return found

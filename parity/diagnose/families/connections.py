@@ -1,0 +1,271 @@
+"""The glue between two layers: which tensors it joins, how, and what it does to them on the way.
+
+    target = flatten(late(pool(outer(join(inner_1(x_1), inner_2(x_2), ...)))))
+
+x_i are tensors that both sides have: PyTorch's recorded outputs (to which Flax was forced), the model's inputs,
+what arrived at earlier layers, and bare parameters. Joins are nothing, a sum, a product, a concatenation.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+
+from parity.diagnose.families import activation, pooling
+from parity.diagnose.families.activation import ACTIVATIONS, IDENTITY, RELU
+from parity.diagnose.families.pooling import Pool
+from parity.diagnose.identify import Difference, Side
+from parity.diagnose.joining import (
+    CHW,
+    CONCATENATION,
+    HWC,
+    ONLY,
+    PRODUCT,
+    SUM,
+    broadcasts,
+    channels_moved,
+    joined,
+    shaped,
+    with_channels_second,
+)
+
+# A join looks back over so many tensors; a shortcut is never older in the models of the field.
+MOST_SOURCES = 13
+
+
+class Setting(NamedTuple):
+    """One expression of the grammar above; `sources` index the problem's, `stopped` those without a gradient."""
+
+    sources: tuple[int, ...]
+    join: str = ONLY
+    inner: tuple[str, ...] = (IDENTITY,)
+    outer: str = IDENTITY
+    pool: Pool = Pool()
+    late: str = IDENTITY
+    flatten: str = CHW
+    reversed_channels: bool = False
+    # How a part of a sum or a concatenation comes to the size of the target, where it has another.
+    resize: Pool = Pool("nearest")
+    tie: float | None = None  # the derivative of an activation at its kink, if not PyTorch's
+    stopped: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Glue:
+    """The problem of one segment.
+
+    `names` and the sides' inputs list the sources, the most recent first; `likely` are activations whose
+    modules PyTorch called in the segment.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    shape_out: tuple[int, ...]
+    flax_shapes: tuple[tuple[int, ...], ...]
+    flax_shape_out: tuple[int, ...]
+    likely: tuple[str, ...]
+    per_example: bool = True
+
+    @property
+    def _activations(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.likely, IDENTITY, RELU, *ACTIVATIONS)))
+
+    def starts(self) -> Iterator[Setting]:
+        """Simple glue before intricate: usual activations, then usual pooling, then all of either."""
+        usual = tuple(dict.fromkeys((*self.likely, IDENTITY, RELU)))
+        joins = list(self._joins())
+        for activations in (usual, self._activations):
+            for join in joins:
+                yield from self._finished(join, self._plain(self._joined_shape(join)), activations)
+        for shifted, activations in ((False, usual), (False, self._activations), (True, usual)):
+            for join in joins:
+                pools = self._windows(self._joined_shape(join), shifted)
+                yield from self._finished(join, pools, activations)
+
+    def _joins(self) -> Iterator[Setting]:
+        near = range(min(len(self.names), MOST_SOURCES))
+        for index in near:
+            yield Setting((index,))
+        for a, b in itertools.combinations(near, 2):
+            if self.shapes[a] == self.shapes[b] or self._resizes(a, b):
+                yield Setting((a, b), SUM, (IDENTITY, IDENTITY))
+            elif broadcasts(self.shapes[a], self.shapes[b]):
+                gates = dict.fromkeys((IDENTITY, *self.likely, "sigmoid", "hard-sigmoid"))
+                for gate, own in itertools.product(gates, dict.fromkeys((IDENTITY, RELU, *self.likely))):
+                    yield Setting((a, b), PRODUCT, (own, gate))
+                    yield Setting((b, a), PRODUCT, (own, gate))
+            elif self.shapes[a] in channels_moved(self.shapes[b]):
+                # One has its channels last: the sum is laid out as its first part.
+                yield Setting((a, b), SUM, (IDENTITY, IDENTITY))
+                yield Setting((b, a), SUM, (IDENTITY, IDENTITY))
+        yield from self._concatenations(near)
+
+    def _concatenations(self, near: range) -> Iterator[Setting]:
+        """Neighbours in the order in which they were computed, then the reverse; then pairs of any two."""
+        for length in range(2, len(near) + 1):
+            for first in range(len(near) - length + 1):
+                chosen = tuple(range(first, first + length))
+                for order in filter(self._concatenates, (chosen[::-1], chosen)):
+                    for inner in (IDENTITY, RELU, *self.likely):
+                        yield Setting(order, CONCATENATION, (inner,) * length)
+        pairs = list(filter(self._concatenates, itertools.permutations(near, 2)))
+        usual = list(itertools.product((IDENTITY, RELU), repeat=2))
+        one = [pair for a in self._activations for pair in ((a, a), (a, IDENTITY), (IDENTITY, a))]
+        for inner, pair in itertools.product(dict.fromkeys((*usual, *one)), pairs):
+            yield Setting(pair, CONCATENATION, inner)
+
+    def _resizes(self, a: int, b: int) -> bool:
+        """Whether one of two images has the target's shape, and the other all but its size."""
+        shapes = self.shapes[a], self.shapes[b]
+        return self.shape_out in shapes and all(
+            len(s) == 4 and s[:2] == self.shape_out[:2] and min(s[2:]) > 1 for s in shapes
+        )
+
+    def _concatenates(self, order: tuple[int, ...]) -> bool:
+        shapes = [self.shapes[index] for index in order]
+        if len(self.shape_out) < 3 or any(len(shape) < 3 for shape in shapes):
+            return False
+        fits = [shape[2:] == self.shape_out[2:] for shape in shapes]
+        return any(fits) and sum(shape[1] for shape in shapes) == self.shape_out[1]
+
+    def _finished(
+        self, join: Setting, pools: Iterable[Pool], activations: tuple[str, ...]
+    ) -> Iterator[Setting]:
+        shape = self._joined_shape(join)
+        other = next((s for i in join.sources if (s := self.shapes[i][2:]) != self.shape_out[2:]), None)
+        if len(join.sources) > 1 and len(self.shape_out) == 4 and other is not None and len(other) == 2:
+            sizes = pooling.resized(other, self.shape_out[2:])
+            yield from (join._replace(resize=resize) for resize in sizes)
+            return
+        for pool in pools:
+            for outer in activations:
+                yield join._replace(outer=outer, pool=pool)
+                if join.join == SUM and outer != IDENTITY:
+                    # A shortcut that is activated before the sum, or that joins after the activation.
+                    yield join._replace(inner=(outer, IDENTITY), pool=pool)
+                    yield join._replace(inner=(IDENTITY, outer), pool=pool)
+                    yield join._replace(inner=(outer, IDENTITY), outer=outer, pool=pool)
+                    yield join._replace(inner=(IDENTITY, outer), outer=outer, pool=pool)
+            if len(shape) == 4 and len(self.shape_out) == 2 and math.prod(shape[2:]) > 1 and not pool.kind:
+                yield join._replace(flatten=HWC)
+
+    def _joined_shape(self, join: Setting) -> tuple[int, ...]:
+        shape = self.shapes[join.sources[0]]
+        if join.join != CONCATENATION:
+            return shape
+        return (shape[0], sum(self.shapes[index][1] for index in join.sources), *self.shape_out[2:])
+
+    def _plain(self, shape: tuple[int, ...]) -> Iterator[Pool]:
+        """No pooling, or that of the whole image, or resizing."""
+        out = self.shape_out
+        if len(shape) == 4 and len(out) == 2:
+            yield Pool()
+            if shape[1] == out[1]:
+                yield from pooling.whole()
+        elif len(shape) == len(out) == 4 and shape[:2] == out[:2] and shape != out:
+            yield from pooling.whole() if out[2:] == (1, 1) else ()
+            yield from pooling.resized(shape[2:], out[2:])
+        elif math.prod(shape) == math.prod(out):
+            yield Pool()
+
+    def _windows(self, shape: tuple[int, ...], shifted: bool) -> Iterator[Pool]:
+        """Pooling by windows."""
+        out = self.shape_out
+        if len(shape) != 4 or shape[:1] != out[:1]:
+            return
+        if len(out) == 4 and shape[1] == out[1]:
+            yield from pooling.windows(shape[2:], out[2:], shifted)
+        elif len(out) == 2 and out[1] % shape[1] == 0:
+            side = math.isqrt(out[1] // shape[1])
+            if side * side * shape[1] == out[1]:
+                yield from pooling.windows(shape[2:], (side, side), shifted)
+
+    def changes(self, setting: Setting) -> Iterator[Setting]:
+        """One convention at a time: activation, flatten order, shortcut, pooling."""
+        for outer in self._activations:
+            yield setting._replace(outer=outer)
+            yield setting._replace(late=outer)
+        yield from self._residual_changes(setting)
+        yield setting._replace(flatten=HWC if setting.flatten == CHW else CHW)
+        yield setting._replace(reversed_channels=not setting.reversed_channels)
+        for pool in pooling.changes(setting.pool):
+            yield setting._replace(pool=pool)
+        if len(setting.sources) > 1:
+            for pool in pooling.changes(setting.resize):
+                yield setting._replace(resize=pool)
+        for position, inner in enumerate(setting.inner):
+            for name in self._activations:
+                changed = (*setting.inner[:position], name, *setting.inner[position + 1 :])
+                yield setting._replace(inner=changed)
+                if inner != name and setting.join == SUM and setting.outer == name:
+                    yield setting._replace(inner=changed, outer=IDENTITY)
+
+    def _residual_changes(self, setting: Setting) -> Iterator[Setting]:
+        """The shortcut left out, exchanged for another tensor, or added where there is none."""
+        near = range(min(len(self.names), MOST_SOURCES))
+        for position, source in enumerate(setting.sources):
+            if setting.join in (SUM, PRODUCT):
+                kept = setting.sources[1 - position], setting.inner[1 - position]
+                yield setting._replace(sources=kept[:1], join=ONLY, inner=kept[1:])
+            if setting.join == CONCATENATION and len(setting.sources) == 2:
+                yield setting._replace(sources=setting.sources[::-1], inner=setting.inner[::-1])
+            for other in near:
+                if other not in setting.sources and self.shapes[other] == self.shapes[source]:
+                    changed = (*setting.sources[:position], other, *setting.sources[position + 1 :])
+                    yield setting._replace(sources=changed)
+                    if setting.join == ONLY:
+                        pair = (source, other)
+                        inner = (*setting.inner, IDENTITY)
+                        yield setting._replace(sources=pair, join=SUM, inner=inner)
+                        if setting.outer != IDENTITY:
+                            inner = (setting.outer, IDENTITY)
+                            yield setting._replace(sources=pair, join=SUM, inner=inner, outer=IDENTITY)
+
+    def evaluate(self, setting: Setting, side: Side) -> torch.Tensor | None:
+        """The expression on the side's sources, in the shape of the side's target."""
+        parts = []
+        for index, name in zip(setting.sources, setting.inner, strict=True):
+            x = side.inputs[index]
+            x = x.detach() if index in setting.stopped else x
+            parts.append(self._resized(setting, activation.apply(name, x, setting.tie), side.shape))
+        y = activation.apply(setting.outer, joined(setting.join, parts), setting.tie)
+        y = with_channels_second(y, side.shape) if setting.pool.kind else y
+        spatial = self._spatial(setting, y, side.shape)
+        if spatial is None:
+            return None
+        pooled = pooling.apply(setting.pool, y, spatial)
+        if pooled is None:
+            return None
+        y = activation.apply(setting.late, pooled, setting.tie)
+        y = y.flip(1) if setting.reversed_channels and y.ndim > 1 else y
+        return shaped(y, side.shape, setting.flatten)
+
+    def _resized(self, setting: Setting, x: torch.Tensor, out: tuple[int, ...]) -> torch.Tensor:
+        """A part of a join at the size of the target."""
+        joins = setting.join in (SUM, CONCATENATION) and not setting.pool.kind
+        if not joins or not len(out) == x.ndim == 4 or tuple(x.shape[2:]) == out[2:]:
+            return x
+        resized = pooling.apply(setting.resize, x, out[2:])
+        return x if resized is None else resized
+
+    def _spatial(self, setting: Setting, y: torch.Tensor, out: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The spatial shape after pooling."""
+        if not setting.pool.kind:
+            return tuple(y.shape[2:])
+        if y.ndim != 4:
+            return None
+        if len(out) == 4:
+            return out[2:]
+        if setting.pool.kind in pooling.WHOLE:
+            return ()
+        side = math.isqrt(out[1] // y.shape[1])
+        return (side, side) if side * side * y.shape[1] == out[1] else None
+
+    def differences(self, ours: Setting, theirs: Setting) -> list[Difference]:
+        """The differing conventions, by the ids of the catalogue."""
+        from parity.diagnose.families.connection_words import differences
+
+        return differences(self, ours, theirs)

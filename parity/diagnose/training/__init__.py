@@ -1,0 +1,1 @@
+"""Which convention explains two training runs that diverge: optimisers and schedules."""

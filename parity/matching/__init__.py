@@ -1,0 +1,1 @@
+"""Which is which: modules, calls, weights and layouts of the two sides."""

@@ -1,0 +1,283 @@
+"""Carry weights between a PyTorch model and a Flax model: which parameter is which, and in what layout.
+
+pair_owners   which module of one side is which of the other: by the user's map, by path, by order
+link_leaves   which parameter is which inside a pair, and its layout (`parity.matching.layouts`)
+plan_weights  both, with every problem reported at once
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from parity.capture.kinds import OTHER, torch_kind
+from parity.errors import WeightsError
+from parity.matching.layouts import LEAF_NAMES, Layout, fitting
+from parity.matching.names import pair_by_order, pair_by_path
+
+# Flax need not keep this counter: it changes nothing unless momentum is None.
+_OPTIONAL_LEAVES = frozenset({"num_batches_tracked"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """A module that holds arrays of its own: their shapes by name, which are trained, and layout options."""
+
+    path: str
+    kind: str
+    class_name: str
+    leaves: dict[str, tuple[int, ...]]
+    trainable: tuple[str, ...]
+    options: dict[str, int]
+
+    def full(self, leaf: str) -> str:
+        """The full name of one of its arrays."""
+        return f"{self.path}.{leaf}" if self.path else leaf
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """One array of both sides and the layout between them."""
+
+    torch: str
+    flax: str
+    layout: Layout
+    torch_trainable: bool
+    flax_trainable: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightPlan:
+    """How the weights go over.
+
+    `modules` pairs owners (PyTorch path -> Flax path). `lost` are PyTorch's arrays for which a paired Flax
+    module has no place; `invented` are trained Flax arrays that receive nothing. `doubts` are sentences about
+    weights whose layout or partner is a convention rather than a certainty.
+    """
+
+    links: tuple[Link, ...]
+    modules: dict[str, str]
+    lost: tuple[str, ...]
+    invented: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+    def to_flax(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """PyTorch's arrays (a state_dict) under Flax's names and in Flax's layouts."""
+        return {link.flax: link.layout.to_flax(arrays[link.torch]) for link in self.links}
+
+    def to_torch(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Flax's arrays under PyTorch's names and in PyTorch's layouts: the inverse of `to_flax`."""
+        return {link.torch: link.layout.to_torch(arrays[link.flax]) for link in self.links}
+
+
+@dataclasses.dataclass
+class _Links:
+    """What linking one pair of owners found."""
+
+    links: list[Link] = dataclasses.field(default_factory=list)
+    lost: list[str] = dataclasses.field(default_factory=list)
+    invented: list[str] = dataclasses.field(default_factory=list)
+    mismatched: list[str] = dataclasses.field(default_factory=list)
+    ambiguous: list[str] = dataclasses.field(default_factory=list)
+    doubts: list[str] = dataclasses.field(default_factory=list)
+
+
+def torch_owners(model: Any, order: list[str]) -> list[Owner]:
+    """The modules of a PyTorch model that hold arrays, in the order of their first call, then of definition.
+
+    Args:
+        model: an `nn.Module`.
+        order: module paths in the order in which they were called.
+    """
+    rank = {path: position for position, path in reversed(list(enumerate(order)))}
+    seen: set[int] = set()
+    found = []
+    for path, module in model.named_modules():
+        arrays = {**module._parameters, **module._buffers}
+        own = {name: a for name, a in arrays.items() if a is not None and id(a) not in seen}
+        seen |= {id(a) for a in own.values()}
+        if own:
+            leaves = {name: tuple(a.shape) for name, a in own.items()}
+            trainable = tuple(name for name in own if name in module._parameters)
+            options = {"groups": int(getattr(module, "groups", 1))}
+            found.append(Owner(path, torch_kind(module), type(module).__name__, leaves, trainable, options))
+    return sorted(found, key=lambda owner: rank.get(owner.path, len(rank)))
+
+
+def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[str, str]) -> WeightPlan:
+    """Decide where every weight goes.
+
+    Args:
+        torch_side: owners in execution order.
+        flax_side: owners in execution order.
+        mapping: the user's word: PyTorch path -> Flax path, of modules or of single parameters.
+
+    Raises:
+        WeightsError: weights are unmatched, missing, mismatched in shape, or ambiguous; all are listed.
+    """
+    problems = _unknown_names(torch_side, flax_side, mapping)
+    pairs, rest_torch, rest_flax, ambiguous = pair_owners(torch_side, flax_side, mapping)
+    problems += ambiguous
+    found = _Links()
+    for owner_torch, owner_flax in pairs:
+        link_leaves(owner_torch, owner_flax, mapping, found)
+    problems += found.mismatched + found.ambiguous
+    for owner in rest_torch:
+        if owner.trainable:
+            problems.append(
+                f"PyTorch's {owner.class_name} {owner.path!r} {_shapes(owner)} has no partner in Flax"
+            )
+        else:
+            found.doubts.append(
+                f"PyTorch's buffers of {owner.path!r} have no partner in Flax and are not carried"
+            )
+    for owner in rest_flax:
+        if owner.trainable:
+            problems.append(
+                f"Flax's {owner.class_name} {owner.path!r} {_shapes(owner)} has no partner in PyTorch"
+            )
+        else:
+            found.doubts.append(
+                f"Flax's constants of {owner.path!r} have no partner in PyTorch and keep their values"
+            )
+    if problems:
+        raise WeightsError(
+            "The weights cannot be carried over: "
+            + "; ".join(problems)
+            + ". Give a map of PyTorch paths to Flax paths."
+        )
+    return WeightPlan(
+        tuple(found.links),
+        {t.path: f.path for t, f in pairs},
+        tuple(found.lost),
+        tuple(found.invented),
+        tuple(found.doubts),
+    )
+
+
+def pair_owners(
+    torch_side: list[Owner], flax_side: list[Owner], mapping: dict[str, str]
+) -> tuple[list[tuple[Owner, Owner]], list[Owner], list[Owner], list[str]]:
+    """Pair modules by the map and by path; where paths do not tell all, by order.
+
+    Names such as `features.3` may agree by accident. If some modules are without a partner of their name, and
+    the pairs by name do not fit or cross the order of execution, only the order is trusted.
+
+    Returns:
+        The pairs, what is left of either side, and one sentence for each ambiguity.
+    """
+    pairs, rest_torch, rest_flax = pair_by_path(torch_side, flax_side, mapping)
+    by_order, left_torch, left_flax, ambiguous = pair_by_order(rest_torch, rest_flax, compatible)
+    place = {owner.path: position for position, owner in enumerate(flax_side)}
+    rank = {owner.path: position for position, owner in enumerate(torch_side)}
+    places = [place[b.path] for _, b in sorted(pairs + by_order, key=lambda pair: rank[pair[0].path])]
+    accidental = places != sorted(places) or not all(compatible(a, b) for a, b in pairs)
+    if (rest_torch or rest_flax) and accidental:
+        mapped = [(a, b) for a, b in pairs if mapping.get(a.path) == b.path]
+        done = {id(owner) for pair in mapped for owner in pair}
+        ours = [owner for owner in torch_side if id(owner) not in done]
+        theirs = [owner for owner in flax_side if id(owner) not in done]
+        ordered, no_torch, no_flax, doubtful = pair_by_order(ours, theirs, compatible)
+        if not (no_torch or no_flax or doubtful):
+            return mapped + ordered, [], [], []
+    return pairs + by_order, left_torch, left_flax, ambiguous
+
+
+def compatible(torch_side: Owner, flax_side: Owner) -> bool:
+    """Whether the two could be one module: the leaves that both name fit in shape, and one at least does."""
+    found = _Links()
+    link_leaves(torch_side, flax_side, {}, found)
+    optional = [name for name in found.lost if not name.endswith(".bias")]
+    return bool(found.links) and not (
+        found.mismatched or found.ambiguous or optional or _weight_missing(found)
+    )
+
+
+def _weight_missing(found: _Links) -> bool:
+    return any(name.rpartition(".")[2] not in ("bias", "b", "beta") for name in found.invented)
+
+
+def link_leaves(torch_side: Owner, flax_side: Owner, mapping: dict[str, str], found: _Links) -> None:
+    """Link the arrays of two paired modules, adding to `found` what fits and what does not."""
+    free = dict(flax_side.leaves)
+    options = {
+        "groups": torch_side.options.get("groups", 1),
+        "transpose_kernel": bool(flax_side.options.get("transpose_kernel", 0)),
+    }
+    for leaf, shape in torch_side.leaves.items():
+        name = _partner(torch_side, flax_side, leaf, free, mapping)
+        if name is None:
+            if leaf not in _OPTIONAL_LEAVES:
+                found.lost.append(torch_side.full(leaf))
+            continue
+        if isinstance(name, list):
+            found.ambiguous.append(
+                f"{torch_side.full(leaf)!r} may be any of {[flax_side.full(n) for n in name]}, which share its shape"
+            )
+            continue
+        target = free.pop(name)
+        layouts = fitting(torch_side.kind, leaf, shape, target, **options)
+        if not layouts:
+            found.mismatched.append(
+                f"{torch_side.full(leaf)!r} {list(shape)} does not fit {flax_side.full(name)!r} {list(target)}"
+            )
+            continue
+        doubtful = len(shape) > 1 and (
+            (len(layouts) > 1 and name == "weight") or _bare_square(torch_side, shape)
+        )
+        if doubtful:
+            found.doubts.append(
+                f"{flax_side.full(name)!r} {list(target)} fits with and without a transposition; "
+                f"the layout {layouts[0].name!r} was taken"
+            )
+        found.links.append(
+            Link(
+                torch_side.full(leaf),
+                flax_side.full(name),
+                layouts[0],
+                leaf in torch_side.trainable,
+                name in flax_side.trainable,
+            )
+        )
+    found.invented += [flax_side.full(name) for name in free if name in flax_side.trainable]
+
+
+def _bare_square(owner: Owner, shape: tuple[int, ...]) -> bool:
+    return owner.kind == OTHER and len(shape) == 2 and shape[0] == shape[1]
+
+
+def _partner(
+    torch_side: Owner, flax_side: Owner, leaf: str, free: dict[str, tuple[int, ...]], mapping: dict[str, str]
+) -> str | list[str] | None:
+    """The Flax leaf for a PyTorch leaf: by the map, by a known name, else the only free one of its shape."""
+    wanted = mapping.get(torch_side.full(leaf))
+    if wanted is not None:
+        return next((name for name in free if flax_side.full(name) == wanted), None)
+    for name in (
+        (*LEAF_NAMES[torch_side.kind].get(leaf, ()), leaf) if torch_side.kind in LEAF_NAMES else (leaf,)
+    ):
+        if name in free:
+            return name
+    if torch_side.kind in LEAF_NAMES and torch_side.kind != OTHER:
+        return None
+    taken = set(torch_side.leaves) & set(flax_side.leaves)
+    shape = [n for n in torch_side.leaves[leaf] if n != 1]
+    same = [n for n, s in free.items() if n not in taken and [k for k in s if k != 1] == shape]
+    if len(same) > 1:
+        return same
+    return same[0] if same else None
+
+
+def _shapes(owner: Owner) -> str:
+    return "(" + ", ".join(f"{name} {list(shape)}" for name, shape in owner.leaves.items()) + ")"
+
+
+def _unknown_names(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[str, str]) -> list[str]:
+    known_torch = {n for o in torch_side for n in (o.path, *(o.full(leaf) for leaf in o.leaves))}
+    known_flax = {n for o in flax_side for n in (o.path, *(o.full(leaf) for leaf in o.leaves))}
+    unknown = [
+        f"the map names {k!r}, which holds no weight in PyTorch" for k in mapping if k not in known_torch
+    ]
+    return unknown + [
+        f"the map names {v!r}, which holds no weight in Flax" for v in mapping.values() if v not in known_flax
+    ]

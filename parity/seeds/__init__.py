@@ -1,0 +1,1 @@
+"""Final accuracies over many seeds, and whether two ways to train are equivalent."""
