@@ -73,8 +73,8 @@ def _structural(root: ElementTree.Element, report: Report) -> None:
 
 
 def _coverage(root: ElementTree.Element, report: Report) -> None:
-    suite = ElementTree.SubElement(root, "testsuite", name="parity.comparison.coverage")
-    case = _new_case(suite, "parity.comparison.coverage", "exercised")
+    suite = ElementTree.SubElement(root, "testsuite", name="parity.coverage")
+    case = _new_case(suite, "parity.coverage", "exercised")
     if report.verdict == "inconclusive":
         lines = [f"{item.name}: {item.reason}; {item.change}" for item in report.coverage.unexercised]
         _outcome(case, "error", wording.coverage(report.coverage), "\n".join(lines))

@@ -17,11 +17,11 @@ from experiments.instrument.mutation.changes import changes
 from parity.errors import CannotCompare
 
 ROOT = Path(__file__).parents[3]
-# Whatever `choice.py` chooses computes the same: tests/flaxcnn/ops/test_fast_rules.py says what it must choose.
+# Whatever `choice.py` chooses computes the same: tests/flaxcnn/ops/cpu/test_fast_rules.py says what it must choose.
 FILES = (
     *sorted(
         str(path.relative_to(ROOT))
-        for path in (ROOT / "flaxcnn" / "ops").glob("[!_]*.py")
+        for path in (ROOT / "flaxcnn" / "ops").rglob("[!_]*.py")
         if path.name != "choice.py"
     ),
     "flaxcnn/models/layers.py",

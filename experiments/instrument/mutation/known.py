@@ -111,7 +111,7 @@ EQUIVALENT: dict[Key, str] = {
 }
 UNSEEN: dict[Key, str] = {
     Key(_BILINEAR, "convolution", "if is_divided(x, kernel)", "condition negated"): (
-        "On one device both rules give the same; tests/flaxcnn/ops/test_fast_rules.py divides arrays among devices."
+        "On one device both rules give the same; tests/flaxcnn/ops/cpu/test_fast_rules.py divides arrays among devices."
     ),
     Key(_BILINEAR, "_primitive", 'if name != "kernel_gradient"', "!= -> =="): (
         "It acts while flaxcnn is imported, before a defect can be planted; both rules of `vmap` give the same."

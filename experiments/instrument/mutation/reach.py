@@ -100,7 +100,14 @@ def measure(case: Case) -> Reach:
 def _import_everything() -> None:
     for file in FILES:
         module_of(file)
-    for runs in ("pairs", "loss_runs", "optimiser_runs", "schedule_runs", "statistics_runs", "twins"):
+    for runs in (
+        "layers.pairs",
+        "losses.runs",
+        "optimisers.runs",
+        "schedules.runs",
+        "statistics.runs",
+        "models.twins",
+    ):
         importlib.import_module(f"parity.suites.{runs}")
     importlib.import_module("parity.engine")
 

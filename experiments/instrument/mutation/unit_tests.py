@@ -19,7 +19,7 @@ PASSED, FAILED, NONE_FOUND = 0, 1, 5
 _ELSEWHERE = {
     "flaxcnn/ops/adaptive_pooling.py": ("ops/test_average_pooling.py",),
     "flaxcnn/ops/batch_normalisation_backward.py": ("ops/test_batch_normalisation.py",),
-    "flaxcnn/ops/cpu/channel_sums.py": ("ops/test_batch_normalisation.py", "ops/test_fast_rules.py"),
+    "flaxcnn/ops/cpu/channel_sums.py": ("ops/test_batch_normalisation.py", "ops/cpu/test_fast_rules.py"),
     "flaxcnn/ops/cpu/plain_convolution.py": ("ops/test_convolution.py",),
     "flaxcnn/ops/precision.py": ("ops/test_average_pooling.py", "ops/test_batch_normalisation.py"),
     "flaxcnn/ops/cpu/taps.py": ("ops/test_average_pooling.py", "ops/test_max_pooling.py"),
@@ -28,17 +28,17 @@ _ELSEWHERE = {
     "flaxcnn/models/blocks.py": ("models/test_twins.py", "models/test_torchvision.py"),
     "flaxcnn/optim/rules.py": ("optim/test_optimisers.py",),
 }
-_FAST_RULES = ("ops/test_fast_rules.py",)
+_FAST_RULES = ("ops/cpu/test_fast_rules.py",)
 
 
 def tests_of(file: str) -> list[str]:
     """The files of tests that mirror a source file, from the repository's root."""
     path = Path(file)
-    own = f"{path.parent.name}/test_{path.stem}.py"
+    own = f"{path.relative_to('flaxcnn').parent}/test_{path.stem}.py"
     folder = Path("tests") / "flaxcnn"
     found = [own] if (ROOT / folder / own).exists() else []
     found += [name for name in _ELSEWHERE.get(file, () if found else _FAST_RULES) if name not in found]
-    if path.parent.name == "ops":
+    if "ops" in path.parts:
         found.append("ops/test_defaults.py")
     return [str(folder / name) for name in found]
 

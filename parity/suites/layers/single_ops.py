@@ -51,7 +51,7 @@ def _builder(group: str, theme: str, number: int) -> Callable[[], list[Compared]
         from parity.suites.layers.op_runs import compare
 
         generator = np.random.default_rng((SEED, number))
-        ops = getattr(importlib.import_module(f"parity.suites.{group}_ops"), theme)(generator)
+        ops = getattr(importlib.import_module(f"parity.suites.layers.{group}_ops"), theme)(generator)
         return compare(ops, generator)
 
     return build

@@ -208,7 +208,7 @@ def test_every_file_is_mirrored_by_tests_that_exist():
         tests = unit_tests.tests_of(file)
         assert tests, file
         assert all((find.ROOT / test).exists() for test in tests), file
-    assert unit_tests.tests_of("flaxcnn/ops/cpu/winograd.py")[0] == "tests/flaxcnn/ops/test_fast_rules.py"
+    assert unit_tests.tests_of("flaxcnn/ops/cpu/winograd.py")[0] == "tests/flaxcnn/ops/cpu/test_fast_rules.py"
 
 
 @pytest.mark.drawn

@@ -48,7 +48,7 @@ def test_a_divergence_fails_where_it_is_and_what_inherits_it_is_skipped(read, ma
 
 def test_too_little_coverage_is_an_error(read, make_report):
     root = read(make_report(1, verdict="inconclusive"))
-    error = cases(root, "parity.comparison.coverage")["parity.comparison.coverage", "exercised"].find("error")
+    error = cases(root, "parity.coverage")["parity.coverage", "exercised"].find("error")
     assert "fc.bias" in error.text and root.get("errors") == "1"
 
 

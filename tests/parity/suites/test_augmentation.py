@@ -10,9 +10,9 @@ from PIL import Image
 from torchvision.transforms.v2 import functional
 
 from flaxcnn.data import augmentation
+from parity.suites.augmentation import torch_side as augmentation_torch
 from parity.suites.augmentation.arguments import DRAWS, Drawn
 from parity.suites.augmentation.cases import augmentation_cases, compare, draw, images_of
-from parity.suites.augmentation import torch_side as augmentation_torch
 from parity.suites.augmentation.quirks import QUIRKS, hue_in_double
 from parity.suites.running import run_case
 from parity.suites.selection import select

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 
 from flaxcnn import ops
 from flaxcnn.train import mix
-from parity.suites.losses.cases import HEIGHT, LABELS, REDUCTIONS, WIDTH, loss_cases, objective_options
 from parity.suites.losses import runs as loss_runs
+from parity.suites.losses.cases import HEIGHT, LABELS, REDUCTIONS, WIDTH, loss_cases, objective_options
 from parity.suites.running import run_case
 
 CASES = {case.name: case for case in loss_cases()}

@@ -6,8 +6,8 @@ import numpy as np
 
 from flaxcnn import ops
 from parity.suites.running import run_case
-from parity.suites.statistics.cases import FROZEN, GROUPS, batches_of, statistics_cases, statistics_options
 from parity.suites.statistics import runs as statistics_runs
+from parity.suites.statistics.cases import FROZEN, GROUPS, batches_of, statistics_cases, statistics_options
 
 CASES = {case.name: case for case in statistics_cases()}
 
