@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from parity.capture.flax import FlaxModel, precision
+from parity.capture.owner import Owner
 from parity.capture.trace import Trace
 from parity.errors import CannotCompare
 from parity.files import read_json
-from parity.matching.weights import Owner
 
 
 def in_order(owners: list[Owner], trace: Trace) -> list[Owner]:

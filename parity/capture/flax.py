@@ -14,10 +14,10 @@ from flax.errors import TraceContextError
 
 from parity.capture.evaluate import as_numpy, evaluated
 from parity.capture.intercept import Forced, Interceptor, is_floating, pull
+from parity.capture.owner import Owner
 from parity.capture.shelf import Arrays, Lazy, Shelf, loaded
 from parity.capture.trace import Call, Trace
 from parity.errors import CannotCompare
-from parity.matching.weights import Owner
 
 
 @runtime_checkable

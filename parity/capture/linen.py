@@ -12,8 +12,8 @@ from flax import traverse_util
 from parity.capture.calling import mode_arguments
 from parity.capture.intercept import Interceptor, Module
 from parity.capture.kinds import flax_kind
+from parity.capture.owner import Owner
 from parity.capture.source import source_of
-from parity.matching.weights import Owner
 
 
 def _flat(tree: Any) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from flax import nnx
 from parity.capture.calling import mode_arguments, takes
 from parity.capture.intercept import Interceptor, Module
 from parity.capture.kinds import flax_kind
+from parity.capture.owner import Owner
 from parity.capture.source import source_of
-from parity.matching.weights import Owner
 
 
 def _dotted(path: tuple[Any, ...]) -> str:

@@ -14,12 +14,12 @@ from parity.capture.derivative import derivative_error
 from parity.capture.kinds import DROPOUT
 from parity.capture.memory import available_memory
 from parity.capture.objective import objective_named
+from parity.capture.owner import Owner, torch_owners
 from parity.capture.perturb import perturb
 from parity.capture.torch import capture_torch
 from parity.capture.trace import TRACE_VERSION, Call, Trace, load_arrays, save_arrays
 from parity.errors import CannotCompare, TraceError
 from parity.files import from_plain, read_json, to_plain, write_json
-from parity.matching.weights import Owner, torch_owners
 from parity.verdict.record import Note
 
 _HEAD_FILE = "reference.json"

@@ -6,7 +6,7 @@ import numpy as np
 
 from parity.diagnose.evidence import Evidence, Place
 from parity.diagnose.families.activation import CLASSES
-from parity.diagnose.families.connections import Glue, Setting
+from parity.diagnose.families.connections import ConnectionProblem, Setting
 from parity.diagnose.families.loss import explain_loss
 from parity.diagnose.identify import Difference, Identified, Side, identify, nearest
 from parity.diagnose.joining import ONLY, REVERSED
@@ -45,7 +45,7 @@ class Segment:
     what: str
     index: int
     sources: tuple[Source, ...]
-    problem: Glue
+    problem: ConnectionProblem
     sides: tuple[Side, Side]
     # The model's whole-number inputs, for a loss.
     labels: tuple[np.ndarray, ...] = ()
@@ -63,7 +63,7 @@ def segment_to(evidence: Evidence, place: Place, index: int) -> Segment | None:
     )
     if sides[0] is None or sides[1] is None:
         return None
-    problem = Glue(
+    problem = ConnectionProblem(
         tuple(s.name for s in sources),
         tuple(s.torch.shape for s in sources),
         sides[0].shape,
@@ -256,5 +256,7 @@ def inside_of(evidence: Evidence, place: Place, index: int) -> Segment | None:
         return None
     likely = (CLASSES[place.torch.class_name],) if place.torch.class_name in CLASSES else ()
     shapes = tuple(x.shape for x in known)
-    problem = Glue(tuple(s.name for s in sources), shapes, sides[0].shape, shapes, sides[1].shape, likely)
+    problem = ConnectionProblem(
+        tuple(s.name for s in sources), shapes, sides[0].shape, shapes, sides[1].shape, likely
+    )
     return Segment(place, "output", index, sources, problem, (sides[0], sides[1]))

@@ -6,33 +6,17 @@ plan_weights  both, with every problem reported at once
 """
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
-from parity.capture.kinds import OTHER, torch_kind
+from parity.capture.kinds import OTHER
+from parity.capture.owner import Owner
 from parity.errors import WeightsError
 from parity.matching.layouts import LEAF_NAMES, Layout, fitting
 from parity.matching.names import pair_by_order, pair_by_path
 
 # Flax need not keep this counter: it changes nothing unless momentum is None.
 _OPTIONAL_LEAVES = frozenset({"num_batches_tracked"})
-
-
-@dataclasses.dataclass(frozen=True)
-class Owner:
-    """A module that holds arrays of its own: their shapes by name, which are trained, and layout options."""
-
-    path: str
-    kind: str
-    class_name: str
-    leaves: dict[str, tuple[int, ...]]
-    trainable: tuple[str, ...]
-    options: dict[str, int]
-
-    def full(self, leaf: str) -> str:
-        """The full name of one of its arrays."""
-        return f"{self.path}.{leaf}" if self.path else leaf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,28 +64,6 @@ class _Links:
     mismatched: list[str] = dataclasses.field(default_factory=list)
     ambiguous: list[str] = dataclasses.field(default_factory=list)
     doubts: list[str] = dataclasses.field(default_factory=list)
-
-
-def torch_owners(model: Any, order: list[str]) -> list[Owner]:
-    """The modules of a PyTorch model that hold arrays, in the order of their first call, then of definition.
-
-    Args:
-        model: an `nn.Module`.
-        order: module paths in the order in which they were called.
-    """
-    rank = {path: position for position, path in reversed(list(enumerate(order)))}
-    seen: set[int] = set()
-    found = []
-    for path, module in model.named_modules():
-        arrays = {**module._parameters, **module._buffers}
-        own = {name: a for name, a in arrays.items() if a is not None and id(a) not in seen}
-        seen |= {id(a) for a in own.values()}
-        if own:
-            leaves = {name: tuple(a.shape) for name, a in own.items()}
-            trainable = tuple(name for name in own if name in module._parameters)
-            options = {"groups": int(getattr(module, "groups", 1))}
-            found.append(Owner(path, torch_kind(module), type(module).__name__, leaves, trainable, options))
-    return sorted(found, key=lambda owner: rank.get(owner.path, len(rank)))
 
 
 def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[str, str]) -> WeightPlan:

@@ -4,12 +4,12 @@ import math
 
 from parity.diagnose.families import pooling
 from parity.diagnose.families.activation import FLAX_NAMES, GELU, GELU_TANH, IDENTITY
-from parity.diagnose.families.connections import Glue, Setting
+from parity.diagnose.families.connection_setting import Connection, Setting
 from parity.diagnose.identify import Difference
 from parity.diagnose.joining import CHW, CONCATENATION, ONLY, PRODUCT, REVERSED, SUM
 
 
-def differences(problem: Glue, ours: Setting, theirs: Setting) -> list[Difference]:
+def differences(problem: Connection, ours: Setting, theirs: Setting) -> list[Difference]:
     """Everything in which PyTorch's glue and Flax's differ."""
     found = _of_joins(problem, ours, theirs)
     if not found:
@@ -38,7 +38,7 @@ def _channel_order(ours: bool, theirs: bool) -> Difference:
     return Difference("channel-order", names[ours], names[theirs], fix)
 
 
-def _spatial(problem: Glue, out: tuple[int, ...], setting: Setting) -> tuple[int, ...]:
+def _spatial(problem: Connection, out: tuple[int, ...], setting: Setting) -> tuple[int, ...]:
     """The spatial shape after pooling, before a flatten."""
     if len(out) != 2 or not setting.pool.kind or setting.pool.kind in pooling.WHOLE:
         return out[2:]
@@ -46,7 +46,7 @@ def _spatial(problem: Glue, out: tuple[int, ...], setting: Setting) -> tuple[int
     return (side, side)
 
 
-def _of_joins(problem: Glue, ours: Setting, theirs: Setting) -> list[Difference]:
+def _of_joins(problem: Connection, ours: Setting, theirs: Setting) -> list[Difference]:
     """A shortcut that is missing, added or another one, or an activation on the other side of the sum."""
     if ours.join == theirs.join == SUM and sorted(ours.sources) == sorted(theirs.sources):
         words = _sum_words(problem, ours), _sum_words(problem, theirs)
@@ -79,13 +79,13 @@ def _of_names(mine: str, other: str) -> Difference | None:
     return None
 
 
-def _sum_words(problem: Glue, setting: Setting) -> str:
+def _sum_words(problem: Connection, setting: Setting) -> str:
     parts = sorted(zip(setting.sources, setting.inner, strict=True))
     inside = " + ".join(_called(name, problem.names[index]) for index, name in parts)
     return _called(setting.outer, inside)
 
 
-def _join_words(problem: Glue, setting: Setting) -> str:
+def _join_words(problem: Connection, setting: Setting) -> str:
     parts = [
         _called(name, problem.names[index])
         for index, name in zip(setting.sources, setting.inner, strict=True)

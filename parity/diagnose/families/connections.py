@@ -1,4 +1,4 @@
-"""The glue between two layers: which tensors it joins, how, and what it does to them on the way.
+"""The connection between two layers: which tensors it joins, how, and what it does to them on the way.
 
     target = flatten(late(pool(outer(join(inner_1(x_1), inner_2(x_2), ...)))))
 
@@ -10,12 +10,12 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import torch
 
 from parity.diagnose.families import activation, pooling
 from parity.diagnose.families.activation import ACTIVATIONS, IDENTITY, RELU
+from parity.diagnose.families.connection_setting import Connection, Setting
 from parity.diagnose.families.pooling import Pool
 from parity.diagnose.identify import Difference, Side
 from parity.diagnose.joining import (
@@ -36,38 +36,9 @@ from parity.diagnose.joining import (
 MOST_SOURCES = 13
 
 
-class Setting(NamedTuple):
-    """One expression of the grammar above; `sources` index the problem's, `stopped` those without a gradient."""
-
-    sources: tuple[int, ...]
-    join: str = ONLY
-    inner: tuple[str, ...] = (IDENTITY,)
-    outer: str = IDENTITY
-    pool: Pool = Pool()
-    late: str = IDENTITY
-    flatten: str = CHW
-    reversed_channels: bool = False
-    # How a part of a sum or a concatenation comes to the size of the target, where it has another.
-    resize: Pool = Pool("nearest")
-    tie: float | None = None  # the derivative of an activation at its kink, if not PyTorch's
-    stopped: tuple[int, ...] = ()
-
-
 @dataclasses.dataclass(frozen=True)
-class Glue:
-    """The problem of one segment.
-
-    `names` and the sides' inputs list the sources, the most recent first; `likely` are activations whose
-    modules PyTorch called in the segment.
-    """
-
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    shape_out: tuple[int, ...]
-    flax_shapes: tuple[tuple[int, ...], ...]
-    flax_shape_out: tuple[int, ...]
-    likely: tuple[str, ...]
-    per_example: bool = True
+class ConnectionProblem(Connection):
+    """Which setting explains a connection: what can be tried, and what a setting computes."""
 
     @property
     def _activations(self) -> tuple[str, ...]:

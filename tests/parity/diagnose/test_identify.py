@@ -9,7 +9,7 @@ import pytest
 import torch
 from jax import lax
 
-from parity.diagnose.families.connections import Glue
+from parity.diagnose.families.connections import ConnectionProblem
 from parity.diagnose.families.convolution import Convolution
 from parity.diagnose.families.normalisation import Normalisation
 from parity.diagnose.families.transposed import Transposed
@@ -152,7 +152,7 @@ def test_other_statistics_of_a_batch_norm_are_named(x64, planted, expected):
 def glue(ours, theirs, *inputs):
     shapes = tuple(x.shape for x in inputs)
     names = tuple(f"x{i}" for i in range(len(inputs)))
-    return named(Glue(names, shapes, ours.shape, shapes, theirs.shape, ()), ours, theirs)
+    return named(ConnectionProblem(names, shapes, ours.shape, shapes, theirs.shape, ()), ours, theirs)
 
 
 def pooled(x, padding, *, ceil=False):

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from parity.capture.kinds import CONVOLUTION, EMBEDDING, LINEAR, NORM, OTHER, TRANSPOSED
+from parity.capture.owner import Owner, torch_owners
 from parity.errors import WeightsError
 from parity.matching.layouts import fitting
-from parity.matching.weights import Owner, plan_weights, torch_owners
+from parity.matching.weights import plan_weights
 
 SIZES = st.integers(1, 5)
 
