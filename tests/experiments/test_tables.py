@@ -1,6 +1,7 @@
-"""The README shows what is stored: no figure in it is written by hand."""
+"""The documents show what is stored: no figure in them is written by hand."""
 
 import json
+import re
 
 import pytest
 
@@ -8,10 +9,13 @@ from experiments import record, tables
 
 
 @pytest.mark.slow
-def test_the_readme_shows_the_stored_results():
-    text = tables.README.read_text()
-    assert tables.fill(text) == text, "run python -m experiments.tables"
-    assert "<!-- table: accuracy -->" in text
+def test_the_documents_show_the_stored_results_and_every_table():
+    shown = set()
+    for page in tables.documents():
+        text = page.read_text()
+        assert tables.fill(text) == text, f"{page.name}: run python -m experiments.tables"
+        shown |= set(re.findall(r"<!-- table: (\w+) -->", text))
+    assert shown == set(tables.TABLES)
 
 
 def test_every_result_names_its_command_machine_versions_and_date():
