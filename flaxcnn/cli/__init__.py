@@ -1,4 +1,4 @@
-"""The command `flaxcnn`: train, eval, predict, models, data."""
+"""The command `flaxcnn`: train, eval, predict, models, data, doctor."""
 
 from flaxcnn.cli.main import main
 

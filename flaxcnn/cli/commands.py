@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flaxcnn.cli import arguments
+from flaxcnn.cli.doctor import doctor
 from flaxcnn.config import ConfigError
 from flaxcnn.train.loop import InterruptedRun
 from flaxcnn.train.run_folder import RunFolderError, to_json
@@ -203,4 +204,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "predict": predict,
     "models": list_models,
     "data": data,
+    "doctor": doctor,
 }

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import flaxcnn
 from flaxcnn.cli import arguments
+from flaxcnn.cli.doctor import add_doctor
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_predict(commands)
     arguments.add_models(commands)
     arguments.add_data(commands)
+    add_doctor(commands)
     return root
 
 

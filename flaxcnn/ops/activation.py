@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from flaxcnn.ops.cpu.materialised import stored
+from flaxcnn.ops.cpu.materialised import materialised
 
 
 @jax.custom_jvp
@@ -18,7 +18,7 @@ def relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     Reference: torch.nn.functional.relu.
     """
-    return stored(jnp.maximum(x, jnp.zeros((), x.dtype)))
+    return materialised(jnp.maximum(x, jnp.zeros((), x.dtype)))
 
 
 def relu_backward(cotangent: Float[Array, "*shape"], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

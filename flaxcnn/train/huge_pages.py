@@ -13,6 +13,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 VARIABLE, _TUNABLE = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
 _MODE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -31,6 +32,19 @@ def tunables(environment: Mapping[str, str], mode: str | None = None) -> str | N
     if "[madvise]" not in mode or _TUNABLE in given:
         return None
     return ":".join(filter(None, [given, f"{_TUNABLE}=1"]))
+
+
+def state(environment: Mapping[str, str], mode: str | None = None) -> dict[str, Any]:
+    """Whether `flaxcnn train` has huge pages (`on`), and why (`reason`). Arguments: as of `tunables`."""
+    mode = _mode() if mode is None else mode
+    given = environment.get(VARIABLE, "")
+    if "[always]" in mode:
+        return {"on": True, "reason": "the system gives them to all"}
+    if "[madvise]" not in mode:
+        return {"on": False, "reason": "the system does not give them"}
+    if _TUNABLE in given:
+        return {"on": f"{_TUNABLE}=0" not in given, "reason": f"{VARIABLE}={given}"}
+    return {"on": True, "reason": "the system gives them to those that ask, and the command asks"}
 
 
 def _mode() -> str:

@@ -16,7 +16,7 @@ the plain rule computes. All give the same values but for rounding, forward and 
                               where asked for, as the training step does, since JAX cannot keep such a program in its
                               compilation cache
     two_stage_sums            sums over batch and positions: along the rows of images first, then the rest
-    stored                    an activation is computed once, and not again in whatever reads it
+    materialised              an activation is computed once, and not again in whatever reads it
 
 `with fast_rules("phases"): ...` allows only those named, `with fast_rules(): ...` none. What is allowed is read when a
 function is traced: a compiled function keeps what it was compiled with.
@@ -31,7 +31,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from flaxcnn.ops.cpu import onednn
+from flaxcnn.ops.cpu import onednn_support
 from flaxcnn.ops.geometry import Axis
 
 Spatial = tuple[Axis, Axis]
@@ -43,7 +43,7 @@ RULES = (
     "matmul",
     "onednn",
     "two_stage_sums",
-    "stored",
+    "materialised",
 )
 # What is used unless something else is said.
 USUAL = tuple(name for name in RULES if name != "onednn")
@@ -181,7 +181,7 @@ def _suits_winograd_back(case: Case, least_work: int) -> bool:
 def _suits_onednn(case: Case, least_work: int) -> bool:
     """Whether the library computes it, and may be called in what is compiled now."""
     real = jnp.dtype(case.dtype) == jnp.float32 and case.images > 0
-    return real and case.work >= least_work and onednn.is_usable()
+    return real and case.work >= least_work and onednn_support.is_usable()
 
 
 def _suits_onednn_back(case: Case, least_work: int) -> bool:

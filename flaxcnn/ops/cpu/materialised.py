@@ -3,7 +3,8 @@
 XLA's CPU compiler computes an elementwise result again inside every operation that reads it, when it thinks that cheap:
 an activation inside the sums of the next norm, the gradients, the next residual sum, and that through all the blocks
 before. It drops `optimization_barrier` before it does so, but computes nothing again inside a loop. Here the array
-passes through a loop that is never entered, which the compiler cannot know, and which costs nothing.
+passes through a loop that is entered only if the bits of its first number are those of one NaN of billions. They are
+known when the program runs, so no compiler may leave the loop out; and if they are, the loop changes nothing.
 """
 
 import jax
@@ -15,11 +16,11 @@ from flaxcnn.ops.cpu.choice import allowed_rules
 from flaxcnn.ops.cpu.primitive import is_divided, platform_primitive
 
 
-def stored(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def materialised(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`x`, which on a CPU is written to memory once and read from there by all that use it."""
-    if "stored" not in allowed_rules().names or x.size < _LEAST or is_divided(x):
+    if "materialised" not in allowed_rules().names or x.size < _LEAST or is_divided(x):
         return x
-    return _stored.bind(x)
+    return _materialised.bind(x)
 
 
 # Elements from which on it is worth a loop.
@@ -35,11 +36,12 @@ def behind_a_loop(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     if x.size == 0:
         return x
     first = jax.lax.slice(x, (0,) * x.ndim, (1,) * x.ndim)
-    # No number is above infinity, nor is NaN.
-    turns = jnp.sum(first > jnp.asarray(jnp.inf, x.dtype), dtype=jnp.int32)
-    return jax.lax.fori_loop(0, turns, lambda _, y: -y, x)
+    bits = jax.lax.bitcast_convert_type(first, f"uint{8 * x.dtype.itemsize}").reshape(())
+    # All bits set: a NaN that no arithmetic gives.
+    entered = bits == jnp.asarray(jnp.iinfo(bits.dtype).max, bits.dtype)
+    return jax.lax.fori_loop(0, entered.astype(jnp.int32), lambda _, y: jnp.where(entered, y, -y), x)
 
 
-_stored, _ = platform_primitive("stored", _identity, behind_a_loop)
-ad.deflinear2(_stored, lambda ct, _: [ct])
-batching.primitive_batchers[_stored] = lambda arrays, axes: (_stored.bind(*arrays), axes[0])
+_materialised, _ = platform_primitive("materialised", _identity, behind_a_loop)
+ad.deflinear2(_materialised, lambda ct, _: [ct])
+batching.primitive_batchers[_materialised] = lambda arrays, axes: (_materialised.bind(*arrays), axes[0])

@@ -2,8 +2,8 @@
 
 XLA rewrites an operation into a call of oneDNN itself only where an experimental flag says so, for a whole program at
 a time and not in every version. The calls themselves are compiled by all of them; here they are made one by one, where
-they are the fastest. They are no public interface of XLA, so `is_available` tries each out once in a process, against
-XLA's own operations; where one is unknown or gives something else, other rules compute. Only float32.
+they are the fastest. They are no public interface of XLA: `onednn_support` says where they may be made, and elsewhere
+other rules compute. Only float32.
 
 JAX fails to serialise a compiled program that has such a call (jaxlib 0.10 and 0.12: a `MemoryError`). So none is made
 in what JAX would write to its persistent compilation cache: without a cache, or under `never_stored`, and only by what
@@ -14,18 +14,15 @@ oneDNN's documentation of its convolution and matmul primitives.
 """
 
 import contextlib
-import functools
 import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from flaxcnn.ops.cpu.plain_convolution import exchanged, plain_convolution
+from flaxcnn.ops.cpu.plain_convolution import exchanged
 from flaxcnn.ops.geometry import Axis, axis
 
 # Begins the name of every call, in a lowered program too.
@@ -135,40 +132,3 @@ def never_stored() -> Iterator[None]:
         yield
     finally:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
-
-
-def is_usable() -> bool:
-    """Whether calls are available, and the program that is compiled now would not be stored."""
-    kept = jax.config.jax_compilation_cache_dir is not None and jax.config.jax_enable_compilation_cache
-    return (
-        not (kept and math.isfinite(jax.config.jax_persistent_cache_min_compile_time_secs)) and is_available()
-    )
-
-
-@functools.cache
-def is_available() -> bool:
-    """Whether this jaxlib compiles such calls, for the CPU, to what they are meant to be."""
-    # Every number of the geometry is another, so that none can be read as one of the others.
-    spatial = axis(11, 2, 1, 3, (0, 2)), axis(9, 3, 2, 1, (2, 1))
-    draw = np.random.default_rng(0)
-    x, kernel, a, b = (
-        draw.standard_normal(shape, np.float32)
-        for shape in ((2, 11, 9, 4), (2, 3, 2, 6), (2, 5, 3), (2, 5, 4))
-    )
-
-    def ours(*arrays: Array) -> tuple[Array, Array]:
-        x, kernel, a, b = arrays
-        return convolution(x, kernel, spatial, 2), outer_products(a, b)
-
-    def theirs(*arrays: Array) -> tuple[Array, Array]:
-        x, kernel, a, b = arrays
-        return plain_convolution(x, kernel, spatial, 2), jnp.einsum("bki,bkj->bij", a, b)
-
-    try:
-        on_cpu = jax.default_device(jax.local_devices(backend="cpu")[0])
-        with on_cpu, jax.ensure_compile_time_eval(), never_stored():
-            found, expected = (jax.device_get(jax.jit(each)(x, kernel, a, b)) for each in (ours, theirs))
-    except RuntimeError:
-        # JAX's own errors are of this kind, and so is that of a process without a CPU backend.
-        return False
-    return all(np.allclose(p, q, rtol=1e-4, atol=1e-4) for p, q in zip(found, expected, strict=True))

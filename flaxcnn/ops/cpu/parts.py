@@ -6,7 +6,7 @@ To be called where such a rule is traced, under what it allows.
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from flaxcnn.ops.cpu import onednn
+from flaxcnn.ops.cpu import onednn, onednn_support
 from flaxcnn.ops.cpu.choice import allowed_rules
 from flaxcnn.ops.cpu.plain_convolution import exchanged, plain_convolution
 from flaxcnn.ops.geometry import Axis
@@ -33,4 +33,4 @@ def convolution_with_exchanged(
 
 def _has_onednn(x: Array) -> bool:
     allowed = "onednn" in allowed_rules().names
-    return allowed and x.dtype == jnp.float32 and x.size > 0 and onednn.is_usable()
+    return allowed and x.dtype == jnp.float32 and x.size > 0 and onednn_support.is_usable()

@@ -10,7 +10,7 @@ from flaxcnn.ops.geometry import axes
 
 
 def test_each_rule_is_chosen_where_it_pays(monkeypatch):
-    monkeypatch.setattr("flaxcnn.ops.cpu.onednn.is_usable", lambda: True)
+    monkeypatch.setattr("flaxcnn.ops.cpu.onednn_support.is_usable", lambda: True)
 
     def rules(size, kernel, stride=1, padding=1, groups=1, dtype=jnp.float32, allowed=RULES, images=64):
         spatial = axes((1, size, size, kernel[2] * groups), kernel[:2], stride=stride, padding=padding)
@@ -47,7 +47,7 @@ def test_each_rule_is_chosen_where_it_pays(monkeypatch):
 
 
 def test_a_jaxlib_without_the_library_is_left_to_the_plain_rules(monkeypatch):
-    monkeypatch.setattr("flaxcnn.ops.cpu.onednn.is_usable", lambda: False)
+    monkeypatch.setattr("flaxcnn.ops.cpu.onednn_support.is_usable", lambda: False)
     spatial = axes((1, 16, 16, 8), 3, stride=1, padding=1)
     case = choice.Case(2, (8, 8), spatial, 1, jnp.float32)
     assert choice.rule_of(case, choice.CONVOLUTION, choice.Allowed()) == "plain"

@@ -11,7 +11,7 @@ import torch
 from flaxcnn.ops import fast_rules, relu
 from flaxcnn.ops.cpu import choice
 from flaxcnn.ops.cpu.channel_sums import channel_sum
-from flaxcnn.ops.cpu.materialised import behind_a_loop, stored
+from flaxcnn.ops.cpu.materialised import behind_a_loop, materialised
 
 SHAPE = (4, 32, 32, 8)
 
@@ -23,14 +23,30 @@ def images(seed=0):
 @pytest.mark.parametrize("value", [0.0, np.inf, -np.inf, np.nan])
 def test_it_is_the_identity_whatever_the_first_element(value):
     x = images().at[0, 0, 0, 0].set(value)
-    np.testing.assert_array_equal(jax.jit(stored)(x), x)
+    np.testing.assert_array_equal(jax.jit(materialised)(x), x)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_the_one_number_that_enters_the_loop_changes_nothing(dtype):
+    x = np.asarray(images()).astype(dtype)
+    bits = x.view(f"u{x.itemsize}")
+    bits[0, 0, 0, 0] = np.iinfo(bits.dtype).max
+    found = np.asarray(jax.jit(behind_a_loop)(x)).view(bits.dtype)
+    np.testing.assert_array_equal(found.ravel()[1:], bits.ravel()[1:])
+    assert np.isnan(found.view(dtype).ravel()[0])
+
+
+def test_no_compiler_can_leave_the_loop_out():
+    """What decides is known when the program runs only: the compiled program still has the loop."""
+    text = jax.jit(behind_a_loop).lower(images()).compile().as_text()
+    assert "while(" in text
 
 
 def test_its_derivatives_are_the_identity():
     x, t = images(), images(1)
-    np.testing.assert_array_equal(jax.jvp(stored, (x,), (t,))[1], t)
-    np.testing.assert_array_equal(jax.vjp(stored, x)[1](t)[0], t)
-    np.testing.assert_array_equal(jax.jit(jax.vmap(stored, 1, 1))(x), x)
+    np.testing.assert_array_equal(jax.jvp(materialised, (x,), (t,))[1], t)
+    np.testing.assert_array_equal(jax.vjp(materialised, x)[1](t)[0], t)
+    np.testing.assert_array_equal(jax.jit(jax.vmap(materialised, 1, 1))(x), x)
 
 
 def test_relu_has_the_derivatives_of_torch_at_zero_and_for_nan_too():
