@@ -36,7 +36,8 @@ def imports(file):
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{file}: write imports from the root"
+        if isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 

@@ -5,7 +5,7 @@
     python -m experiments.instrument.defects_study --tables  only the tables and the picture of what is stored
 
 Finished results are kept in `runs/defects`, so that the study can be run in pieces; `experiments/results/defects.json`
-is written when all are there. The same by seed; `parity defects` runs the same without storing a record.
+is written when all are there. The same by seed.
 """
 
 import argparse

@@ -22,13 +22,13 @@ QUICK = ("relu_backward", "avg_pool2d", "layers.Dense")
 # What is broken: the function whose source is edited, what it reads, what it reads instead, the case that must see it.
 DEFECTS = {
     "conv2d": (
-        "ops.plain_convolution:plain_convolution",
+        "ops.cpu.plain_convolution:plain_convolution",
         "rhs_dilation=[one.dilation for one in spatial]",
         "rhs_dilation=[one.dilation for one in spatial[::-1]]",
         "conv-03",
     ),
     "conv2d_backward": (
-        "ops.plain_convolution:exchanged",
+        "ops.cpu.plain_convolution:exchanged",
         "kernel[::-1, ::-1]",
         "kernel",
         "conv-04",

@@ -143,7 +143,8 @@ def test_a_run_and_a_resumed_run_compile_each_function_once(config, tmp_path):
 
 CONVOLUTIONS = """
 import os, jax, jax.numpy as jnp
-from flaxcnn.ops import conv2d, onednn
+from flaxcnn.ops import conv2d
+from flaxcnn.ops.cpu import onednn, onednn_support
 from flaxcnn.ops.cpu.choice import RULES
 from flaxcnn.train.compiling import Compiled, use_compilation_cache
 use_compilation_cache()
@@ -160,7 +161,7 @@ for function, images in ((large, 8), (small, 1)):
         compiled(x, kernel).block_until_ready()
     print(compiled.compilations)
     print(onednn.PREFIX in compiled.compiled_text(x, kernel))
-print(onednn.is_available(), jax.config.jax_persistent_cache_min_compile_time_secs)
+print(onednn_support.is_available(), jax.config.jax_persistent_cache_min_compile_time_secs)
 print(*(name for name in os.listdir(kept) if "large" in name or "small" in name))
 """
 
