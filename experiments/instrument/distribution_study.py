@@ -3,9 +3,8 @@
     python -m experiments.instrument.distribution_study
 
 Every case of the suite `augmentation`, every law of `experiments.instrument.distribution`, and the quirks of the
-installed
-torchvision. Stored in `experiments/results/augmentation.json`. Exit code 1 if a case is not equivalent or a law is
-rejected.
+installed torchvision. Stored in `experiments/results/augmentation.json`. Exit code 1 if a case is not equivalent or a
+law is rejected.
 """
 
 import dataclasses

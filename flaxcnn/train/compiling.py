@@ -76,8 +76,7 @@ class Compiled:
         function: a pure function of arrays.
         donate: positions of the arguments whose buffers it may reuse; the caller must not touch them again.
         rules: of `flaxcnn.ops.cpu.choice.RULES`, what may be used for its convolutions where it says nothing else.
-        All of
-            them suit what runs for long: a large program is then compiled anew in every process.
+            All of them suit what runs for long: a large program is then compiled anew in every process.
     """
 
     def __init__(

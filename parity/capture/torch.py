@@ -239,17 +239,19 @@ def capture_torch(
     model.zero_grad(set_to_none=True)
     recorder = _Recorder(model, objective is None, Shelf() if on_disk else None)
     recorder.arrays.update({f"state_before/{k}": _numpy(b) for k, b in model.named_buffers()})
-    torch.manual_seed(seed)
     tensors = tensors_from(inputs, dtype)
     if objective is not None:
         # Times one: an in-place module refuses a leaf that requires a gradient.
         tensors = [t.requires_grad_() * 1 if t.is_floating_point() else t for t in tensors]
     try:
-        with recorder.hooked(), torch.set_grad_enabled(objective is not None):
-            output = model(*tensors)
-        if objective is not None:
-            with recorder.keeping_gradients():
-                _backward(objective([t for _, t in list_tensors(output, _is_tensor)]))
+        # The caller's own random numbers go on as if nothing had run.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            with recorder.hooked(), torch.set_grad_enabled(objective is not None):
+                output = model(*tensors)
+            if objective is not None:
+                with recorder.keeping_gradients():
+                    _backward(objective([t for _, t in list_tensors(output, _is_tensor)]))
     except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
         raise CannotCompare(_failure(recorder, dtype, error)) from error
     # The hooks in the graph know the recorder, so a recorder that knows the graph would keep it alive.

@@ -1,11 +1,10 @@
 """The cases that `make test` always runs; of the others it draws some by the day, and `make exhaustive` runs all.
 
 Chosen from data: `python -m experiments.instrument.mutation_power` plants a seeded sample of the defects that the
-suites catch,
-and says of each which of these cases catches it, or which test of the mutated file's own. A case is here because it
-catches what none before it does, for the least seconds, or because its group would have none. To choose again: take
-out of CORE what the record never names and whose group has another, add what it says to be caught by no case of the
-core, and run it once more.
+suites catch, and says of each which of these cases catches it, or which test of the mutated file's own. A case is
+here because it catches what none before it does, for the least seconds, or because its group would have none. To
+choose again: take out of CORE what the record never names and whose group has another, add what it says to be caught
+by no case of the core, and run it once more.
 """
 
 import fnmatch

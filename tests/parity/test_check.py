@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import jax
 import jax.numpy as jnp
@@ -221,7 +222,24 @@ def test_the_users_models_are_left_as_they_were():
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in torch_model.modules())
     np.testing.assert_array_equal(kernel, np.asarray(flax_model.stem.kernel[...]))
     assert nnx.Conv.__call__ is call
-    assert not jax.config.jax_enable_x64
+
+
+def test_the_users_process_is_left_as_it_was():
+    """Random numbers, settings and the environment: a check in the middle of a program changes nothing after it."""
+
+    def state():
+        numpy_state = np.random.get_state()
+        settings = {name: getattr(jax.config, name, None) for name in sorted(jax.config.values)}
+        of_torch = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+        # Not Python's own: beartype, which checks the types in these tests, draws from it.
+        random_state = torch.get_rng_state().tolist(), numpy_state[1].tolist(), numpy_state[2:]
+        return random_state, of_torch, settings, dict(os.environ)
+
+    torch_model, flax_model = TorchSmall(), NnxSmall()
+    before = state()
+    parity.check(torch_model, flax_model, "2x3x8x8")
+    for was, now in zip(before, state(), strict=True):
+        assert now == was
 
 
 def test_a_saved_run_is_judged_again_under_another_policy(tmp_path):

@@ -2,8 +2,8 @@
 
 On accelerators XLA's own path is the fast one, and it is always taken. On the CPU each of the rules below replaces it
 where it was measured to be faster (`experiments.performance.throughput`); elsewhere, and for every dtype but
-float32 and float64,
-the plain rule computes. All give the same values but for rounding, forward and in every derivative.
+float32 and float64, the plain rule computes. All give the same values but for rounding, forward and in every
+derivative.
 
     winograd                  3x3, stride 1: forward and gradient of the input, from 64 channels and 8x8 pixels on, or
                               from 128 channels and 4x4 pixels on
