@@ -67,7 +67,7 @@ EQUIVALENT: dict[Key, str] = {
     Key(_WINOGRAD, "_cotangent_tiles", "_tiles(spatial[1]), -2)", "drop -"): (
         "The arrays have four axes, of which the last but one is number 2."
     ),
-    Key(_BLOCKS_OP, "sum_blocks", "count == 0 or", "== -> !="): _CHOICE,
+    Key(_BLOCKS_OP, "sum_blocks", "count == 1 and", "== -> !="): _CHOICE,
     Key(_BLOCKS_OP, "map_blocks", "count == 0 or (count == 1 and not left)", "and -> or"): _CHOICE,
     Key(_BLOCKS_OP, "map_blocks", "count == 0 or (count == 1 and not left)", "drop not"): _CHOICE,
     Key(_BLOCKS_OP, "_divided", "size // 2", "2 -> 3"): _SIZE,
