@@ -3,14 +3,13 @@
     python -m experiments.instrument.porting_guide          write docs/how-a-port-goes-wrong.md
     python -m experiments.instrument.porting_guide --check  fail if the page is not what this would write
 
-The words are in docs/defects.toml; the figures are those of experiments/results/defects.json and trajectories.json,
-where these studies are stored. No figure is written by hand.
+The words are in parity/verdict/defects.toml; the figures are those of experiments/results/defects.json and
+trajectories.json, where these studies are stored. No figure is written by hand.
 """
 
 import argparse
 import dataclasses
 import sys
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,11 @@ from experiments.instrument.defects.evaluate import Result
 from experiments.instrument.defects.mutants import NOT_EXPRESSIBLE
 from parity.errors import CannotCompare
 from parity.files import from_plain, write_text
+from parity.verdict import catalogue
 from parity.verdict.catalogue import DEFECTS
 
 DOCS = Path(__file__).parents[2] / "docs"
-WORDS, PAGE = DOCS / "defects.toml", DOCS / "how-a-port-goes-wrong.md"
+WORDS, PAGE = catalogue.FILE, DOCS / "how-a-port-goes-wrong.md"
 COMMAND = "python -m experiments.instrument.porting_guide"
 STUDY = "python -m experiments.instrument.defects_study"
 
@@ -81,7 +81,7 @@ def words(path: Path | None = None) -> Words:
     Raises:
         CannotCompare: an id has no entry or is not in the catalogue, or an entry lacks a field or has an unknown one.
     """
-    read = tomllib.loads((path or WORDS).read_text(encoding="utf-8"))
+    read = catalogue.read(path or WORDS)
     odd = sorted(read["ids"].keys() ^ DEFECTS.keys())
     if odd:
         wrong = [f"{id} has none" if id in DEFECTS else f"{id} is not in the catalogue" for id in odd]
@@ -92,7 +92,9 @@ def words(path: Path | None = None) -> Words:
 
 def _entry(id: str, fields: dict[str, Any], seen: Iterable[str]) -> Entry:
     values = {
-        key: tuple(value) if isinstance(value, list) else value.strip() for key, value in fields.items()
+        key: tuple(value) if isinstance(value, list) else value.strip()
+        for key, value in fields.items()
+        if key != "line"
     }
     try:
         entry = Entry(**values)
@@ -129,7 +131,7 @@ def page() -> str:
             for id, entry in written.entries.items()
             if channel(id) == letter
         ]
-    parts.append(f"*Made by `{COMMAND}`; the words are in [`defects.toml`](defects.toml).*")
+    parts.append(f"*Made by `{COMMAND}`; the words are in [`defects.toml`](../parity/verdict/defects.toml).*")
     return "\n\n".join(parts) + "\n"
 
 

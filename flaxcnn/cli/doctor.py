@@ -6,10 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 
 def add_doctor(commands: Any) -> None:
     """The flags of `flaxcnn doctor`."""
@@ -23,6 +19,11 @@ def add_doctor(commands: Any) -> None:
 
 def doctor(options: argparse.Namespace) -> int:
     """Print what was found out."""
+    # Imported here, so that the parser, which imports this file, is there at once.
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     found = examined()
     if options.json:
         print(json.dumps(found, indent=2))

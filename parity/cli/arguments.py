@@ -184,6 +184,18 @@ def _option(text: str) -> tuple[str, Any]:
         return key, value
 
 
+def add_explain(commands: Commands) -> None:
+    """`parity explain`."""
+    command = commands.add_parser(
+        "explain",
+        help="explain an id of the defect catalogue",
+        description="Print what the catalogue says of an id that a report names: both conventions, symptom, fix. "
+        "Without an id: all ids.",
+    )
+    command.add_argument("id", metavar="ID", nargs="?", help="for example padding-same-vs-symmetric")
+    _add_traceback(command)
+
+
 def add_train(commands: Commands) -> None:
     """`parity train`."""
     train.add(commands, _MODELS)

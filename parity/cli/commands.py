@@ -119,6 +119,14 @@ def suite(options: argparse.Namespace) -> int:
     return int(suites.run(options.names, out=options.out))
 
 
+def explain(options: argparse.Namespace) -> int:
+    """Explain an id, or list all."""
+    from parity.verdict.explain import explained, listed
+
+    print(explained(options.id) if options.id else listed())
+    return 0
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "check": check,
     "capture": capture,
@@ -127,6 +135,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "suite": suite,
     "train": train,
     "equivalence": equivalence,
+    "explain": explain,
 }
 
 

@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_convert(commands)
     flags.add_suite(commands)
     flags.add_train(commands)
+    flags.add_explain(commands)
     add_equivalence(commands)
     return root
 

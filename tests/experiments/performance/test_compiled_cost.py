@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from experiments.performance.compiled_cost import COMMAND, cost_of, counted, stored
-from flaxcnn.ops.cpu import onednn
+from flaxcnn.ops.cpu import onednn, onednn_support
 from flaxcnn.ops.geometry import axes
 
 SIDE = 64
@@ -35,7 +35,7 @@ def test_a_convolution_counts_its_window():
     assert cost(convolution, (2, 9, 9, 3), (3, 3, 3, 5)).flop == 2 * (2 * 7 * 7 * 5) * (3 * 3 * 3)
 
 
-@pytest.mark.skipif(not onednn.is_available(), reason="this jaxlib does not compile calls of oneDNN")
+@pytest.mark.skipif(not onednn_support.is_available(), reason="this jaxlib does not compile calls of oneDNN")
 def test_a_call_of_onednn_counts_as_what_it_computes():
     with onednn.never_stored():
         product = cost(onednn.outer_products, (5, 7, 3), (5, 7, 4))
