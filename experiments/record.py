@@ -35,7 +35,7 @@ def spread(values: list[float]) -> dict[str, float | int]:
     array = np.asarray(values, np.float64)
     return {
         "mean": float(array.mean()),
-        "deviation": float(array.std(ddof=1)) if len(array) > 1 else 0.0,
+        "std": float(array.std(ddof=1)) if len(array) > 1 else 0.0,
         "minimum": float(array.min()),
         "maximum": float(array.max()),
         "n": len(array),

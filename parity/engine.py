@@ -91,11 +91,11 @@ class Engine:
         plan = plan_weights(reference.owners, in_order(flax.owners(), first), names)
         carried = plan.to_flax(reference.weights)
         generator = np.random.default_rng((seed, 4))
-        invented = {
+        unmatched_flax = {
             name: generator.uniform(0.5, 1.5, flax.params[name].shape).astype(np.float32)
-            for name in plan.invented
+            for name in plan.unmatched_flax
         }
-        params = {**flax.params, **invented, **{k: v for k, v in carried.items() if k in flax.params}}
+        params = {**flax.params, **unmatched_flax, **{k: v for k, v in carried.items() if k in flax.params}}
         state = {**flax.state, **{k: v for k, v in carried.items() if k in flax.state}}
         findings = list(structural_findings(plan))
         notes = [*reference.notes, *(Note("weights", "", doubt) for doubt in plan.doubts)]
@@ -142,7 +142,7 @@ class Engine:
         )
         introduced = all_metrics(free.alignment, self.plan, runs, forced=True)
         comparison = Comparison(mode, free.alignment, self.plan, torch64, introduced, free.inherited)
-        invented = {name: self.params[name] for name in self.plan.invented}
+        unmatched_flax = {name: self.params[name] for name in self.plan.unmatched_flax}
         found = self._with_reference_errors(entries(comparison), free.alignment, torch64)
         inexact = frozenset(
             (entry.name, q.name)
@@ -150,7 +150,7 @@ class Engine:
             for q in entry.quantities
             if q.introduced is not None and reference_explains(q, q.introduced)
         )
-        causes, remarks = diagnose(comparison, runs, self.reference.weights, invented, inexact)
+        causes, remarks = diagnose(comparison, runs, self.reference.weights, unmatched_flax, inexact)
         self.findings = without_repeated(self.findings, causes)
         self.notes += remarks
         return found
@@ -202,12 +202,12 @@ class Engine:
 
     def _with_reference_errors(self, found: list[Entry], alignment: Alignment, torch: Trace) -> list[Entry]:
         """Where a gradient differs though the forward pass does not, test PyTorch's own derivative."""
-        glue = {call.key: call for call in unpaired_leaves(alignment, torch)}
+        connections = {call.key: call for call in unpaired_leaves(alignment, torch)}
         positions = {call.key: position for position, call in enumerate(torch.calls)}
         result, before = [], -1
         for entry in found:
             here = positions.get(f"{entry.torch}#{entry.call}", before)
-            inside = [call for key, call in glue.items() if before < positions[key] < here]
+            inside = [call for key, call in connections.items() if before < positions[key] < here]
             suspects = [torch.calls[here]] if entry.role == "layer" else inside
             result.append(self._with_reference_error(entry, suspects, torch))
             before = max(before, here) if entry.role == "layer" else before

@@ -206,7 +206,7 @@ def table() -> str:
 
 
 def _seconds(spread: dict[str, float]) -> str:
-    return f"{spread['mean']:.1f} ± {spread['deviation']:.1f} s (n = {spread['n']})"
+    return f"{spread['mean']:.1f} ± {spread['std']:.1f} s (n = {spread['n']})"
 
 
 if __name__ == "__main__":

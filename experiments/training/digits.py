@@ -1,4 +1,4 @@
-"""Digits, the default job over five seeds: test accuracy with mean, deviation and n.
+"""Digits, the default job over five seeds: test accuracy with mean, std and n.
 
     python -m experiments.training.digits [--seeds 5]
 
@@ -52,7 +52,7 @@ def main() -> None:
             "runs": runs,
         },
     )
-    console.print(f"mean {accuracy['mean']:.2%}, deviation {accuracy['deviation']:.2%}, n = {accuracy['n']}")
+    console.print(f"mean {accuracy['mean']:.2%}, std {accuracy['std']:.2%}, n = {accuracy['n']}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def accuracy() -> str:
         [
             "digits",
             "resnet20",
-            f"{figures['mean']:.2%} ± {figures['deviation']:.2%} (n = {figures['n']})",
+            f"{figures['mean']:.2%} ± {figures['std']:.2%} (n = {figures['n']})",
             f"{digits['target']:.1%}",
             f"{digits['seconds']['mean']:.0f} s",
             f"`{digits['command']}`",

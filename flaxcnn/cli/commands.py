@@ -173,7 +173,7 @@ def data(options: argparse.Namespace) -> int:
         console.print(table)
         return 0
     splits = datasets.load(options.name, data_dir=options.data_dir)
-    mean, deviation = datasets.channel_statistics(splits.train)
+    mean, std = datasets.channel_statistics(splits.train)
     sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     console.print(f"[bold]{splits.info.name}[/bold] {splits.info.description}", highlight=False)
     console.print("images " + "x".join(map(str, splits.info.image_shape)), highlight=False)
@@ -183,9 +183,7 @@ def data(options: argparse.Namespace) -> int:
     console.print(
         f"classes {splits.info.num_classes}: {', '.join(splits.info.class_names[:20])}", highlight=False
     )
-    console.print(
-        f"mean {np.round(mean, 4).tolist()}  deviation {np.round(deviation, 4).tolist()}", highlight=False
-    )
+    console.print(f"mean {np.round(mean, 4).tolist()}  std {np.round(std, 4).tolist()}", highlight=False)
     return 0
 
 

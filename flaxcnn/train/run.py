@@ -36,7 +36,7 @@ def train(config: Config, *, console: Console | None = None) -> dict[str, Any]:
     # Everything that can be wrong is found out before a folder is made.
     job = _set_up(config, console)
     folder = RunFolder.create(config.run.out, config)
-    folder.write_data(job.splits.info, np.asarray(job.recipe.mean), np.asarray(job.recipe.deviation))
+    folder.write_data(job.splits.info, np.asarray(job.recipe.mean), np.asarray(job.recipe.std))
     return _run(Trainer(job, folder, console), started)
 
 

@@ -96,28 +96,30 @@ class RunFolder:
         """The configuration that the run was started with."""
         return configuration.read(self.path / "config.json")
 
-    def write_data(self, info: DatasetInfo, mean: np.ndarray, deviation: np.ndarray) -> None:
+    def write_data(self, info: DatasetInfo, mean: np.ndarray, std: np.ndarray) -> None:
         """Write `data.json`: what predicting needs to know of the training data."""
         facts = dataclasses.asdict(info) | {
             "mean": np.asarray(mean).tolist(),
-            "deviation": np.asarray(deviation).tolist(),
+            "std": np.asarray(std).tolist(),
         }
         write_text(self.path / "data.json", to_json(facts))
 
     def read_data(self) -> tuple[DatasetInfo, np.ndarray, np.ndarray]:
-        """Classes and image shape of the training data, and its mean and deviation per channel.
+        """Classes and image shape of the training data, and its mean and std per channel.
 
         Raises:
             RunFolderError: `data.json` is missing or damaged.
         """
         try:
             facts = json.loads((self.path / "data.json").read_text())
-            mean, deviation = (np.asarray(facts.pop(name), np.float32) for name in ("mean", "deviation"))
+            if "deviation" in facts:  # what runs of version 0.1 call it
+                facts["std"] = facts.pop("deviation")
+            mean, std = (np.asarray(facts.pop(name), np.float32) for name in ("mean", "std"))
             facts["class_names"], facts["image_shape"] = (
                 tuple(facts["class_names"]),
                 tuple(facts["image_shape"]),
             )
-            return DatasetInfo(**facts), mean, deviation
+            return DatasetInfo(**facts), mean, std
         except (OSError, ValueError, KeyError, TypeError):
             raise RunFolderError(
                 f"{self.path / 'data.json'} is missing or damaged; expected the file that train wrote: train again."

@@ -109,7 +109,7 @@ def set_up(config: Config) -> Job:
     steps_per_epoch = data.number_of_batches(splits.train, config.run.batch_size)
     model = model_of(config, splits.info)
     parts = pure(config, model)
-    mean, deviation = data.channel_statistics(splits.train)
+    mean, std = data.channel_statistics(splits.train)
     schedule = schedule_of(config, steps_per_epoch)
     recipe = Recipe(
         apply=parts.apply,
@@ -117,7 +117,7 @@ def set_up(config: Config) -> Job:
         schedule=schedule,
         num_classes=splits.info.num_classes,
         mean=jnp.asarray(mean),
-        deviation=jnp.asarray(np.maximum(deviation, 1e-6)),
+        std=jnp.asarray(np.maximum(std, 1e-6)),
         augment=config.augment,
         loss=config.loss,
         ema_decay=config.optimiser.ema_decay,
@@ -129,7 +129,7 @@ def set_up(config: Config) -> Job:
         recipe=recipe,
         train_state=initial_state(config, parts, recipe.optimiser),
         train_step=Compiled(make_train_step(recipe), donate=(0,), rules=RULES),
-        predict=make_predict(parts.apply, recipe.mean, recipe.deviation),
+        predict=make_predict(parts.apply, recipe.mean, recipe.std),
         steps_per_epoch=steps_per_epoch,
     )
 

@@ -35,7 +35,7 @@ class Recipe:
         optimiser: an optax transformation that returns the updates to add.
         schedule: learning rate of each step, for the record (the optimiser has its own copy).
         num_classes: size of the logits.
-        mean, deviation: of the training images per channel, in units of [0, 1].
+        mean, std: of the training images per channel, in units of [0, 1].
         augment, loss: settings.
         ema_decay: of the moving average of the weights; 0 is off.
     """
@@ -45,7 +45,7 @@ class Recipe:
     schedule: Callable[[Int[Array, ""]], Float[Array, ""]]
     num_classes: int
     mean: Float[Array, " c"]
-    deviation: Float[Array, " c"]
+    std: Float[Array, " c"]
     augment: AugmentConfig = AugmentConfig()
     loss: LossConfig = LossConfig()
     ema_decay: float = 0.0
@@ -70,7 +70,7 @@ def prepared(
             saturation=settings.saturation,
             hue=settings.hue,
         )
-    return data.normalise(x, recipe.mean, recipe.deviation)
+    return data.normalise(x, recipe.mean, recipe.std)
 
 
 def mixed(

@@ -33,7 +33,7 @@ class TrainedModel:
         params, state: the weights (their moving average, if the run kept one).
         folded: parameters and state of the same network with its batch norms folded into the convolutions.
         predict: compiled `(*folded, images) -> logits`; images are uint8, or float in [0, 1].
-        normalisation: mean and deviation of the training images, in units of [0, 1].
+        normalisation: mean and std of the training images, in units of [0, 1].
     """
 
     config: Config
@@ -105,7 +105,7 @@ def load_run(path: str | Path, kind: Kind = "last", *, data_dir: str | None = No
     config = folder.config()
     if data_dir is not None:
         config = config.replace(data_dir=data_dir)
-    info, mean, deviation = folder.read_data()
+    info, mean, std = folder.read_data()
     model = model_of(config, info)
     parts = pure(config, model)
     like = initial_state(config, parts, optimiser_of(config.optimiser, lambda step: step * 0.0))
@@ -118,6 +118,6 @@ def load_run(path: str | Path, kind: Kind = "last", *, data_dir: str | None = No
         params=params,
         state=state,
         folded=fold(params, state),
-        predict=make_predict(pure(config, copy).apply, mean, deviation),
-        normalisation=(mean, deviation),
+        predict=make_predict(pure(config, copy).apply, mean, std),
+        normalisation=(mean, std),
     )

@@ -10,7 +10,7 @@ recorded output y, whatever it computed itself:
     arrived --record-->   f(tap(x)) --record-->   tap(y)
     objective += <arrived, cotangent of x> + <f(tap(x)), g>
 
-So what a layer computes is what it *introduces*; what arrives at the next layer is what the glue between
+So what a layer computes is what it *introduces*; what arrives at the next layer is what the connection between
 them introduces, forward and backward; nothing is inherited.
 """
 

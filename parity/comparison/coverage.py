@@ -52,11 +52,11 @@ class Exercise:
         unexercised = [Unexercised(name, *self.reasons[name]) for name in idle]
         unexercised += [
             Unexercised(name, "Flax has no place for it", "add it to the Flax module")
-            for name in plan.lost
+            for name in plan.unmatched_torch
             if name not in self.parameters
         ]
         return Coverage(
-            parameters=len(self.parameters) + len(plan.lost),
+            parameters=len(self.parameters) + len(plan.unmatched_torch),
             parameters_exercised=sum(self.parameters.values()),
             layers=len(self.layers),
             layers_exercised=sum(self.layers.values()),

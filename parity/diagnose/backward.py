@@ -1,7 +1,7 @@
 """What makes a gradient differ: a forward difference that reaches it, or a derivative of its own.
 
-Between the layers Flax's cotangent of a tensor is the sum of what the glue that consumes it sends back. With
-the expression of each piece of glue at hand, PyTorch's and Flax's contributions are differentiated in float64;
+Between the layers Flax's cotangent of a tensor is the sum of what the connection that consumes it sends back. With
+the expression of each piece of connection at hand, PyTorch's and Flax's contributions are differentiated in float64;
 the recorded gap between the cotangents must be the sum of their differences.
 """
 
@@ -42,7 +42,7 @@ class Cause:
 
 
 class Flow:
-    """The glue of one mode, solved where a gradient asks for it."""
+    """The connection of one mode, solved where a gradient asks for it."""
 
     def __init__(
         self, evidence: Evidence, solved: dict[tuple[str, str, int], tuple[Segment, Identified | None]]
@@ -110,7 +110,7 @@ class Flow:
         return []
 
     def named(self, segment: Segment, solution: Identified) -> list[Cause]:
-        """The differences of a segment; where it has none of its own, of the glue whose results it uses."""
+        """The differences of a segment; where it has none of its own, of the connection whose results it uses."""
         own = segment.problem.differences(solution.torch, solution.flax)
         if own:
             return [Cause(segment.place.before, difference) for difference in own]
@@ -122,7 +122,7 @@ class Flow:
         return found
 
     def _before(self, source: Source) -> _Solution | None:
-        """The glue that computed a tensor which a later segment uses again."""
+        """The connection that computed a tensor which a later segment uses again."""
         if source.arrival is None:
             return None
         key = (source.arrival.torch.key, "input", source.index)
@@ -135,7 +135,7 @@ class Flow:
     def _sent(
         self, segment: Segment, setting: Setting, side: int, source: Source, cotangent: torch.Tensor | None
     ) -> np.ndarray | None:
-        """What a segment sends back to a source, directly and through glue whose result it uses again."""
+        """What a segment sends back to a source, directly and through connection whose result it uses again."""
         if cotangent is None:
             given = self.evidence.value("torch", segment.place, f"{segment.what}_cotangent", segment.index)
             if given is None:
@@ -192,7 +192,7 @@ def _same(a: Source, b: Source) -> bool:
 
 
 def _variants(setting: Setting) -> Iterator[tuple[Setting, Difference]]:
-    """The same glue with another derivative."""
+    """The same connection with another derivative."""
     used = [name for name in (*setting.inner, setting.outer, setting.late) if name in AT_ZERO]
     for tie in _TIES if used else ():
         words = f"derivative of {used[0]} at zero: {AT_ZERO[used[0]]:g}", f"derivative at zero: {_TIES[tie]}"

@@ -1,4 +1,4 @@
-"""The steps of a diagnosis: the glue before a place, the layer itself, and the cotangents that come back."""
+"""The steps of a diagnosis: the connection before a place, the layer itself, and the cotangents that come back."""
 
 import itertools
 
@@ -28,7 +28,7 @@ class Diagnosis:
         self.solved: dict[tuple[str, str, int], tuple[Segment, Identified | None]] = {}
 
     def segments(self, place: Place) -> None:
-        """The glue before a site."""
+        """The connection before a site."""
         what = "input" if place.role == "layer" else "output"
         count = place.torch.inputs if place.role == "layer" else place.torch.outputs
         for index in range(count):
@@ -44,7 +44,7 @@ class Diagnosis:
                 identified, differences = explain_segment(segment)
                 self.solved[segment.place.torch.key, what, index] = (segment, identified)
                 if not differences and identified is not None and identified.flax is not None:
-                    # The glue is the same: the difference came through a tensor that an earlier one computed.
+                    # The connection is the same: the difference came through a tensor that an earlier one computed.
                     for cause in Flow(self.evidence, self.solved).named(segment, identified):
                         self._add([cause.difference], cause.where, [(name, "forward")], place.before)
                     continue
@@ -70,7 +70,7 @@ class Diagnosis:
         return [cause for pair, cause in self.exchanges if names & pair][:1]
 
     def loose_segments(self, place: Place) -> None:
-        """The glue before a layer whose shapes differ: shown at the segment that holds the layer."""
+        """The connection before a layer whose shapes differ: shown at the segment that holds the layer."""
         shown = self.evidence.segment_of(place)
         found = exchanged(self.evidence, place)
         if found is not None:
@@ -127,7 +127,7 @@ class Diagnosis:
                     self._note("unexplained", place.name, f"{name}: its cause is not identified")
 
     def _by_glue(self, place: Place, outputs: list[int]) -> bool:
-        """A layer without weights of a known kind (an activation, a pooling) read as glue from its input."""
+        """A layer without weights of a known kind (an activation, a pooling) read as connection from its input."""
         found = False
         for index in outputs:
             segment = inside_of(self.evidence, place, index)
@@ -140,7 +140,7 @@ class Diagnosis:
         return found
 
     def cotangents(self) -> None:
-        """The cotangents that the glue sends back."""
+        """The cotangents that the connection sends back."""
         flow = Flow(self.evidence, self.solved)
         for source, shown, name, what in self._sent_back():
             assert source.place is not None
@@ -176,7 +176,7 @@ class Diagnosis:
         return place in used or any(shown in (f.place, f.layer) for f in self.findings)
 
     def _sent_back(self) -> list[tuple[Source, str, str, str]]:
-        """(tensor, entry, quantity, what) of every cotangent that arrives from glue."""
+        """(tensor, entry, quantity, what) of every cotangent that arrives from connection."""
         sites = [place for place in self.evidence.places if not place.loose]
         found = []
         root, empty = sites[-1], np.zeros(0)

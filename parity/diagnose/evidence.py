@@ -36,13 +36,13 @@ class Place:
 class Evidence:
     """One mode: the comparison, its four traces (Flax forced), and the weights by name in float32.
 
-    `weights` is PyTorch's state_dict; `invented` holds trained Flax arrays that PyTorch lacks, by Flax's name.
+    `weights` is PyTorch's state_dict; `unmatched_flax` holds trained Flax arrays that PyTorch lacks, by Flax's name.
     """
 
     comparison: Comparison
     runs: Runs
     weights: dict[str, np.ndarray]
-    invented: dict[str, np.ndarray]
+    unmatched_flax: dict[str, np.ndarray]
 
     @functools.cached_property
     def places(self) -> tuple[Place, ...]:

@@ -1,7 +1,7 @@
 """Find the conventions by which each side computed what it recorded.
 
 A *problem* is a family of float64 functions with conventions as parameters: a convolution with its padding,
-stride, dilation, kernel orientation and bias; the glue between two layers with its activation, pooling and
+stride, dilation, kernel orientation and bias; the connection between two layers with its activation, pooling and
 flatten order. `identify` searches the settings of the family: first one that reproduces PyTorch's recorded
 tensor from PyTorch's recorded inputs, then the nearest one to it (no change, one, two) that reproduces Flax's.
 "Reproduces" is the bound of the judge: float64 rounding as the measured float32 rounding predicts it.

@@ -1,4 +1,4 @@
-"""How tensors are joined in the glue between layers, and brought into the shape of what follows."""
+"""How tensors are joined in the connection between layers, and brought into the shape of what follows."""
 
 import math
 

@@ -195,7 +195,7 @@ def _parameters(evidence: Evidence, place: Place, side: Side) -> Parameters:
 
 def _extra_bias(evidence: Evidence, place: Place) -> torch.Tensor | None:
     prefix = f"{place.flax.path}."
-    for name, array in evidence.invented.items():
+    for name, array in evidence.unmatched_flax.items():
         if name.startswith(prefix) and name.rpartition(".")[2] in ("bias", "b", "beta"):
             return tensor(array)
     return None

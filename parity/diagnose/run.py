@@ -24,7 +24,7 @@ def diagnose(
     comparison: Comparison,
     runs: Runs,
     weights: dict[str, np.ndarray],
-    invented: dict[str, np.ndarray],
+    unmatched_flax: dict[str, np.ndarray],
     inexact: frozenset[tuple[str, str]],
 ) -> tuple[list[Finding], list[Note]]:
     """The causes of one mode's differences, and remarks on what has none.
@@ -33,13 +33,13 @@ def diagnose(
         comparison: of the mode; its introduced metrics decide what differs.
         runs: PyTorch's and Flax's forced runs.
         weights: PyTorch's state_dict.
-        invented: trained Flax arrays that PyTorch lacks, by name.
+        unmatched_flax: trained Flax arrays that PyTorch lacks, by name.
         inexact: (entry, quantity) whose difference is PyTorch's own error.
     """
     # A setting that is tried may provoke a warning that says nothing to the user.
     with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _diagnose(Evidence(comparison, runs, weights, invented), inexact)
+        return _diagnose(Evidence(comparison, runs, weights, unmatched_flax), inexact)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The glue before each place: what it may be made of, and what makes it differ."""
+"""The connection before each place: what it may be made of, and what makes it differ."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from parity.diagnose.pattern import channel_lines
 from parity.diagnose.words import number_words
 from parity.matching.calls import unpaired_leaves
 
-# So many candidates are looked at, newest first; the glue's own limit then says how many of them may join.
+# So many candidates are looked at, newest first; the connection's own limit then says how many of them may join.
 _MOST_LOOKED_AT = 40
 # The newest sources, whose products with bare parameters are sources too.
 _MOST_SCALED = 3
@@ -22,10 +22,10 @@ _MOST_SCALED = 3
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
-    """A tensor from which glue may compute, with its values on both sides.
+    """A tensor from which connection may compute, with its values on both sides.
 
     `place` is the site whose output it is (of the model: its input); `arrival` the layer that takes it, where
-    it is itself the result of glue; `scaled` the source and the bare parameter of which it is the product.
+    it is itself the result of connection; `scaled` the source and the bare parameter of which it is the product.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Segment:
-    """The glue that leads to one tensor of a place: `what` is "input" before a layer, else "output"."""
+    """The connection that leads to one tensor of a place: `what` is "input" before a layer, else "output"."""
 
     place: Place
     what: str
@@ -52,7 +52,7 @@ class Segment:
 
 
 def segment_to(evidence: Evidence, place: Place, index: int) -> Segment | None:
-    """The problem of the glue before a place, or None if nothing floating was recorded there."""
+    """The problem of the connection before a place, or None if nothing floating was recorded there."""
     what = "input" if place.role == "layer" else "output"
     sources = sources_of(evidence, place)
     if not sources:
@@ -81,7 +81,7 @@ def _labels(evidence: Evidence) -> tuple[np.ndarray, ...]:
 
 
 def explain_segment(segment: Segment) -> tuple[Identified | None, list[Difference]]:
-    """What makes the glue differ: identified from its sources, or else relative to PyTorch's own result."""
+    """What makes the connection differ: identified from its sources, or else relative to PyTorch's own result."""
     constants = normalised(segment)
     if constants is not None:
         return None, [constants]
@@ -233,19 +233,19 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
 def _likely(evidence: Evidence, place: Place) -> tuple[str, ...]:
     """Activations whose modules PyTorch called between the place before and this one."""
     calls = evidence.runs.torch64.calls
-    glue = {call.key for call in unpaired_leaves(evidence.comparison.alignment, evidence.runs.torch64)}
+    connections = {call.key for call in unpaired_leaves(evidence.comparison.alignment, evidence.runs.torch64)}
     end = place.position - (place.torch.inner if place.role == "layer" else 0)
     start = max((p.position for p in evidence.places if p.position < end), default=-1)
     names = [
         CLASSES[call.class_name]
         for call in calls[start + 1 : end]
-        if call.key in glue and call.class_name in CLASSES
+        if call.key in connections and call.class_name in CLASSES
     ]
     return tuple(dict.fromkeys(names))
 
 
 def inside_of(evidence: Evidence, place: Place, index: int) -> Segment | None:
-    """A layer without weights read as glue: its inputs are the sources, its output the target."""
+    """A layer without weights read as connections: its inputs are the sources, its output the target."""
     inputs = [evidence.value("torch", place, "input", i) for i in range(place.torch.inputs)]
     known = [x for x in inputs if x is not None and np.issubdtype(x.dtype, np.floating) and x.ndim]
     if not known or len(known) != len(inputs):

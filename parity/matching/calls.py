@@ -4,7 +4,7 @@ Modules are paired by their weights, by path, or by the user's map; the calls of
 call is a *site*:
 
     layer       nothing inside it is paired: it is compared as a whole, and fed alone
-    boundary    a container: only what leaves it is compared, which splits the glue inside from the glue after
+    boundary    a container: only what leaves it is compared, which splits the connections inside from those after it
     output      the model itself
 
 What happens between two sites is a segment.
@@ -245,6 +245,6 @@ def is_dropout(site: Site) -> bool:
 
 
 def unpaired_leaves(alignment: Alignment, torch: Trace) -> list[Call]:
-    """PyTorch's leaf calls that are part of the glue."""
+    """PyTorch's leaf calls that are part of the connection."""
     paired = {site.torch.key for site in alignment.sites}
     return [call for call in torch.calls if not call.inner and call.key not in paired]

@@ -6,10 +6,14 @@ from parity.verdict.record import Finding
 
 def structural_findings(plan: WeightPlan) -> tuple[Finding, ...]:
     """What the plan of the weights says about the port, by the ids of the defect catalogue."""
-    return (*map(_lost, plan.lost), *(_invented(name, plan) for name in plan.invented), *_trained(plan))
+    return (
+        *map(_unmatched_torch, plan.unmatched_torch),
+        *(_unmatched_flax(name, plan) for name in plan.unmatched_flax),
+        *_trained(plan),
+    )
 
 
-def _lost(name: str) -> Finding:
+def _unmatched_torch(name: str) -> Finding:
     owner, _, leaf = name.rpartition(".")
     return Finding(
         id="bias-missing" if leaf == "bias" else "parameter-missing",
@@ -24,7 +28,7 @@ def _lost(name: str) -> Finding:
     )
 
 
-def _invented(name: str, plan: WeightPlan) -> Finding:
+def _unmatched_flax(name: str, plan: WeightPlan) -> Finding:
     owner, _, leaf = name.rpartition(".")
     torch_owner = next((t for t, f in plan.modules.items() if f == owner), owner)
     bias = leaf in ("bias", "b", "beta")

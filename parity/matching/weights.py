@@ -34,15 +34,15 @@ class Link:
 class WeightPlan:
     """How the weights go over.
 
-    `modules` pairs owners (PyTorch path -> Flax path). `lost` are PyTorch's arrays for which a paired Flax
-    module has no place; `invented` are trained Flax arrays that receive nothing. `doubts` are sentences about
+    `modules` pairs owners (PyTorch path -> Flax path). `unmatched_torch` are PyTorch's arrays for which a paired Flax
+    module has no place; `unmatched_flax` are trained Flax arrays that receive nothing. `doubts` are sentences about
     weights whose layout or partner is a convention rather than a certainty.
     """
 
     links: tuple[Link, ...]
     modules: dict[str, str]
-    lost: tuple[str, ...]
-    invented: tuple[str, ...]
+    unmatched_torch: tuple[str, ...]
+    unmatched_flax: tuple[str, ...]
     doubts: tuple[str, ...]
 
     def to_flax(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -59,8 +59,8 @@ class _Links:
     """What linking one pair of owners found."""
 
     links: list[Link] = dataclasses.field(default_factory=list)
-    lost: list[str] = dataclasses.field(default_factory=list)
-    invented: list[str] = dataclasses.field(default_factory=list)
+    unmatched_torch: list[str] = dataclasses.field(default_factory=list)
+    unmatched_flax: list[str] = dataclasses.field(default_factory=list)
     mismatched: list[str] = dataclasses.field(default_factory=list)
     ambiguous: list[str] = dataclasses.field(default_factory=list)
     doubts: list[str] = dataclasses.field(default_factory=list)
@@ -111,8 +111,8 @@ def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[
     return WeightPlan(
         tuple(found.links),
         {t.path: f.path for t, f in pairs},
-        tuple(found.lost),
-        tuple(found.invented),
+        tuple(found.unmatched_torch),
+        tuple(found.unmatched_flax),
         tuple(found.doubts),
     )
 
@@ -149,14 +149,14 @@ def compatible(torch_side: Owner, flax_side: Owner) -> bool:
     """Whether the two could be one module: the leaves that both name fit in shape, and one at least does."""
     found = _Links()
     link_leaves(torch_side, flax_side, {}, found)
-    optional = [name for name in found.lost if not name.endswith(".bias")]
+    optional = [name for name in found.unmatched_torch if not name.endswith(".bias")]
     return bool(found.links) and not (
         found.mismatched or found.ambiguous or optional or _weight_missing(found)
     )
 
 
 def _weight_missing(found: _Links) -> bool:
-    return any(name.rpartition(".")[2] not in ("bias", "b", "beta") for name in found.invented)
+    return any(name.rpartition(".")[2] not in ("bias", "b", "beta") for name in found.unmatched_flax)
 
 
 def link_leaves(torch_side: Owner, flax_side: Owner, mapping: dict[str, str], found: _Links) -> None:
@@ -170,7 +170,7 @@ def link_leaves(torch_side: Owner, flax_side: Owner, mapping: dict[str, str], fo
         name = _partner(torch_side, flax_side, leaf, free, mapping)
         if name is None:
             if leaf not in _OPTIONAL_LEAVES:
-                found.lost.append(torch_side.full(leaf))
+                found.unmatched_torch.append(torch_side.full(leaf))
             continue
         if isinstance(name, list):
             found.ambiguous.append(
@@ -201,7 +201,7 @@ def link_leaves(torch_side: Owner, flax_side: Owner, mapping: dict[str, str], fo
                 name in flax_side.trainable,
             )
         )
-    found.invented += [flax_side.full(name) for name in free if name in flax_side.trainable]
+    found.unmatched_flax += [flax_side.full(name) for name in free if name in flax_side.trainable]
 
 
 def _bare_square(owner: Owner, shape: tuple[int, ...]) -> bool:

@@ -10,8 +10,8 @@ def points(value: float, *, sign: bool = False) -> str:
 
 
 def spread(sample: Sample) -> str:
-    """Mean, deviation and number of the accuracies of one side."""
-    return f"{sample.mean:.2%} ± {sample.deviation:.2%} (n = {sample.n})"
+    """Mean, std and number of the accuracies of one side."""
+    return f"{sample.mean:.2%} ± {sample.std:.2%} (n = {sample.n})"
 
 
 def verdict(result: EquivalenceResult) -> str:

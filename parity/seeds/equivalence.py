@@ -31,7 +31,7 @@ class Sample:
 
     n: int
     mean: float
-    deviation: float
+    std: float
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def tost(
     for side, values in (("torch", torch), ("flax", flax)):
         _check_accuracies(side, values)
     samples = [Sample(len(v), statistics.fmean(v), statistics.stdev(map(float, v))) for v in (torch, flax)]
-    if not any(sample.deviation for sample in samples):
+    if not any(sample.std for sample in samples):
         raise CannotCompare(
             f"Every run of torch reached {samples[0].mean:g} and every run of flax {samples[1].mean:g}, and without "
             "any spread nothing can be tested: see that both commands use their seed."
@@ -126,7 +126,7 @@ def tost(
 
 
 def _judged(torch: Sample, flax: Sample, margin: float, alpha: float) -> EquivalenceResult:
-    """The tests and the verdict, from the samples' means and deviations."""
+    """The tests and the verdict, from the samples' means and stds."""
     difference = flax.mean - torch.mean
     error, freedom = _standard_error(torch, flax), _degrees_of_freedom(torch, flax)
     below, above, zero = ((difference + shift) / error for shift in (margin, -margin, 0.0))
@@ -170,7 +170,7 @@ def power(torch: Sample, flax: Sample, margin: float, alpha: float) -> float:
     approximation).
 
     Args:
-        torch, flax: numbers and true deviations; the means are not used.
+        torch, flax: numbers and true stds; the means are not used.
         margin, alpha: as for `tost`.
 
     Reference: K. F. Phillips, "Power of the two one-sided tests procedure in bioequivalence", 1990.
@@ -185,16 +185,16 @@ def power(torch: Sample, flax: Sample, margin: float, alpha: float) -> float:
 
 
 def needed(torch: Sample, flax: Sample, margin: float, alpha: float) -> int:
-    """The smallest number of runs a side with which `power` is 80 % or more, at the deviations of the samples."""
+    """The smallest number of runs a side with which `power` is 80 % or more, at the stds of the samples."""
 
     def enough(n: int) -> bool:
-        sides = (Sample(n, sample.mean, sample.deviation) for sample in (torch, flax))
+        sides = (Sample(n, sample.mean, sample.std) for sample in (torch, flax))
         return power(*sides, margin, alpha) >= POWER
 
     # The normal law's answer is a little too small: the search begins there and ends after a few steps.
     normal = statistics.NormalDist()
     both = normal.inv_cdf(1 - alpha) + normal.inv_cdf((1 + POWER) / 2)
-    guess = (torch.deviation**2 + flax.deviation**2) * (both / margin) ** 2
+    guess = (torch.std**2 + flax.std**2) * (both / margin) ** 2
     low, step = max(1, math.floor(guess) - 2), 2
     while not enough(low + step):
         low, step = low + step, 2 * step
@@ -206,13 +206,13 @@ def needed(torch: Sample, flax: Sample, margin: float, alpha: float) -> int:
 
 
 def _standard_error(torch: Sample, flax: Sample) -> float:
-    return math.hypot(*(side.deviation / math.sqrt(side.n) for side in (torch, flax)))
+    return math.hypot(*(side.std / math.sqrt(side.n) for side in (torch, flax)))
 
 
 def _degrees_of_freedom(torch: Sample, flax: Sample) -> float:
     """Welch and Satterthwaite's; the shares of the squared error keep a tiny one from underflowing."""
     total = _standard_error(torch, flax)
-    shares = [(side.deviation / math.sqrt(side.n) / total) ** 2 for side in (torch, flax)]
+    shares = [(side.std / math.sqrt(side.n) / total) ** 2 for side in (torch, flax)]
     return 1 / sum(share**2 / (side.n - 1) for share, side in zip(shares, (torch, flax), strict=True))
 
 

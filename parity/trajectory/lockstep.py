@@ -223,7 +223,9 @@ def _check_finite(number: int, loss: Four, sides: dict[str, Arrays], dtype: str 
             )
 
 
-def first_parting(introduced: tuple[Compared, ...], ratio: Callable[[Difference], float]) -> Compared | None:
+def first_divergence(
+    introduced: tuple[Compared, ...], ratio: Callable[[Difference], float]
+) -> Compared | None:
     """The first tensor of a step, in the order of its computation, that rounding does not explain."""
     for phase in PHASES:
         for one in introduced:

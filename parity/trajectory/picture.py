@@ -26,8 +26,8 @@ def draw(trajectory: Trajectory, path: Path) -> Path:
 
 
 def _detail(trajectory: Trajectory) -> str:
-    if trajectory.parting is not None:
-        return f"first at {trajectory.parting.sentence()}"
+    if trajectory.divergence is not None:
+        return f"first at {trajectory.divergence.sentence()}"
     return f"{len(trajectory.steps)} steps, smallest safety margin of a step {trajectory.margin:.3g}x"
 
 
@@ -44,11 +44,11 @@ def _distances(axes: "Axes", trajectory: Trajectory) -> None:
     axes.semilogy(
         steps, rounding, color=canvas.FAINT, linestyle=":", label="rounding of float32, either side alone"
     )
-    if trajectory.parting is not None:
-        axes.axvline(trajectory.parting.step, color=canvas.WRONG, linewidth=1)
+    if trajectory.divergence is not None:
+        axes.axvline(trajectory.divergence.step, color=canvas.WRONG, linewidth=1)
         axes.annotate(
             "parts here",
-            (trajectory.parting.step, 0.02),
+            (trajectory.divergence.step, 0.02),
             xycoords=("data", "axes fraction"),
             color=canvas.WRONG,
             xytext=(4, 0),

@@ -100,7 +100,7 @@ class Step:
 
 
 @dataclasses.dataclass(frozen=True)
-class Parting:
+class Divergence:
     """The first step at which the Flax side does something else, and where in it."""
 
     step: int
@@ -136,7 +136,7 @@ class Trajectory:
 
     version: int
     verdict: Verdict
-    parting: Parting | None
+    divergence: Divergence | None
     causes: tuple[Cause, ...]
     steps: tuple[Step, ...]
     growth32: Growth
@@ -152,8 +152,8 @@ class Trajectory:
     def summary(self) -> str:
         """One sentence: the verdict and what decides it."""
         if self.verdict == "divergent":
-            assert self.parting is not None
-            return f"divergent: first at {self.parting.sentence()}"
+            assert self.divergence is not None
+            return f"divergent: first at {self.divergence.sentence()}"
         if self.verdict == "inconclusive":
             return f"inconclusive: {len(self.unexercised)} parameters were not exercised"
         last = self.steps[-1]

@@ -103,12 +103,12 @@ def from_data(name: str, batch_size: int, seed: int) -> Iterator[Batch]:
             f"--data {name} holds {len(source)} training images, less than one batch of {batch_size}: use a "
             "smaller --batch-size."
         )
-    mean, deviation = data.channel_statistics(source)
+    mean, std = data.channel_statistics(source)
     for epoch in itertools.count():
         order = np.random.default_rng([seed, epoch]).permutation(len(source))
         for start in range(0, len(source) - batch_size + 1, batch_size):
             images, labels = source.gather(np.sort(order[start : start + batch_size]))
-            scaled = (images.astype(np.float32) / np.float32(255) - mean) / np.maximum(deviation, 1e-6)
+            scaled = (images.astype(np.float32) / np.float32(255) - mean) / np.maximum(std, 1e-6)
             yield Batch(
                 np.ascontiguousarray(np.moveaxis(scaled.astype(np.float32), -1, 1)), labels.astype(np.int64)
             )

@@ -35,8 +35,8 @@ def _shown(trajectory: Trajectory) -> list[Step]:
     chosen = (
         {round(i * (count - 1) / (_ROWS - 1)) for i in range(_ROWS)} if count > _ROWS else set(range(count))
     )
-    if trajectory.parting is not None:
-        chosen.add(trajectory.parting.step)
+    if trajectory.divergence is not None:
+        chosen.add(trajectory.divergence.step)
     return [trajectory.steps[i] for i in sorted(chosen)]
 
 

@@ -18,8 +18,8 @@ from parity.matching.axes import image_to_flax, to_flax
 from parity.matching.calls import align
 from parity.trajectory import flax_side, lockstep, torch_side
 from parity.trajectory.explain import explain, touched_statistics
-from parity.trajectory.lockstep import Arrays, Sides, StepRecord, first_parting
-from parity.trajectory.record import PHASES, TRAJECTORY_VERSION, Compared, Parting, Step, Trajectory
+from parity.trajectory.lockstep import Arrays, Sides, StepRecord, first_divergence
+from parity.trajectory.record import PHASES, TRAJECTORY_VERSION, Compared, Divergence, Step, Trajectory
 from parity.trajectory.stream import Batch, batches, mask_of, same_batches
 from parity.trajectory.together import growth, parted
 from parity.verdict.judge import Policy
@@ -101,7 +101,7 @@ class _Kept:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.parting: tuple[StepRecord, Compared] | None = None
+        self.divergence: tuple[StepRecord, Compared] | None = None
         self.samples: list[StepRecord] = []
         self.largest = 0.0
         self.gradient_scale: dict[str, float] = {}
@@ -109,9 +109,9 @@ class _Kept:
     def add(self, record: StepRecord) -> Step:
         ratio = self._ratio
         self.largest = max([self.largest, *(ratio(one.difference) for one in record.introduced)])
-        if self.parting is None:
-            where = first_parting(record.introduced, ratio)
-            self.parting = None if where is None else (record, where)
+        if self.divergence is None:
+            where = first_divergence(record.introduced, ratio)
+            self.divergence = None if where is None else (record, where)
         for name, gradient in record.gradients.items():
             size = float(np.max(np.abs(gradient), initial=0.0))
             self.gradient_scale[name] = max(self.gradient_scale.get(name, 0.0), size)
@@ -178,27 +178,27 @@ def _judged(
     )
     causes: tuple[Cause, ...] = touched_statistics(engine)
     notes = [*engine.notes]
-    parting = None
-    if kept.parting is not None:
-        record, where = kept.parting
+    divergence = None
+    if kept.divergence is not None:
+        record, where = kept.divergence
         found = explain(torch_model, flax_model, record, where, kept.samples, rule, mapping)
-        parting = Parting(record.number, found.layer or where.layer, where.phase, where.quantity)
+        divergence = Divergence(record.number, found.layer or where.layer, where.phase, where.quantity)
         causes += found.causes
         notes += found.notes
     elif causes:
-        parting = Parting(0, causes[0].layer, "state", "statistics before the first step")
+        divergence = Divergence(0, causes[0].layer, "state", "statistics before the first step")
     free = max((_free_ratio(step, kept.policy) for step in taken), default=0.0)
-    if parting is None and free > 1:
+    if divergence is None and free > 1:
         notes.append(
             Note(
                 "kink", "", f"the free runs part {free:.1f} times faster than rounding predicts: ties decide"
             )
         )
-    verdict: Verdict = "divergent" if parting else "inconclusive" if unexercised else "equivalent"
+    verdict: Verdict = "divergent" if divergence else "inconclusive" if unexercised else "equivalent"
     return Trajectory(
         version=TRAJECTORY_VERSION,
         verdict=verdict,
-        parting=parting,
+        divergence=divergence,
         causes=causes,
         steps=taken,
         growth32=growth([step.distance32 for step in taken]),

@@ -67,7 +67,7 @@ class Quantity:
 
     `name` is "output", "input", "input cotangent", "output cotangent", "gradient of weight",
     "running_mean", ...; numbered ("output 1") where a layer has several. `introduced` compares the Flax
-    layer, or the glue between layers, fed PyTorch's recorded tensors; `inherited` compares the models as
+    layer, or the connection between layers, fed PyTorch's recorded tensors; `inherited` compares the models as
     they run. `reference_error` is the relative error of PyTorch's own derivative against a central
     difference in float64, where a doubt made the engine measure it.
     """
@@ -107,7 +107,7 @@ class Finding:
     It was seen in the structure (a parameter that one side lacks), or identified as what makes the quantity
     differ. `mode` is that of the quantity, None for structure; `place` is the entry that shows the quantity,
     where that is not `layer`. `code` is the "file:line" of the Flax call that differs, or of the one to which the
-    differing glue leads, or "".
+    differing connection leads, or "".
     """
 
     id: str

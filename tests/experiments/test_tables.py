@@ -29,6 +29,6 @@ def test_every_result_names_its_command_machine_versions_and_date():
 
 def test_spread_is_mean_and_sample_deviation():
     assert record.spread([1.0, 2.0, 4.0]) == pytest.approx(
-        {"mean": 7 / 3, "deviation": 1.5275252316519465, "minimum": 1.0, "maximum": 4.0, "n": 3}
+        {"mean": 7 / 3, "std": 1.5275252316519465, "minimum": 1.0, "maximum": 4.0, "n": 3}
     )
-    assert record.spread([2.0])["deviation"] == 0.0
+    assert record.spread([2.0])["std"] == 0.0

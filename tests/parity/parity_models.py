@@ -78,7 +78,7 @@ class LinenSmall(linen.Module):
 
 
 class TorchMixed(nn.Module):
-    """Depthwise, grouped and transposed convolution, layer norm, a bare scale, concatenation, glue."""
+    """Depthwise, grouped and transposed convolution, layer norm, a bare scale, concatenation, connection."""
 
     def __init__(self):
         super().__init__()

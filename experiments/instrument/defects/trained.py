@@ -76,6 +76,6 @@ def evaluate_training(mutant: Mutant, seed: int) -> Result:
     except CannotCompare as refusal:
         return result(mutant, proof, "refused", "", (), str(refusal), time.perf_counter() - start, {})
     seconds = time.perf_counter() - start
-    where, causes = trajectory.parting, tuple(cause.id for cause in trajectory.causes)
+    where, causes = trajectory.divergence, tuple(cause.id for cause in trajectory.causes)
     place = "" if where is None else UPDATE if where.phase == "update" else where.layer
     return result(mutant, proof, trajectory.verdict, place, causes, trajectory.summary(), seconds, {})

@@ -21,7 +21,7 @@ def draw(result: dict[str, Any], path: Path) -> Path:
         left.errorbar(
             position + 0.32,
             100 * sample["mean"],
-            100 * sample["deviation"],
+            100 * sample["std"],
             fmt="_",
             markersize=14,
             color=canvas.INK,
@@ -31,7 +31,7 @@ def draw(result: dict[str, Any], path: Path) -> Path:
     left.set_xlim(-0.5, len(SIDES) - 0.5)
     left.set_ylabel("test accuracy (%)")
     left.grid(axis="y", alpha=0.3)
-    left.set_title("a dot a seed; bar: mean and deviation", fontsize=10, color=canvas.INK)
+    left.set_title("a dot a seed; bar: mean and std", fontsize=10, color=canvas.INK)
     difference(right, result["test"])
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)

@@ -8,7 +8,7 @@ HEADER = ["PyTorch script", "flaxcnn", "difference", "90% interval", "margin", "
 
 
 def table() -> str:
-    """Both accuracies with deviation and n, the difference with its interval, the p-value and the verdict."""
+    """Both accuracies with std and n, the difference with its interval, the p-value and the verdict."""
     result = record.read("equivalence")
     test, control = result["test"], result["control"]
     share = control["learning_rate_times"]
@@ -39,8 +39,8 @@ def row(handicap: str, test: dict[str, Any]) -> list[str]:
 
 
 def spread(sample: dict[str, Any]) -> str:
-    """Mean, deviation and number."""
-    return f"{sample['mean']:.2%} ± {sample['deviation']:.2%} (n = {sample['n']})"
+    """Mean, std and number."""
+    return f"{sample['mean']:.2%} ± {sample['std']:.2%} (n = {sample['n']})"
 
 
 def control_words(test: dict[str, Any]) -> str:

@@ -110,15 +110,15 @@ def planted_run(defect: defects.Defect, console: Console) -> dict[str, Any]:
     """One defect: where the runs part and what cause was named."""
     found = defects.run(defect)
     causes = [cause.id for cause in found.causes]
-    parting = found.parting
+    divergence = found.divergence
     result = {
         "id": defect.id,
         "planted": defect.planted,
         "verdict": found.verdict,
-        "step": None if parting is None else parting.step,
-        "right_step": parting is not None and parting.step == defect.step,
-        "layer": None if parting is None else parting.layer,
-        "phase": None if parting is None else parting.phase,
+        "step": None if divergence is None else divergence.step,
+        "right_step": divergence is not None and divergence.step == defect.step,
+        "layer": None if divergence is None else divergence.layer,
+        "phase": None if divergence is None else divergence.phase,
         "named": bool(causes) and set(causes) == {defect.id},
         "causes": [[cause.id, cause.layer, cause.torch, cause.flax] for cause in found.causes],
     }

@@ -52,7 +52,7 @@ def of(result: Figures, side: str, kind: str) -> list[Figures]:
 
 
 def row(result: Figures, side: str) -> list[str]:
-    """Mean and deviation of a side's runs."""
+    """Mean and std of a side's runs."""
     runs = of(result, side, "run")
     reached = [run["seconds_to_target"] for run in runs if run["seconds_to_target"] is not None]
     epochs = [(run["seconds"] - run["first_step_seconds"]) / len(run["history"]) for run in runs]
@@ -69,11 +69,11 @@ def row(result: Figures, side: str) -> list[str]:
 
 
 def spread(values: list[float], form: str) -> str:
-    """Mean and deviation of some values and their number."""
+    """Mean and std of some values and their number."""
     figures = record.spread(values)
     if figures["n"] == 1:
         return f"{form.format(figures['mean'])} (n = 1)"
-    return f"{form.format(figures['mean'])} ± {form.format(figures['deviation'])} (n = {figures['n']})"
+    return f"{form.format(figures['mean'])} ± {form.format(figures['std'])} (n = {figures['n']})"
 
 
 def ratios(result: Figures) -> list[float]:

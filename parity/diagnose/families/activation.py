@@ -75,7 +75,7 @@ FLAX_NAMES = {
     "softmax": "jax.nn.softmax",
     "log-softmax": "jax.nn.log_softmax",
 }
-# What a class of PyTorch's module in the glue says is tried first.
+# What a class of PyTorch's module in the connection says is tried first.
 CLASSES = {
     "ReLU": RELU,
     "ReLU6": "ReLU6",

@@ -1,4 +1,4 @@
-"""The differences between two pieces of glue, by the ids of the catalogue."""
+"""The differences between two pieces of connection, by the ids of the catalogue."""
 
 import math
 
@@ -10,7 +10,7 @@ from parity.diagnose.joining import CHW, CONCATENATION, ONLY, PRODUCT, REVERSED,
 
 
 def differences(problem: Connection, ours: Setting, theirs: Setting) -> list[Difference]:
-    """Everything in which PyTorch's glue and Flax's differ."""
+    """Everything in which PyTorch's connection and Flax's differ."""
     found = _of_joins(problem, ours, theirs)
     if not found:
         found += _of_activations(ours, theirs)

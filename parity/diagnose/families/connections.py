@@ -45,7 +45,7 @@ class ConnectionProblem(Connection):
         return tuple(dict.fromkeys((*self.likely, IDENTITY, RELU, *ACTIVATIONS)))
 
     def starts(self) -> Iterator[Setting]:
-        """Simple glue before intricate: usual activations, then usual pooling, then all of either."""
+        """Simple connection before intricate: usual activations, then usual pooling, then all of either."""
         usual = tuple(dict.fromkeys((*self.likely, IDENTITY, RELU)))
         joins = list(self._joins())
         for activations in (usual, self._activations):

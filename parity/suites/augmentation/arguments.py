@@ -100,7 +100,7 @@ def cutout(generator: np.random.Generator, number: int) -> Drawn:
 
 
 def normalise(generator: np.random.Generator, number: int) -> Drawn:
-    """Mean and deviation of each channel; deviations from a hundredth to two."""
+    """Mean and std of each channel; deviations from a hundredth to two."""
     shape = _shape(generator, number)
     mean = generator.random(shape[3], np.float32)
     std = np.exp(generator.uniform(np.log(0.01), np.log(2), shape[3])).astype(np.float32)

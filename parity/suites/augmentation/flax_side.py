@@ -40,7 +40,7 @@ def run(operation: str, drawn: Drawn, images: np.ndarray, dtype: str) -> list[np
 
     with precision(dtype):
         function = _function(operation)
-        # Size, padding and the like are static; arrays among the options (mean, deviation) are not.
+        # Size, padding and the like are static; arrays among the options (mean, std) are not.
         arrays = {k: _cast(v, dtype) for k, v in drawn.options.items() if isinstance(v, np.ndarray)}
         static = {k: v for k, v in drawn.options.items() if k not in arrays}
         each = () if drawn.each is None else (_cast(drawn.each, dtype),)

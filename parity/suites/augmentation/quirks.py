@@ -155,7 +155,7 @@ QUIRKS = (
     ),
     Quirk(
         "normalise",
-        "`normalize` refuses a deviation of 0.",
+        "`normalize` refuses a std of 0.",
         "`normalise` gives 0 there; not compared.",
         _no_zero_deviation,
     ),

@@ -45,11 +45,11 @@ def test_both_programs_read_the_same_training_images(images):
     splits = data.load(str(images), validation_fraction=0)
     loader, test_loader = torch_digits.loaders(str(images), 64)
     assert len(loader.dataset) == len(splits.train) and len(test_loader.dataset) == len(splits.test)
-    mean, deviation = data.channel_statistics(splits.train)
+    mean, std = data.channel_statistics(splits.train)
     x, y = next(iter(test_loader))
     ours, labels = splits.test.gather(np.arange(64))
     expected = np.asarray(
-        data.normalise(data.to_float(jnp.asarray(ours)), jnp.asarray(mean), jnp.asarray(deviation))
+        data.normalise(data.to_float(jnp.asarray(ours)), jnp.asarray(mean), jnp.asarray(std))
     )
     np.testing.assert_allclose(x.permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
     np.testing.assert_array_equal(y.numpy(), labels)
@@ -141,7 +141,7 @@ def test_the_record_holds_margin_means_deviations_and_p_values(stored):
     test = stored["test"]
     assert test["verdict"] == "equivalent" and test["p_value"] < 0.05
     assert test["torch"]["n"] == 4 and test["torch"]["mean"] == pytest.approx(0.982)
-    assert test["flax"]["deviation"] == pytest.approx(np.std([0.979, 0.981, 0.981, 0.983], ddof=1))
+    assert test["flax"]["std"] == pytest.approx(np.std([0.979, 0.981, 0.981, 0.983], ddof=1))
     assert stored["margin"] == 0.01 and "before the first run" in stored["why_this_margin"]
     assert stored["accuracies"]["flax"] == [0.979, 0.981, 0.981, 0.983]
     assert sys.executable not in json.dumps(stored), "a path of this machine"

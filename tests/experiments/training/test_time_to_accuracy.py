@@ -125,8 +125,8 @@ def test_the_statistics_of_the_torch_side_are_those_of_the_training_images():
         splits = data.load("fashion_mnist", validation_fraction=0.0)
     except data.DataError:
         pytest.skip("Fashion-MNIST is not on this machine")
-    mean, deviation = data.channel_statistics(splits.train)
-    assert (round(float(mean[0]), 4), round(float(deviation[0]), 4)) == (
+    mean, std = data.channel_statistics(splits.train)
+    assert (round(float(mean[0]), 4), round(float(std[0]), 4)) == (
         torch_side.MEAN,
         torch_side.DEVIATION,
     )

@@ -148,8 +148,8 @@ def test_the_box_is_pasted_where_torchvision_pastes_it():
         for _ in range(draws):
             x1, y1, x2, y2 = transform.make_params([torch.zeros(2, 1, 8, 8)])["box"]
             theirs[y1:y2, x1:x2] += 1 / draws
-    deviation = np.sqrt(2 * theirs * (1 - theirs) / draws)
-    assert (np.abs(ours - theirs) < 4.5 * deviation).all()
+    std = np.sqrt(2 * theirs * (1 - theirs) / draws)
+    assert (np.abs(ours - theirs) < 4.5 * std).all()
 
 
 @pytest.mark.parametrize("mix", [mixup, cutmix])

@@ -91,7 +91,7 @@ def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(config, tmp_
     job = set_up(config)
     object.__setattr__(job, "train_step", InterruptingStep(job.train_step, at))
     folder = RunFolder.create(config.run.out, config)
-    folder.write_data(job.splits.info, np.asarray(job.recipe.mean), np.asarray(job.recipe.deviation))
+    folder.write_data(job.splits.info, np.asarray(job.recipe.mean), np.asarray(job.recipe.std))
     from rich.console import Console
 
     with pytest.raises(InterruptedRun, match=f"after step {at}, .*--resume") as caught:

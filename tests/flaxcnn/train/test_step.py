@@ -32,7 +32,7 @@ def recipe_of(parts, optimiser, schedule, dtype=jnp.float64, **settings):
         schedule=schedule,
         num_classes=10,
         mean=jnp.asarray([0.3], dtype),
-        deviation=jnp.asarray([0.2], dtype),
+        std=jnp.asarray([0.2], dtype),
         **settings,
     )
 

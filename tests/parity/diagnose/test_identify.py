@@ -149,7 +149,7 @@ def test_other_statistics_of_a_batch_norm_are_named(x64, planted, expected):
     assert [id for id, _, _ in named(problem, ours, theirs)] == [expected]
 
 
-def glue(ours, theirs, *inputs):
+def connection(ours, theirs, *inputs):
     shapes = tuple(x.shape for x in inputs)
     names = tuple(f"x{i}" for i in range(len(inputs)))
     return named(ConnectionProblem(names, shapes, ours.shape, shapes, theirs.shape, ()), ours, theirs)
@@ -164,7 +164,7 @@ def test_a_ceil_mode_that_is_lost_shows_in_the_size(x64):
     x = drawn(2, 3, 8, 8)
     ours, theirs = side(pooled(x, 0, ceil=True), x), side(pooled(x, 0), x)
     assert ours.shape[2:] == (4, 4)
-    assert [id for id, _, _ in glue(ours, theirs, x)] == ["pool-ceil-mode"]
+    assert [id for id, _, _ in connection(ours, theirs, x)] == ["pool-ceil-mode"]
 
 
 NEIGHBOURS = {
@@ -184,22 +184,22 @@ NEIGHBOURS = {
 def test_jaxs_activations_are_recognised(x64, name):
     function, id = NEIGHBOURS[name]
     x = 3.0 * drawn(4, 5, 3, 3)
-    found = glue(side(jnp.maximum(x, 0), x), side(function(x), x), x)
+    found = connection(side(jnp.maximum(x, 0), x), side(function(x), x), x)
     assert found == [(id, "ReLU", name)]
 
 
 def test_a_shortcut_from_another_tensor_is_named(x64):
     x, near, far = (drawn(2, 3, 4, 4, seed=s) for s in range(3))
     ours, theirs = side(np.maximum(x + near, 0), x, near, far), side(np.maximum(x + far, 0), x, near, far)
-    ((id, words, others),) = glue(ours, theirs, x, near, far)
+    ((id, words, others),) = connection(ours, theirs, x, near, far)
     assert (id, words, others) == ("residual-missing", "ReLU(x0 + x1)", "ReLU(x0 + x2)")
 
 
 @pytest.mark.slow
 def test_nothing_is_named_where_nothing_reproduces_a_side(x64):
     x = drawn(2, 3, 4, 4)
-    assert glue(side(np.sin(5 * x), x), side(x, x), x) is None
-    assert glue(side(x, x), side(np.sin(5 * x), x), x) is None
+    assert connection(side(np.sin(5 * x), x), side(x, x), x) is None
+    assert connection(side(x, x), side(np.sin(5 * x), x), x) is None
 
 
 BORDER = np.zeros((2, 3, 5, 5))
@@ -245,7 +245,7 @@ def test_a_sum_of_an_image_and_one_with_its_channels_last_is_read(x64, name):
     y, x = drawn(2, 5, 6, 4), drawn(2, 4, 5, 6)
     moved = np.moveaxis(y, -1, 1)
     ours, theirs = side((x + moved).mean((2, 3)), y, x), side(change(x, moved).mean((2, 3)), y, x)
-    found = glue(ours, theirs, y, x)
+    found = connection(ours, theirs, y, x)
     assert [(id, words) for id, words, _ in found] == [(id, words)]
 
 
@@ -260,7 +260,7 @@ def test_parts_of_a_concatenation_that_are_activated_and_resized_are_read(x64):
         )
         return side(torch.cat(parts, 1).numpy(), small, fine)
 
-    found = glue(joined(False), joined(True), small, fine)
+    found = connection(joined(False), joined(True), small, fine)
     assert found == [("resize-align-corners", "align_corners=False", "align_corners=True")]
 
 
@@ -268,4 +268,4 @@ def test_another_gate_of_a_product_is_named(x64):
     x, gate = drawn(2, 3, 4, 4), 3.0 * drawn(2, 3, 1, 1)
     ours = side(np.maximum(x, 0) * np.clip(gate / 6 + 0.5, 0, 1), gate, x)
     theirs = side(np.maximum(x, 0) * np.asarray(jax.nn.sigmoid(gate)), gate, x)
-    assert glue(ours, theirs, gate, x) == [("activation-kind", "hard-sigmoid", "sigmoid")]
+    assert connection(ours, theirs, gate, x) == [("activation-kind", "hard-sigmoid", "sigmoid")]

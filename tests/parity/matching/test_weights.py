@@ -142,9 +142,9 @@ def test_lost_invented_and_untrained_arrays_are_told_apart():
     ours = [owner("a", LINEAR, {"weight": (4, 3), "bias": (4,)})]
     theirs = [owner("a", LINEAR, {"kernel": (3, 4), "extra": (2,)})]
     plan = plan_weights(ours, theirs, {})
-    assert (plan.lost, plan.invented) == (("a.bias",), ("a.extra",))
+    assert (plan.unmatched_torch, plan.unmatched_flax) == (("a.bias",), ("a.extra",))
     constant = dataclasses.replace(theirs[0], trainable=("kernel",))
-    assert plan_weights(ours, [constant], {}).invented == ()
+    assert plan_weights(ours, [constant], {}).unmatched_flax == ()
 
 
 def test_shared_parameters_have_one_owner():

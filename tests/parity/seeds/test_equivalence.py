@@ -32,7 +32,7 @@ def test_statistics_p_values_and_interval_are_scipys(torch, flax, margin, alpha)
     assert result.interval == pytest.approx((interval.low, interval.high), rel=1e-7, abs=1e-12)
     assert (result.torch.n, result.flax.n) == (len(torch), len(flax))
     assert result.torch.mean == pytest.approx(x.mean()) and result.flax.mean == pytest.approx(y.mean())
-    assert result.torch.deviation == pytest.approx(x.std(ddof=1))
+    assert result.torch.std == pytest.approx(x.std(ddof=1))
     assert result.difference == pytest.approx(y.mean() - x.mean(), abs=1e-15)
 
 
@@ -85,11 +85,11 @@ def test_a_handicapped_side_is_different_and_too_few_runs_are_inconclusive():
 @pytest.mark.parametrize("deviations", [(0.01, 0.01), (0.004, 0.012)])
 def test_power_is_the_share_of_simulated_pairs_found_equivalent(deviations):
     generator, n, margin = np.random.default_rng(0), 8, 0.012
-    x, y = (generator.normal(0.9, deviation, (20_000, n)) for deviation in deviations)
+    x, y = (generator.normal(0.9, std, (20_000, n)) for std in deviations)
     lower = stats.ttest_ind(y + margin, x, axis=1, equal_var=False, alternative="greater").pvalue
     upper = stats.ttest_ind(y - margin, x, axis=1, equal_var=False, alternative="less").pvalue
     simulated = np.mean(np.maximum(lower, upper) < 0.05)
-    torch, flax = (Sample(n, 0.9, deviation) for deviation in deviations)
+    torch, flax = (Sample(n, 0.9, std) for std in deviations)
     assert 0.3 < simulated < 0.9
     # Three standard errors of the simulation are 0.011; Welch's approximation adds its own.
     assert power(torch, flax, margin, 0.05) == pytest.approx(simulated, abs=0.02)
@@ -108,17 +108,13 @@ def test_at_the_margin_equivalence_and_at_zero_difference_are_claimed_with_chanc
     assert share("different", 0.0) < 0.079
 
 
-@pytest.mark.parametrize(
-    ("deviation", "margin"), [(0.004, 0.01), (0.01, 0.01), (0.01, 0.002), (0.01, 0.00002)]
-)
-def test_the_runs_needed_are_the_fewest_with_eighty_percent_power(deviation, margin):
-    n = needed(Sample(3, 0.9, deviation), Sample(3, 0.9, deviation), margin, 0.05)
-    enough, fewer = (
-        power(*[Sample(count, 0.9, deviation)] * 2, margin=margin, alpha=0.05) for count in (n, n - 1)
-    )
+@pytest.mark.parametrize(("std", "margin"), [(0.004, 0.01), (0.01, 0.01), (0.01, 0.002), (0.01, 0.00002)])
+def test_the_runs_needed_are_the_fewest_with_eighty_percent_power(std, margin):
+    n = needed(Sample(3, 0.9, std), Sample(3, 0.9, std), margin, 0.05)
+    enough, fewer = (power(*[Sample(count, 0.9, std)] * 2, margin=margin, alpha=0.05) for count in (n, n - 1))
     assert enough >= 0.8 > fewer
     # The textbook's normal approximation: 2 s^2 (z_{1 - alpha} + z_{0.9})^2 / margin^2, a little too few.
-    normal = 2 * (deviation / margin) ** 2 * (stats.norm.ppf(0.95) + stats.norm.ppf(0.9)) ** 2
+    normal = 2 * (std / margin) ** 2 * (stats.norm.ppf(0.95) + stats.norm.ppf(0.9)) ** 2
     assert normal <= n <= normal + 3
 
 
@@ -150,7 +146,7 @@ def test_what_cannot_be_tested_is_refused_in_one_sentence(torch, flax, options, 
 
 def test_one_side_without_spread_can_be_tested():
     result = tost([0.98, 0.98, 0.98], GOOD, 0.01)
-    assert result.torch.deviation == 0 and result.degrees_of_freedom == pytest.approx(2)
+    assert result.torch.std == 0 and result.degrees_of_freedom == pytest.approx(2)
     # A side that does not vary is a number: what remains is the test of one sample against it.
     for found, alternative, shift in ((result.lower, "greater", -0.01), (result.upper, "less", 0.01)):
         expected = stats.ttest_1samp(GOOD, 0.98 + shift, alternative=alternative)

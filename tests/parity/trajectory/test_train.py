@@ -52,7 +52,7 @@ def test_twins_with_batch_norm_and_dropout_are_equivalent_at_every_step(tmp_path
 def test_a_planted_defect_is_found_at_its_step_and_named(defect):
     found = defects.run(defect)
     assert found.verdict == "divergent"
-    assert found.parting.step == defect.step
+    assert found.divergence.step == defect.step
     assert {cause.id for cause in found.causes} == {defect.id}
 
 
@@ -61,7 +61,7 @@ def test_a_planted_defect_is_found_at_its_step_and_named(defect):
 def test_every_other_planted_defect_too(defect):
     found = defects.run(defect)
     assert found.verdict == "divergent"
-    assert found.parting.step == defect.step
+    assert found.divergence.step == defect.step
     assert {cause.id for cause in found.causes} == {defect.id}
 
 
