@@ -1,1 +1,1 @@
-"""Which is which: modules, calls, weights and layouts of the two sides."""
+"""Matches the modules, calls and weights of the two sides, and converts between their layouts."""

@@ -1,10 +1,10 @@
-"""Activations: PyTorch puts channels second, Flax last. Which of the two a tensor follows, by its shape."""
+"""The layout of activations: PyTorch puts channels second, Flax last. The shape of a tensor tells which it has."""
 
 import numpy as np
 
 
 def fits(torch_shape: tuple[int, ...], flax_shape: tuple[int, ...]) -> bool:
-    """Whether the two shapes may be one tensor, as it is or with the channels moved."""
+    """Whether the two shapes may belong to one tensor, with the channels where they are or moved."""
     return torch_shape == flax_shape or _channels_last(torch_shape) == flax_shape
 
 
@@ -13,7 +13,7 @@ def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _moves(torch_shape: tuple[int, ...], flax_shape: tuple[int, ...], last_axis: bool) -> bool:
-    """Whether channels move. Where both readings fit, images do, unless the module acts on the last axis."""
+    """Whether channels move. Where both readings fit, those of images move, unless the module acts on the last axis."""
     if len(torch_shape) <= 2 or _channels_last(torch_shape) != flax_shape:
         return False
     if torch_shape != flax_shape:

@@ -1,13 +1,13 @@
-"""Which call of one side is which call of the other.
+"""Pairs the calls of the two sides.
 
-Modules are paired by their weights, by path, or by the user's map; the calls of a pair in turn. A paired
-call is a *site*:
+Modules are paired by their weights, by path, or by the user's map. The calls of paired modules are paired in turn.
+A paired call is a *site*:
 
     layer       nothing inside it is paired: it is compared as a whole, and fed alone
-    boundary    a container: only what leaves it is compared, which splits the connections inside from those after it
+    boundary    a container: only its output is compared, which parts the connections inside from those after it
     output      the model itself
 
-What happens between two sites is a segment.
+The computation between two sites is a segment.
 """
 
 import dataclasses
@@ -23,15 +23,17 @@ from parity.matching.names import pair_by_path
 from parity.verdict.record import Note
 
 SiteRole = Literal["layer", "boundary", "output"]
-# A boundary whose float64 values differ by more than this, while the next layer's input agrees, lies at
-# another place in the two models; far above rounding, far below a difference of meaning that matters.
-_SAME_PLACE = 1e-9
+# A boundary lies elsewhere in the other model if its float64 values differ by more than this while the next
+# layer's input agrees. Far above rounding, far below a difference that matters.
+_SAME_BOUNDARY = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """A call that both sides make. `shown` names it as the producer of what follows: the outermost container
-    that hands on its output unchanged ("layer4" for the last block of layer4).
+    """A call that both sides make.
+
+    `shown` names the producer of its output: the outermost container that hands it on unchanged ("layer4" for the
+    last block of layer4).
     """
 
     role: SiteRole
@@ -47,7 +49,7 @@ class Site:
 
 @dataclasses.dataclass(frozen=True)
 class Alignment:
-    """The sites in the order in which PyTorch finished them, and remarks on what could not be paired."""
+    """The sites in the order in which PyTorch finished them, and remarks on calls that could not be paired."""
 
     sites: tuple[Site, ...]
     notes: tuple[Note, ...]
@@ -82,13 +84,13 @@ def align(torch: Trace, flax: Trace, modules: dict[str, str], mapping: dict[str,
     for position, call in enumerate(torch.calls):
         calls_torch.setdefault(call.path, []).append((position, call))
     for path_torch, path_flax in pairs.items():
-        ours, theirs = calls_torch.get(path_torch, []), calls_flax.get(path_flax, [])
-        if len(ours) != len(theirs):
+        torch_calls, flax_calls = calls_torch.get(path_torch, []), calls_flax.get(path_flax, [])
+        if len(torch_calls) != len(flax_calls):
             if path_torch in modules:
-                message = f"called {len(ours)} times in PyTorch and {len(theirs)} times in Flax ({path_flax})"
-                notes.append(Note("uncompared", path_torch, message))
+                counts = f"{len(torch_calls)} times in PyTorch and {len(flax_calls)} times in Flax"
+                notes.append(Note("uncompared", path_torch, f"called {counts} ({path_flax})"))
             continue
-        matched += [(position, a, b) for (position, a), b in zip(ours, theirs, strict=True)]
+        matched += [(*numbered, call) for numbered, call in zip(torch_calls, flax_calls, strict=True)]
     matched.sort(key=lambda item: item[0])
     _check_outputs(torch, flax)
     return Alignment(_sites(torch, flax, matched, modules, notes), tuple(notes))
@@ -99,10 +101,10 @@ def _module_pairs(
 ) -> dict[str, str]:
     pairs = {path: target for path, target in modules.items() if path}
     taken = set(pairs.values())
-    left = [_Path(p) for p in dict.fromkeys(c.path for c in torch.calls) if p and p not in pairs]
-    right = [_Path(p) for p in dict.fromkeys(c.path for c in flax.calls) if p and p not in taken]
-    by_path, _, _ = pair_by_path(left, right, mapping)
-    pairs.update({a.path: b.path for a, b in by_path})
+    torch_paths = [_Path(p) for p in dict.fromkeys(c.path for c in torch.calls) if p and p not in pairs]
+    flax_paths = [_Path(p) for p in dict.fromkeys(c.path for c in flax.calls) if p and p not in taken]
+    by_path, _, _ = pair_by_path(torch_paths, flax_paths, mapping)
+    pairs.update({torch_path.path: flax_path.path for torch_path, flax_path in by_path})
     pairs.update(_enclosing(torch, flax, pairs))
     pairs[""] = ""
     return pairs
@@ -111,20 +113,20 @@ def _module_pairs(
 def _enclosing(torch: Trace, flax: Trace, pairs: dict[str, str]) -> dict[str, str]:
     """Containers with unlike names, paired because they hold the same paired modules and no others."""
 
-    def held(trace: Trace, wanted: dict[str, str]) -> dict[frozenset[str], list[str]]:
-        found: dict[frozenset[str], list[str]] = {}
+    def by_content(trace: Trace, wanted: dict[str, str]) -> dict[frozenset[str], list[str]]:
+        containers: dict[frozenset[str], list[str]] = {}
         for path in dict.fromkeys(call.path for call in trace.calls):
             inside = frozenset(wanted[p] for p in wanted if path and p.startswith(f"{path}."))
             if inside and path not in wanted:
-                found.setdefault(inside, []).append(path)
-        return found
+                containers.setdefault(inside, []).append(path)
+        return containers
 
-    ours = held(torch, {p: p for p in pairs})
-    theirs = held(flax, {target: p for p, target in pairs.items()})
+    torch_containers = by_content(torch, {p: p for p in pairs})
+    flax_containers = by_content(flax, {target: p for p, target in pairs.items()})
     return {
-        paths[0]: theirs[inside][0]
-        for inside, paths in ours.items()
-        if len(paths) == 1 and len(theirs.get(inside, [])) == 1
+        paths[0]: flax_containers[inside][0]
+        for inside, paths in torch_containers.items()
+        if len(paths) == 1 and len(flax_containers.get(inside, [])) == 1
     }
 
 
@@ -137,12 +139,12 @@ def _check_outputs(torch: Trace, flax: Trace) -> None:
         ]
         for trace in (torch, flax)
     ]
-    ours, theirs = shapes
-    if len(ours) != len(theirs) or not all(
-        fits(tuple(a), tuple(b)) for a, b in zip(ours, theirs, strict=True)
+    torch_shapes, flax_shapes = shapes
+    if len(torch_shapes) != len(flax_shapes) or not all(
+        fits(tuple(a), tuple(b)) for a, b in zip(torch_shapes, flax_shapes, strict=True)
     ):
-        words = f"The models return different outputs: shapes {ours} in PyTorch and {theirs} in Flax; "
-        if (ours, [len(shape) for shape in theirs]) == ([[]], [1]):
+        words = f"The models return different outputs: shapes {torch_shapes} in PyTorch and {flax_shapes} in Flax; "
+        if (torch_shapes, [len(shape) for shape in flax_shapes]) == ([[]], [1]):
             raise OutputsDiffer(f"{words}reduce the loss of each example to one number.", "loss-reduction")
         raise OutputsDiffer(f"{words}make both return the same tensors (images as NCHW and NHWC).")
 
@@ -156,65 +158,74 @@ def _sites(
 ) -> tuple[Site, ...]:
     flax_position = {call.key: position for position, call in enumerate(flax.calls)}
     matched = [item for item in matched if not item[1].path or _comparable(torch, flax, *item[1:])]
-    torch_places = {position for position, _, _ in matched}
-    flax_places = {flax_position[b.key] for _, _, b in matched}
+    torch_positions = {position for position, _, _ in matched}
+    flax_positions = {flax_position[flax_call.key] for _, _, flax_call in matched}
     sites: list[Site] = []
-    places: dict[int, int] = {}
-    for position, a, b in matched:
-        there = flax_position[b.key]
-        inside = any(p in torch_places for p in range(position - a.inner, position)) or any(
-            p in flax_places for p in range(there - b.inner, there)
+    numbers: dict[int, int] = {}
+    for position, torch_call, flax_call in matched:
+        path, there = torch_call.path, flax_position[flax_call.key]
+        inside = any(p in torch_positions for p in range(position - torch_call.inner, position)) or any(
+            p in flax_positions for p in range(there - flax_call.inner, there)
         )
-        role: SiteRole = "output" if not a.path else "boundary" if inside else "layer"
-        if role == "boundary" and _alias_of(torch, position, places) is not None:
+        role: SiteRole = "output" if not path else "boundary" if inside else "layer"
+        if role == "boundary" and _alias_of(torch, position, numbers) is not None:
             continue
-        if role == "layer" and not _same_inputs(torch, flax, a, b):
-            if a.path in modules:
-                notes.append(Note("uncompared", a.path, "takes different tensors as inputs on the two sides"))
+        if role == "layer" and not _same_inputs(torch, flax, torch_call, flax_call):
+            if path in modules:
+                notes.append(Note("uncompared", path, "takes different tensors as inputs on the two sides"))
             continue
-        places[position] = len(sites)
-        sites.append(Site(role, a, b, a.path))
+        numbers[position] = len(sites)
+        sites.append(Site(role, torch_call, flax_call, path))
     for position, call in enumerate(torch.calls):
-        alias = _alias_of(torch, position, places)
+        alias = _alias_of(torch, position, numbers)
         if alias is not None and call.path:
             sites[alias] = dataclasses.replace(sites[alias], shown=call.path)
     return tuple(sites)
 
 
-def _alias_of(torch: Trace, position: int, places: dict[int, int]) -> int | None:
-    """The site whose output the call at `position` hands on unchanged."""
+def _alias_of(torch: Trace, position: int, numbers: dict[int, int]) -> int | None:
+    """The number of the site whose output the call at `position` hands on unchanged."""
     while torch.calls[position].same_as_previous:
         position -= 1
-        if position in places:
-            return places[position]
+        if position in numbers:
+            return numbers[position]
     return None
 
 
-def _shapes(trace: Trace, call: Call, what: str, count: int) -> list[tuple[int, ...]]:
-    arrays = [trace.get(call, what, index) for index in range(count)]
+def _shapes(trace: Trace, call: Call, kind: str, count: int) -> list[tuple[int, ...]]:
+    arrays = [trace.get(call, kind, index) for index in range(count)]
     return [a.shape for a in arrays if a is not None]
 
 
-def _comparable(torch: Trace, flax: Trace, a: Call, b: Call) -> bool:
-    ours, theirs = _shapes(torch, a, "output", a.outputs), _shapes(flax, b, "output", b.outputs)
-    return bool(ours) and len(ours) == len(theirs) and all(map(fits, ours, theirs))
+def _comparable(torch: Trace, flax: Trace, torch_call: Call, flax_call: Call) -> bool:
+    return _all_fit(
+        _shapes(torch, torch_call, "output", torch_call.outputs),
+        _shapes(flax, flax_call, "output", flax_call.outputs),
+    )
 
 
-def _same_inputs(torch: Trace, flax: Trace, a: Call, b: Call) -> bool:
-    ours, theirs = _shapes(torch, a, "input", a.inputs), _shapes(flax, b, "input", b.inputs)
-    return bool(ours) and len(ours) == len(theirs) and all(map(fits, ours, theirs))
+def _same_inputs(torch: Trace, flax: Trace, torch_call: Call, flax_call: Call) -> bool:
+    return _all_fit(
+        _shapes(torch, torch_call, "input", torch_call.inputs),
+        _shapes(flax, flax_call, "input", flax_call.inputs),
+    )
+
+
+def _all_fit(torch_shapes: list[tuple[int, ...]], flax_shapes: list[tuple[int, ...]]) -> bool:
+    same_count = len(torch_shapes) == len(flax_shapes)
+    return bool(torch_shapes) and same_count and all(map(fits, torch_shapes, flax_shapes))
 
 
 def without_moved_boundaries(alignment: Alignment, torch: Trace, flax: Trace) -> Alignment:
-    """Drop the boundaries that lie at different places in the two models.
+    """Drop the boundaries that lie elsewhere in the other model.
 
-    If a block of one model ends before a ReLU and its partner after it, their outputs or the cotangents of
-    their outputs differ though the models do not. Such a boundary shows in that the next layer again receives
-    the same tensor, or the layer before it the same cotangent.
+    If a block of one model ends before a ReLU and its partner after it, their outputs differ, or the cotangents of
+    these, though the models do not. Such a boundary is known by its neighbours: the next layer receives the same
+    tensor on both sides, or the layer before it the same cotangent.
     """
 
-    def differs(site: Site | None, what: str) -> bool:
-        return site is None or _gap(torch, flax, site, what) > _SAME_PLACE
+    def differs(site: Site | None, kind: str) -> bool:
+        return site is None or _gap(torch, flax, site, kind) > _SAME_BOUNDARY
 
     kept: list[Site] = []
     for position, site in enumerate(alignment.sites):
@@ -230,12 +241,12 @@ def without_moved_boundaries(alignment: Alignment, torch: Trace, flax: Trace) ->
     return dataclasses.replace(alignment, sites=tuple(kept))
 
 
-def _gap(torch: Trace, flax: Trace, site: Site, what: str) -> float:
-    ours, theirs = torch.get(site.torch, what), flax.get(site.flax, what)
-    if ours is None or theirs is None or not fits(ours.shape, theirs.shape):
+def _gap(torch: Trace, flax: Trace, site: Site, kind: str) -> float:
+    a, b = torch.get(site.torch, kind), flax.get(site.flax, kind)
+    if a is None or b is None or not fits(a.shape, b.shape):
         return float("inf")
-    scale = float(np.max(np.abs(ours), initial=0.0))
-    gap = float(np.max(np.abs(to_torch(theirs, ours.shape, site.torch.last_axis) - ours), initial=0.0))
+    scale = float(np.max(np.abs(a), initial=0.0))
+    gap = float(np.max(np.abs(to_torch(b, a.shape, site.torch.last_axis) - a), initial=0.0))
     return gap / scale if scale else gap
 
 
@@ -245,6 +256,6 @@ def is_dropout(site: Site) -> bool:
 
 
 def unpaired_leaves(alignment: Alignment, torch: Trace) -> list[Call]:
-    """PyTorch's leaf calls that are part of the connection."""
+    """PyTorch's leaf calls without a partner: each is part of a connection."""
     paired = {site.torch.key for site in alignment.sites}
     return [call for call in torch.calls if not call.inner and call.key not in paired]

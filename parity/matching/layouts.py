@@ -1,4 +1,4 @@
-"""How PyTorch's parameter layouts map to Flax's: one declarative table, each row exactly invertible.
+"""How PyTorch's layouts of parameters convert to Flax's: one table, each row exactly invertible.
 
     kind          PyTorch              Flax                        axes
     convolution   [O, I/g, *k]         [*k, I/g, O]                (2.., 1, 0)
@@ -7,8 +7,8 @@
     linear        [O, I]               [I, O]                      (1, 0)
     all others    as they are
 
-A transposed convolution is, in PyTorch, the gradient of a convolution: it slides the kernel reversed. Flax's
-default slides it as it lies, so the reversal moves into the weights. Grouped, [I, O/g, *k] splits I into
+In PyTorch a transposed convolution is the gradient of a convolution: it slides the kernel reversed. Flax's
+default slides it as it is, so the conversion reverses the weights. Grouped, [I, O/g, *k] splits I into
 (g, I/g) and joins g with O/g, which is the layout of a grouped `lax.conv_general_dilated`.
 """
 
@@ -20,8 +20,8 @@ from parity.capture.kinds import CONVOLUTION, EMBEDDING, LINEAR, NORM, OTHER, TR
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
-    """A bijection of arrays: split the first axis in groups, permute the axes, reverse the kernel, reshape.
+class LayoutConversion:
+    """A bijection of arrays: split the first axis into groups, permute the axes, reverse the kernel, reshape.
 
     `axes` permutes PyTorch's axes; `reversed_axes` are axes of the result. Where the two sides differ in
     axes of length one (a scale [C, 1, 1] kept as [C]), `full_shape` is reshaped to Flax's `shape` at the end.
@@ -63,9 +63,9 @@ class Layout:
         return self.to_flax(np.broadcast_to(np.zeros((), np.int8), shape)).shape
 
 
-SAME = Layout("same")
+SAME = LayoutConversion("same")
 
-# The names Flax may use for PyTorch's leaf, by the kind of PyTorch's module, best first.
+# The names that Flax may use for a leaf of PyTorch's, by the kind of PyTorch's module, the likeliest first.
 LEAF_NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     CONVOLUTION: {"weight": ("kernel", "weight", "w"), "bias": ("bias", "b")},
     TRANSPOSED: {"weight": ("kernel", "weight", "w"), "bias": ("bias", "b")},
@@ -81,20 +81,22 @@ LEAF_NAMES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-def candidates(kind: str, leaf: str, rank: int, *, groups: int, transpose_kernel: bool) -> list[Layout]:
-    """The layouts a leaf may have in Flax, the conventional one first."""
+def candidates(
+    kind: str, leaf: str, rank: int, *, groups: int, transpose_kernel: bool
+) -> list[LayoutConversion]:
+    """The conversions that may hold for a leaf, the conventional one first."""
     if leaf != "weight" or kind not in (CONVOLUTION, TRANSPOSED, LINEAR):
         return [SAME]
     kernel = tuple(range(2, rank))
     if kind == LINEAR:
-        return [Layout("linear", (1, 0)), SAME]
+        return [LayoutConversion("linear", (1, 0)), SAME]
     if kind == CONVOLUTION:
         # A 1x1 convolution may be a Dense in Flax: the caller drops the kernel axes by its shape.
-        return [Layout("convolution", (*kernel, 1, 0)), SAME]
+        return [LayoutConversion("convolution", (*kernel, 1, 0)), SAME]
     if transpose_kernel:
-        return [Layout("transposed as gradient", (*kernel, 1, 0)), SAME]
+        return [LayoutConversion("transposed as gradient", (*kernel, 1, 0)), SAME]
     spatial = tuple(range(rank - 2))
-    return [Layout("transposed", (*kernel, 0, 1), spatial, groups), SAME]
+    return [LayoutConversion("transposed", (*kernel, 0, 1), spatial, groups), SAME]
 
 
 def fitting(
@@ -105,14 +107,16 @@ def fitting(
     *,
     groups: int,
     transpose_kernel: bool,
-) -> list[Layout]:
-    """The layouts that turn `torch_shape` into `flax_shape`; axes of length one may come and go."""
-    found = []
-    for layout in candidates(kind, leaf, len(torch_shape), groups=groups, transpose_kernel=transpose_kernel):
-        shape = layout.flax_shape(torch_shape)
+) -> list[LayoutConversion]:
+    """The conversions that turn `torch_shape` into `flax_shape`; axes of length one may come and go."""
+    conversions = []
+    options = {"groups": groups, "transpose_kernel": transpose_kernel}
+    for conversion in candidates(kind, leaf, len(torch_shape), **options):
+        shape = conversion.flax_shape(torch_shape)
         if shape == flax_shape:
-            found.append(layout)
+            conversions.append(conversion)
         elif [n for n in shape if n != 1] == [n for n in flax_shape if n != 1]:
-            name = f"{layout.name}, reshaped"
-            found.append(dataclasses.replace(layout, name=name, shape=flax_shape, full_shape=shape))
-    return found
+            name = f"{conversion.name}, reshaped"
+            reshaped = dataclasses.replace(conversion, name=name, shape=flax_shape, full_shape=shape)
+            conversions.append(reshaped)
+    return conversions

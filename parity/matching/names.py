@@ -9,7 +9,7 @@ Pairs = list[tuple[Any, Any]]
 
 
 def path_tokens(path: str) -> tuple[str, ...]:
-    """A module path without what the frameworks write differently.
+    """The parts of a module path that do not depend on the framework.
 
     `layer1.0.conv`, `layer1_0.conv`, `layer1/0/conv` and NNX's `layer1.layers.0.conv` are one path.
     """
@@ -23,59 +23,61 @@ def path_tokens(path: str) -> tuple[str, ...]:
 
 
 def pair_by_path(
-    left: list[Any], right: list[Any], mapping: dict[str, str]
+    torch_side: list[Any], flax_side: list[Any], mapping: dict[str, str]
 ) -> tuple[Pairs, list[Any], list[Any]]:
     """Pair items with a `path`: by `mapping` first, then where the normalised paths are equal and unique.
 
     Returns:
-        The pairs, and what is left of either side.
+        The pairs, and the items of either side that are left.
     """
-    by_right = {item.path: item for item in right}
+    flax_by_path = {item.path: item for item in flax_side}
     pairs = [
-        (item, by_right[mapping[item.path]])
-        for item in left
-        if item.path in mapping and mapping[item.path] in by_right
+        (item, flax_by_path[mapping[item.path]])
+        for item in torch_side
+        if item.path in mapping and mapping[item.path] in flax_by_path
     ]
-    mapped_left = {id(a) for a, _ in pairs}
-    mapped_right = {id(b) for _, b in pairs}
+    mapped_torch = {id(a) for a, _ in pairs}
+    mapped_flax = {id(b) for _, b in pairs}
     tokens: dict[tuple[str, ...], list[Any]] = {}
-    for item in right:
-        if id(item) not in mapped_right:
+    for item in flax_side:
+        if id(item) not in mapped_flax:
             tokens.setdefault(path_tokens(item.path), []).append(item)
-    for item in left:
+    for item in torch_side:
         same = tokens.get(path_tokens(item.path), [])
-        if id(item) not in mapped_left and len(same) == 1:
+        if id(item) not in mapped_torch and len(same) == 1:
             pairs.append((item, same.pop()))
     done = {id(x) for pair in pairs for x in pair}
-    return pairs, [x for x in left if id(x) not in done], [x for x in right if id(x) not in done]
+    return pairs, [x for x in torch_side if id(x) not in done], [x for x in flax_side if id(x) not in done]
 
 
 def pair_by_order(
-    left: list[Any], right: list[Any], compatible: Callable[[Any, Any], bool]
+    torch_side: list[Any], flax_side: list[Any], compatible: Callable[[Any, Any], bool]
 ) -> tuple[Pairs, list[Any], list[Any], list[str]]:
     """Pair two lists in order, where neighbours may be of one shape.
 
     If the lists pair off one by one in order, that is the answer. Otherwise only items with a single possible
-    partner are paired; those with several possible partners, in an order that differs, are ambiguous.
+    partner are paired, and items with several are ambiguous.
 
     Returns:
-        The pairs, what is left of either side, and one sentence for each ambiguity.
+        The pairs, the items of either side that are left, and one sentence for each ambiguity.
     """
-    if len(left) == len(right) and all(compatible(a, b) for a, b in zip(left, right, strict=True)):
-        return list(zip(left, right, strict=True)), [], [], []
-    options = {id(a): [b for b in right if compatible(a, b)] for a in left}
-    wanted = {id(b): [a for a in left if b in options[id(a)]] for b in right}
+    if len(torch_side) == len(flax_side) and all(
+        compatible(a, b) for a, b in zip(torch_side, flax_side, strict=True)
+    ):
+        return list(zip(torch_side, flax_side, strict=True)), [], [], []
+    options = {id(a): [b for b in flax_side if compatible(a, b)] for a in torch_side}
+    wanted = {id(b): [a for a in torch_side if b in options[id(a)]] for b in flax_side}
     pairs: Pairs = [
         (a, options[id(a)][0])
-        for a in left
+        for a in torch_side
         if len(options[id(a)]) == 1 and len(wanted[id(options[id(a)][0])]) == 1
     ]
     done = {id(x) for pair in pairs for x in pair}
     ambiguous = [
         f"{a.path!r} may be any of {[b.path for b in options[id(a)]]} in Flax: same kind and shapes, another order"
-        for a in left
+        for a in torch_side
         if id(a) not in done and options[id(a)]
     ]
-    left_over = [a for a in left if id(a) not in done and not options[id(a)]]
-    right_over = [b for b in right if id(b) not in done and not wanted[id(b)]]
-    return pairs, left_over, right_over, ambiguous
+    torch_unmatched = [a for a in torch_side if id(a) not in done and not options[id(a)]]
+    flax_unmatched = [b for b in flax_side if id(b) not in done and not wanted[id(b)]]
+    return pairs, torch_unmatched, flax_unmatched, ambiguous

@@ -1,11 +1,11 @@
-"""Differences of structure: a parameter that only one side has, or that only one side trains."""
+"""Differences of structure: parameters that only one side has, or that only one side trains."""
 
 from parity.matching.weights import WeightPlan
 from parity.verdict.record import Finding
 
 
 def structural_findings(plan: WeightPlan) -> tuple[Finding, ...]:
-    """What the plan of the weights says about the port, by the ids of the defect catalogue."""
+    """The defects of the port that the plan of the weights shows, by their ids in the catalogue."""
     return (
         *map(_unmatched_torch, plan.unmatched_torch),
         *(_unmatched_flax(name, plan) for name in plan.unmatched_flax),
@@ -46,11 +46,11 @@ def _unmatched_flax(name: str, plan: WeightPlan) -> Finding:
 
 
 def _trained(plan: WeightPlan) -> list[Finding]:
-    found = []
+    findings = []
     for link in plan.links:
         owner, _, leaf = link.torch.rpartition(".")
         if link.flax_trainable and not link.torch_trainable:
-            found.append(
+            findings.append(
                 Finding(
                     id="buffer-trained",
                     layer=owner,
@@ -62,7 +62,7 @@ def _trained(plan: WeightPlan) -> list[Finding]:
                 )
             )
         elif link.torch_trainable and not link.flax_trainable:
-            found.append(
+            findings.append(
                 Finding(
                     id="gradient-stopped",
                     layer=owner,
@@ -73,10 +73,10 @@ def _trained(plan: WeightPlan) -> list[Finding]:
                     fix="make it an nnx.Param, or put it in the collection 'params'",
                 )
             )
-    return found
+    return findings
 
 
 def without_repeated(known: list[Finding], identified: list[Finding]) -> list[Finding]:
-    """Both lists, without what is known of the structure and was identified in a tensor too."""
+    """Both lists, without the findings of the structure that a tensor has shown too."""
     repeated = {(f.id, f.layer) for f in identified}
     return [f for f in known if f.mode is not None or (f.id, f.layer) not in repeated] + identified

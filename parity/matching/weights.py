@@ -1,8 +1,8 @@
-"""Carry weights between a PyTorch model and a Flax model: which parameter is which, and in what layout.
+"""Carries weights between a PyTorch model and a Flax model: pairs the parameters and converts their layouts.
 
-pair_owners   which module of one side is which of the other: by the user's map, by path, by order
-link_leaves   which parameter is which inside a pair, and its layout (`parity.matching.layouts`)
-plan_weights  both, with every problem reported at once
+pair_owners   pairs modules: by the user's map, by path, by order
+link_leaves   pairs the parameters of two paired modules, and finds their layouts (`parity.matching.layouts`)
+plan_weights  does both, and reports every problem at once
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import numpy as np
 from parity.capture.kinds import OTHER
 from parity.capture.owner import Owner
 from parity.errors import WeightsError
-from parity.matching.layouts import LEAF_NAMES, Layout, fitting
+from parity.matching.layouts import LEAF_NAMES, LayoutConversion, fitting
 from parity.matching.names import pair_by_order, pair_by_path
 
 # Flax need not keep this counter: it changes nothing unless momentum is None.
@@ -25,7 +25,7 @@ class Link:
 
     torch: str
     flax: str
-    layout: Layout
+    layout: LayoutConversion
     torch_trainable: bool
     flax_trainable: bool
 
@@ -34,9 +34,9 @@ class Link:
 class WeightPlan:
     """How the weights go over.
 
-    `modules` pairs owners (PyTorch path -> Flax path). `unmatched_torch` are PyTorch's arrays for which a paired Flax
-    module has no place; `unmatched_flax` are trained Flax arrays that receive nothing. `doubts` are sentences about
-    weights whose layout or partner is a convention rather than a certainty.
+    `modules` pairs owners (PyTorch path -> Flax path). `unmatched_torch` are the arrays of PyTorch's modules that the
+    paired Flax modules do not have; `unmatched_flax` are trained Flax arrays that receive nothing. `doubts` are
+    sentences about weights whose layout or partner is a convention and no certainty.
     """
 
     links: tuple[Link, ...]
@@ -56,7 +56,7 @@ class WeightPlan:
 
 @dataclasses.dataclass
 class _Links:
-    """What linking one pair of owners found."""
+    """The links of paired owners, and the problems met while linking."""
 
     links: list[Link] = dataclasses.field(default_factory=list)
     unmatched_torch: list[str] = dataclasses.field(default_factory=list)
@@ -72,7 +72,7 @@ def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[
     Args:
         torch_side: owners in execution order.
         flax_side: owners in execution order.
-        mapping: the user's word: PyTorch path -> Flax path, of modules or of single parameters.
+        mapping: the user's map: PyTorch path -> Flax path, of modules or of single parameters.
 
     Raises:
         WeightsError: weights are unmatched, missing, mismatched in shape, or ambiguous; all are listed.
@@ -80,17 +80,17 @@ def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[
     problems = _unknown_names(torch_side, flax_side, mapping)
     pairs, rest_torch, rest_flax, ambiguous = pair_owners(torch_side, flax_side, mapping)
     problems += ambiguous
-    found = _Links()
+    links = _Links()
     for owner_torch, owner_flax in pairs:
-        link_leaves(owner_torch, owner_flax, mapping, found)
-    problems += found.mismatched + found.ambiguous
+        link_leaves(owner_torch, owner_flax, mapping, links)
+    problems += links.mismatched + links.ambiguous
     for owner in rest_torch:
         if owner.trainable:
             problems.append(
                 f"PyTorch's {owner.class_name} {owner.path!r} {_shapes(owner)} has no partner in Flax"
             )
         else:
-            found.doubts.append(
+            links.doubts.append(
                 f"PyTorch's buffers of {owner.path!r} have no partner in Flax and are not carried"
             )
     for owner in rest_flax:
@@ -99,7 +99,7 @@ def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[
                 f"Flax's {owner.class_name} {owner.path!r} {_shapes(owner)} has no partner in PyTorch"
             )
         else:
-            found.doubts.append(
+            links.doubts.append(
                 f"Flax's constants of {owner.path!r} have no partner in PyTorch and keep their values"
             )
     if problems:
@@ -109,11 +109,11 @@ def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[
             + ". Give a map of PyTorch paths to Flax paths."
         )
     return WeightPlan(
-        tuple(found.links),
+        tuple(links.links),
         {t.path: f.path for t, f in pairs},
-        tuple(found.unmatched_torch),
-        tuple(found.unmatched_flax),
-        tuple(found.doubts),
+        tuple(links.unmatched_torch),
+        tuple(links.unmatched_flax),
+        tuple(links.doubts),
     )
 
 
@@ -126,20 +126,21 @@ def pair_owners(
     the pairs by name do not fit or cross the order of execution, only the order is trusted.
 
     Returns:
-        The pairs, what is left of either side, and one sentence for each ambiguity.
+        The pairs, the modules of either side that are left, and one sentence for each ambiguity.
     """
     pairs, rest_torch, rest_flax = pair_by_path(torch_side, flax_side, mapping)
     by_order, left_torch, left_flax, ambiguous = pair_by_order(rest_torch, rest_flax, compatible)
-    place = {owner.path: position for position, owner in enumerate(flax_side)}
-    rank = {owner.path: position for position, owner in enumerate(torch_side)}
-    places = [place[b.path] for _, b in sorted(pairs + by_order, key=lambda pair: rank[pair[0].path])]
-    accidental = places != sorted(places) or not all(compatible(a, b) for a, b in pairs)
+    torch_position = {owner.path: position for position, owner in enumerate(torch_side)}
+    flax_position = {owner.path: position for position, owner in enumerate(flax_side)}
+    in_torch_order = sorted(pairs + by_order, key=lambda pair: torch_position[pair[0].path])
+    positions = [flax_position[owner.path] for _, owner in in_torch_order]
+    accidental = positions != sorted(positions) or not all(compatible(a, b) for a, b in pairs)
     if (rest_torch or rest_flax) and accidental:
         mapped = [(a, b) for a, b in pairs if mapping.get(a.path) == b.path]
         done = {id(owner) for pair in mapped for owner in pair}
-        ours = [owner for owner in torch_side if id(owner) not in done]
-        theirs = [owner for owner in flax_side if id(owner) not in done]
-        ordered, no_torch, no_flax, doubtful = pair_by_order(ours, theirs, compatible)
+        torch_owners = [owner for owner in torch_side if id(owner) not in done]
+        flax_owners = [owner for owner in flax_side if id(owner) not in done]
+        ordered, no_torch, no_flax, doubtful = pair_by_order(torch_owners, flax_owners, compatible)
         if not (no_torch or no_flax or doubtful):
             return mapped + ordered, [], [], []
     return pairs + by_order, left_torch, left_flax, ambiguous
@@ -147,20 +148,20 @@ def pair_owners(
 
 def compatible(torch_side: Owner, flax_side: Owner) -> bool:
     """Whether the two could be one module: the leaves that both name fit in shape, and one at least does."""
-    found = _Links()
-    link_leaves(torch_side, flax_side, {}, found)
-    optional = [name for name in found.unmatched_torch if not name.endswith(".bias")]
-    return bool(found.links) and not (
-        found.mismatched or found.ambiguous or optional or _weight_missing(found)
+    links = _Links()
+    link_leaves(torch_side, flax_side, {}, links)
+    optional = [name for name in links.unmatched_torch if not name.endswith(".bias")]
+    return bool(links.links) and not (
+        links.mismatched or links.ambiguous or optional or _weight_missing(links)
     )
 
 
-def _weight_missing(found: _Links) -> bool:
-    return any(name.rpartition(".")[2] not in ("bias", "b", "beta") for name in found.unmatched_flax)
+def _weight_missing(links: _Links) -> bool:
+    return any(name.rpartition(".")[2] not in ("bias", "b", "beta") for name in links.unmatched_flax)
 
 
-def link_leaves(torch_side: Owner, flax_side: Owner, mapping: dict[str, str], found: _Links) -> None:
-    """Link the arrays of two paired modules, adding to `found` what fits and what does not."""
+def link_leaves(torch_side: Owner, flax_side: Owner, mapping: dict[str, str], links: _Links) -> None:
+    """Link the arrays of two paired modules; add links and problems to `links`."""
     free = dict(flax_side.leaves)
     options = {
         "groups": torch_side.options.get("groups", 1),
@@ -170,17 +171,17 @@ def link_leaves(torch_side: Owner, flax_side: Owner, mapping: dict[str, str], fo
         name = _partner(torch_side, flax_side, leaf, free, mapping)
         if name is None:
             if leaf not in _OPTIONAL_LEAVES:
-                found.unmatched_torch.append(torch_side.full(leaf))
+                links.unmatched_torch.append(torch_side.full(leaf))
             continue
         if isinstance(name, list):
-            found.ambiguous.append(
+            links.ambiguous.append(
                 f"{torch_side.full(leaf)!r} may be any of {[flax_side.full(n) for n in name]}, which share its shape"
             )
             continue
         target = free.pop(name)
         layouts = fitting(torch_side.kind, leaf, shape, target, **options)
         if not layouts:
-            found.mismatched.append(
+            links.mismatched.append(
                 f"{torch_side.full(leaf)!r} {list(shape)} does not fit {flax_side.full(name)!r} {list(target)}"
             )
             continue
@@ -188,11 +189,11 @@ def link_leaves(torch_side: Owner, flax_side: Owner, mapping: dict[str, str], fo
             (len(layouts) > 1 and name == "weight") or _bare_square(torch_side, shape)
         )
         if doubtful:
-            found.doubts.append(
+            links.doubts.append(
                 f"{flax_side.full(name)!r} {list(target)} fits with and without a transposition; "
                 f"the layout {layouts[0].name!r} was taken"
             )
-        found.links.append(
+        links.links.append(
             Link(
                 torch_side.full(leaf),
                 flax_side.full(name),
@@ -201,7 +202,7 @@ def link_leaves(torch_side: Owner, flax_side: Owner, mapping: dict[str, str], fo
                 name in flax_side.trainable,
             )
         )
-    found.unmatched_flax += [flax_side.full(name) for name in free if name in flax_side.trainable]
+    links.unmatched_flax += [flax_side.full(name) for name in free if name in flax_side.trainable]
 
 
 def _bare_square(owner: Owner, shape: tuple[int, ...]) -> bool:

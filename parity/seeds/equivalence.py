@@ -1,8 +1,9 @@
 """Statistical equivalence of two training procedures: two one-sided tests on their final accuracies.
 
-A training run is one draw: seeds decide initial weights, order and augmentation. Two correct programs do not give the
-same accuracy, they give accuracies of the same law. "No significant difference" does not show that, for too few runs
-never show one; a test has to reject that the means differ by `margin` or more. Needs neither jax nor torch.
+A training run is one draw: its seed decides initial weights, order and augmentation. Two correct programs do not give
+the same accuracy; their accuracies have the same distribution. "No significant difference" does not show that, since
+too few runs never show a difference: a test has to reject that the means differ by `margin` or more. This module needs
+neither jax nor torch.
 
 References: D. J. Schuirmann, "A comparison of the two one-sided tests procedure and the power approach for assessing
 the equivalence of average bioavailability", 1987; B. L. Welch, "The generalization of 'Student's' problem when several
@@ -19,7 +20,7 @@ import numpy as np
 from parity.errors import CannotCompare
 
 POWER = 0.8
-# Quantiles of the chi-squared law over which the power is averaged; its error stays below 1e-4.
+# Quantiles of the chi-squared distribution over which the power is averaged; its error stays below 1e-4.
 _QUANTILES = 500
 
 Number = float | int
@@ -44,11 +45,11 @@ class StudentTest:
 
 @dataclass(frozen=True)
 class EquivalenceResult:
-    """What the tests say of the difference `flax - torch` of the mean accuracies.
+    """The tests of the difference `flax - torch` of the mean accuracies.
 
     Attributes:
         margin: differences below it do not matter.
-        alpha: the chance of an error that each verdict may have.
+        alpha: the probability with which each verdict may be wrong.
         torch, flax: the two samples.
         difference: `flax.mean - torch.mean`.
         standard_error: of the difference.
@@ -58,8 +59,8 @@ class EquivalenceResult:
         welch: two-sided test of "there is no difference".
         interval: the `1 - 2 alpha` confidence interval of the difference.
         verdict: `equivalent`, `different` or `inconclusive`; see `tost`.
-        power: the chance that so many runs show equivalence if the true means are equal.
-        needed: runs a side for which that chance is 80 %.
+        power: the probability that so many runs show equivalence if the true means are equal.
+        needed: runs a side for which that probability is 80 %.
     """
 
     margin: float
@@ -79,7 +80,7 @@ class EquivalenceResult:
 
     @property
     def p_value(self) -> float:
-        """Of the equivalence: the larger one of the two one-sided tests."""
+        """Of the equivalence: the larger p-value of the two one-sided tests."""
         return max(self.lower.p_value, self.upper.p_value)
 
 
@@ -93,16 +94,17 @@ def tost(
         d = m_flax - m_torch        e = sqrt(s_t^2 / n_t + s_f^2 / n_f)
         nu = e^4 / ((s_t^2 / n_t)^2 / (n_t - 1) + (s_f^2 / n_f)^2 / (n_f - 1))
 
-    `(d + margin) / e` and `(d - margin) / e` follow Student's law with nu degrees of freedom where the true difference
-    is -margin and +margin. The verdict is
+    `(d + margin) / e` and `(d - margin) / e` follow Student's t distribution with nu degrees of freedom where the
+    true difference is -margin and +margin. The verdict is
 
-    - `equivalent`: both one-sided tests reject at level alpha; the same as: the interval `d +- t(1 - alpha, nu) e` lies
-      within (-margin, margin). Where the true difference is the margin or more, this happens with chance alpha at most.
-    - `different`: they do not, and Welch's two-sided test rejects equality at level alpha: a difference is there, and
-      it is not shown to be below the margin. Where the true means are equal, this happens with chance alpha at most.
+    - `equivalent`: both one-sided tests reject at level alpha; that is, the interval `d +- t(1 - alpha, nu) e` lies
+      within (-margin, margin). Where the true difference is the margin or more, the probability is alpha at most.
+    - `different`: the one-sided tests do not both reject, and Welch's two-sided test rejects equality at level alpha.
+      There is a difference, and it is not shown to be below the margin. Where the true means are equal, the
+      probability is alpha at most.
     - `inconclusive`: neither; more runs are needed.
 
-    A difference that is proved to be there, but below the margin, is `equivalent`.
+    A difference that is proved, but below the margin, is `equivalent`.
 
     Args:
         torch, flax: final accuracies in [0, 1], one a seed, two at least on each side; the sides are independent.
@@ -130,7 +132,7 @@ def _judged(torch: Sample, flax: Sample, margin: float, alpha: float) -> Equival
     difference = flax.mean - torch.mean
     error, freedom = _standard_error(torch, flax), _degrees_of_freedom(torch, flax)
     below, above, zero = ((difference + shift) / error for shift in (margin, -margin, 0.0))
-    # The upper tail as the lower tail of the negative: 1 - cdf would lose all digits of a small p.
+    # The lower tail of the negative is the upper tail: 1 - cdf would lose all digits of a small p.
     lower, upper = (
         StudentTest(below, _cumulative(-below, freedom)),
         StudentTest(above, _cumulative(above, freedom)),
@@ -160,14 +162,14 @@ def _judged(torch: Sample, flax: Sample, margin: float, alpha: float) -> Equival
 
 
 def power(torch: Sample, flax: Sample, margin: float, alpha: float) -> float:
-    """The chance that `tost` finds two sides equivalent whose true means are equal.
+    """The probability that `tost` finds two sides equivalent whose true means are equal.
 
     Given the estimate S of the standard error e, the difference must lie within `margin - t S` on either side, so that
 
         power = E[max(0, 2 Phi((margin - t S) / e) - 1)]        t = t(1 - alpha, nu)
 
-    over nu S^2 / e^2, chi-squared with nu degrees of freedom (for equal variances and numbers exactly, else by Welch's
-    approximation).
+    where nu S^2 / e^2 is chi-squared with nu degrees of freedom: exactly for equal variances and numbers, otherwise by
+    Welch's approximation.
 
     Args:
         torch, flax: numbers and true stds; the means are not used.
@@ -178,10 +180,10 @@ def power(torch: Sample, flax: Sample, margin: float, alpha: float) -> float:
     from scipy.special import chdtri, ndtr
 
     error, freedom = _standard_error(torch, flax), _degrees_of_freedom(torch, flax)
-    middles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    ratio = np.sqrt(chdtri(freedom, middles) / freedom)
-    room = margin / error - _quantile(1 - alpha, freedom) * ratio
-    return float(np.mean(np.maximum(0.0, 2 * ndtr(room) - 1)))
+    probabilities = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    ratio = np.sqrt(chdtri(freedom, probabilities) / freedom)
+    bound = margin / error - _quantile(1 - alpha, freedom) * ratio
+    return float(np.mean(np.maximum(0.0, 2 * ndtr(bound) - 1)))
 
 
 def needed(torch: Sample, flax: Sample, margin: float, alpha: float) -> int:
@@ -191,7 +193,7 @@ def needed(torch: Sample, flax: Sample, margin: float, alpha: float) -> int:
         sides = (Sample(n, sample.mean, sample.std) for sample in (torch, flax))
         return power(*sides, margin, alpha) >= POWER
 
-    # The normal law's answer is a little too small: the search begins there and ends after a few steps.
+    # The normal distribution gives a number that is a little too small: the search begins there.
     normal = statistics.NormalDist()
     both = normal.inv_cdf(1 - alpha) + normal.inv_cdf((1 + POWER) / 2)
     guess = (torch.std**2 + flax.std**2) * (both / margin) ** 2
@@ -210,7 +212,7 @@ def _standard_error(torch: Sample, flax: Sample) -> float:
 
 
 def _degrees_of_freedom(torch: Sample, flax: Sample) -> float:
-    """Welch and Satterthwaite's; the shares of the squared error keep a tiny one from underflowing."""
+    """By Welch and Satterthwaite, from shares of the squared error: a tiny error squared would underflow."""
     total = _standard_error(torch, flax)
     shares = [(side.std / math.sqrt(side.n) / total) ** 2 for side in (torch, flax)]
     return 1 / sum(share**2 / (side.n - 1) for share, side in zip(shares, (torch, flax), strict=True))
@@ -229,7 +231,7 @@ def _quantile(probability: float, freedom: float) -> float:
 
 
 def check_settings(margin: Number, alpha: Number) -> None:
-    """Refuse a margin or a level that no test can have.
+    """Refuse a margin or a level that no test can use.
 
     Raises:
         CannotCompare: `margin` is not in (0, 1), or `alpha` not in (0, 0.5).

@@ -1,4 +1,4 @@
-"""Runs a command once a seed and reads the accuracy that it prints; every result is kept as soon as it is there."""
+"""Runs a command once for each seed, reads the accuracy that it prints, and keeps every result at once."""
 
 import json
 import shlex
@@ -12,7 +12,7 @@ from pathlib import Path
 from parity.errors import CannotCompare, TraceError
 from parity.files import from_plain, to_plain, write_text
 
-PLACE = "{seed}"
+SEED_FIELD = "{seed}"
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class SeedRun:
 
     Attributes:
         side: `torch` or `flax`.
-        command: that was run, with the seed in it.
+        command: the command that was run, with the seed in it.
         seed: of the run.
-        accuracy: that it printed, in [0, 1].
-        seconds: that it took.
+        accuracy: the accuracy that it printed, in [0, 1].
+        seconds: the duration of the run.
     """
 
     side: str
@@ -38,12 +38,12 @@ def check_command(side: str, command: str) -> None:
     """Refuse a command that cannot be read, or whose runs would all be the same.
 
     Raises:
-        CannotCompare: a quote is not closed, it is empty, or it has no place for the seed.
+        CannotCompare: a quote is not closed, the command is empty, or it has no `{seed}`.
     """
-    if PLACE not in " ".join(_words(side, command)):
+    if SEED_FIELD not in " ".join(_words(side, command)):
         raise CannotCompare(
-            f"The {side} command, {command!r}, has no {PLACE}, so that every run would be the same: write {PLACE} "
-            "where the seed belongs."
+            f"The {side} command, {command!r}, has no {SEED_FIELD}, so that every run would be the same: "
+            f"write {SEED_FIELD} where the seed belongs."
         )
 
 
@@ -54,24 +54,24 @@ def run_seed(side: str, command: str, seed: int, folder: Path | None = None) -> 
     number in [0, 1], or a JSON object with such a number under `accuracy`.
 
     Args:
-        side: `torch` or `flax`; it stands in the errors.
+        side: `torch` or `flax`; errors name it.
         command: with `{seed}` in it.
         seed: of this run.
-        folder: where results are kept, as `SIDE-seed-N.json`; nowhere if not given.
+        folder: keeps the results, as `SIDE-seed-N.json`; without one they are not kept.
 
     Raises:
-        CannotCompare: the command cannot be started, fails (the last line of its standard error is told), or prints no
-            accuracy.
+        CannotCompare: the command cannot be started, fails, or prints no accuracy. The message of a failure ends with
+            the last line of standard error.
         TraceError: the kept result is damaged, or of another command.
     """
-    text = command.replace(PLACE, str(seed))
+    text = command.replace(SEED_FIELD, str(seed))
     kept = folder / f"{side}-seed-{seed}.json" if folder else None
     if kept and kept.exists():
         return _read(kept, text)
     start = time.perf_counter()
     try:
-        # Words first, seed second: the seed's place may lie within quotes.
-        words = [word.replace(PLACE, str(seed)) for word in _words(side, command)]
+        # The command is split before the seed is filled in: `{seed}` may lie within quotes.
+        words = [word.replace(SEED_FIELD, str(seed)) for word in _words(side, command)]
         done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
         raise CannotCompare(f"The {side} command cannot be started ({error.strerror}): {text}") from None
@@ -95,7 +95,7 @@ def run_both(
     Args:
         torch, flax: commands, as for `run_seed`.
         seeds: how many a side.
-        folder: where results are kept and found again; nowhere if not given.
+        folder: as for `run_seed`.
         tell: is called after every run.
 
     Raises:
@@ -142,7 +142,7 @@ def _ending(code: int) -> str:
 
 
 def _accuracy(side: str, seed: int, line: str) -> float:
-    """Read the last line of a run; NaN, as every other number outside [0, 1], is refused."""
+    """Read the last line of a run; NaN and numbers outside [0, 1] are refused."""
     value: object = None
     try:
         value = float(line)

@@ -1,4 +1,4 @@
-"""Calls are paired as they should be: containers, blocks that end elsewhere, in-place modules, branches."""
+"""The pairing of calls: containers, blocks that end elsewhere, in-place modules, branches."""
 
 import pytest
 import torch
@@ -76,10 +76,10 @@ def test_blocks_are_boundaries_and_in_place_modules_are_recorded_before_they_wri
     ]
 
 
-def test_a_lost_shortcut_is_found_inside_its_block():
+def test_a_missing_shortcut_is_found_inside_its_block():
     report = parity.check(TorchNet(), NnxNet(shortcuts=(True, False)), "2x3x4x4", mode="eval")
-    found = report.first_divergence
-    assert (found.layer, found.phase) == ("blocks.1.conv -> blocks.1", "forward")
+    divergence = report.first_divergence
+    assert (divergence.layer, divergence.phase) == ("blocks.1.conv -> blocks.1", "forward")
 
 
 def test_blocks_that_end_elsewhere_are_no_divergence():
@@ -101,14 +101,14 @@ def test_a_map_pairs_what_names_and_order_do_not():
     class Twin(nnx.Module):
         def __init__(self):
             rngs = nnx.Rngs(0)
-            self.one, self.two = nnx.Linear(3, 3, rngs=rngs), nnx.Linear(3, 3, rngs=rngs)
+            self.first, self.second = nnx.Linear(3, 3, rngs=rngs), nnx.Linear(3, 3, rngs=rngs)
 
         def __call__(self, x):
-            gate = nnx.tanh(self.one(x))
-            return self.two(x) * gate
+            gate = nnx.tanh(self.first(x))
+            return self.second(x) * gate
 
     assert parity.check(Branches(), Twin(), "2x3", mode="eval").verdict == "divergent"
-    mapped = parity.check(Branches(), Twin(), "2x3", mode="eval", map={"a": "two", "b": "one"})
+    mapped = parity.check(Branches(), Twin(), "2x3", mode="eval", map={"a": "second", "b": "first"})
     assert mapped.verdict == "equivalent", mapped.summary()
 
 

@@ -19,14 +19,14 @@ def test_statistics_p_values_and_interval_are_scipys(torch, flax, margin, alpha)
     assume(len(set(torch)) > 1 and len(set(flax)) > 1)
     result = tost(torch, flax, margin, alpha)
     x, y = np.asarray(torch), np.asarray(flax)
-    for found, shifted, alternative in (
+    for test, shifted, alternative in (
         (result.lower, y + margin, "greater"),
         (result.upper, y - margin, "less"),
         (result.welch, y, "two-sided"),
     ):
         expected = stats.ttest_ind(shifted, x, equal_var=False, alternative=alternative)
-        assert found.statistic == pytest.approx(expected.statistic, rel=1e-9, abs=1e-9)
-        assert found.p_value == pytest.approx(expected.pvalue, rel=1e-7, abs=1e-300)
+        assert test.statistic == pytest.approx(expected.statistic, rel=1e-9, abs=1e-9)
+        assert test.p_value == pytest.approx(expected.pvalue, rel=1e-7, abs=1e-300)
         assert result.degrees_of_freedom == pytest.approx(expected.df, rel=1e-9)
     interval = stats.ttest_ind(y, x, equal_var=False).confidence_interval(1 - 2 * alpha)
     assert result.interval == pytest.approx((interval.low, interval.high), rel=1e-7, abs=1e-12)
@@ -42,11 +42,11 @@ def test_the_verdict_is_what_the_interval_and_the_two_sided_test_say(torch, flax
     assume(len(set(torch)) > 1 and len(set(flax)) > 1)
     result = tost(torch, flax, margin, alpha)
     low, high = stats.ttest_ind(flax, torch, equal_var=False).confidence_interval(1 - 2 * alpha)
-    wide_low, wide_high = stats.ttest_ind(flax, torch, equal_var=False).confidence_interval(1 - alpha)
+    welch_low, welch_high = stats.ttest_ind(flax, torch, equal_var=False).confidence_interval(1 - alpha)
     if -margin < low and high < margin:
         expected = "equivalent"
     else:
-        expected = "inconclusive" if wide_low <= 0 <= wide_high else "different"
+        expected = "inconclusive" if welch_low <= 0 <= welch_high else "different"
     assert result.verdict == expected
 
 
@@ -82,21 +82,21 @@ def test_a_handicapped_side_is_different_and_too_few_runs_are_inconclusive():
     assert noisy.verdict == "inconclusive" and noisy.power < 0.1 and noisy.needed > 10
 
 
-@pytest.mark.parametrize("deviations", [(0.01, 0.01), (0.004, 0.012)])
-def test_power_is_the_share_of_simulated_pairs_found_equivalent(deviations):
+@pytest.mark.parametrize("stds", [(0.01, 0.01), (0.004, 0.012)])
+def test_power_is_the_share_of_simulated_pairs_found_equivalent(stds):
     generator, n, margin = np.random.default_rng(0), 8, 0.012
-    x, y = (generator.normal(0.9, std, (20_000, n)) for std in deviations)
+    x, y = (generator.normal(0.9, std, (20_000, n)) for std in stds)
     lower = stats.ttest_ind(y + margin, x, axis=1, equal_var=False, alternative="greater").pvalue
     upper = stats.ttest_ind(y - margin, x, axis=1, equal_var=False, alternative="less").pvalue
     simulated = np.mean(np.maximum(lower, upper) < 0.05)
-    torch, flax = (Sample(n, 0.9, std) for std in deviations)
+    torch, flax = (Sample(n, 0.9, std) for std in stds)
     assert 0.3 < simulated < 0.9
     # Three standard errors of the simulation are 0.011; Welch's approximation adds its own.
     assert power(torch, flax, margin, 0.05) == pytest.approx(simulated, abs=0.02)
 
 
 @pytest.mark.slow
-def test_at_the_margin_equivalence_and_at_zero_difference_are_claimed_with_chance_alpha_at_most():
+def test_at_the_margin_equivalence_and_at_zero_difference_are_claimed_with_probability_alpha_at_most():
     generator, repeats, margin = np.random.default_rng(1), 500, 0.01
 
     def share(verdict, difference):
@@ -138,7 +138,7 @@ GOOD = [0.97, 0.98, 0.99]
         (GOOD, GOOD, {"alpha": 0.0}, "alpha is 0"),
     ],
 )
-def test_what_cannot_be_tested_is_refused_in_one_sentence(torch, flax, options, words):
+def test_samples_that_cannot_be_tested_are_refused_in_one_sentence(torch, flax, options, words):
     with pytest.raises(CannotCompare) as caught:
         tost(torch, flax, **({"margin": 0.01} | options))
     assert words in str(caught.value) and "\n" not in str(caught.value)
@@ -147,8 +147,8 @@ def test_what_cannot_be_tested_is_refused_in_one_sentence(torch, flax, options, 
 def test_one_side_without_spread_can_be_tested():
     result = tost([0.98, 0.98, 0.98], GOOD, 0.01)
     assert result.torch.std == 0 and result.degrees_of_freedom == pytest.approx(2)
-    # A side that does not vary is a number: what remains is the test of one sample against it.
-    for found, alternative, shift in ((result.lower, "greater", -0.01), (result.upper, "less", 0.01)):
+    # A side that does not vary is a number: the test becomes that of one sample against it.
+    for test, alternative, shift in ((result.lower, "greater", -0.01), (result.upper, "less", 0.01)):
         expected = stats.ttest_1samp(GOOD, 0.98 + shift, alternative=alternative)
-        assert found.statistic == pytest.approx(expected.statistic)
-        assert found.p_value == pytest.approx(expected.pvalue)
+        assert test.statistic == pytest.approx(expected.statistic)
+        assert test.p_value == pytest.approx(expected.pvalue)
