@@ -1,6 +1,11 @@
-"""Recorded numbers: every study stores its figures as JSON, with the command, machine, versions and date."""
+"""Recorded numbers: every study stores a summary as JSON, with the command, machine, versions and date.
 
+A study of many cases also stores its raw records, one JSON object a line, compressed. Tables are made from summaries.
+"""
+
+import gzip
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +13,11 @@ import numpy as np
 
 from flaxcnn.train.environment import environment
 from flaxcnn.train.run_folder import to_json, write_text
+from parity.files import written_whole
 
 RESULTS = Path(__file__).parent / "results"
+# A summary is read by people, and git keeps each of its versions.
+SUMMARY_BYTES = 50_000
 
 
 def write(name: str, command: str, figures: dict[str, Any]) -> Path:
@@ -18,7 +26,7 @@ def write(name: str, command: str, figures: dict[str, Any]) -> Path:
     Args:
         name: of the study.
         command: that anyone can run to measure them again.
-        figures: JSON.
+        figures: JSON of at most `SUMMARY_BYTES`, which a test holds.
     """
     RESULTS.mkdir(exist_ok=True)
     record = {"command": command, "environment": environment()} | figures
@@ -28,6 +36,35 @@ def write(name: str, command: str, figures: dict[str, Any]) -> Path:
 def read(name: str) -> dict[str, Any]:
     """The figures of a study."""
     return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def is_stored(name: str) -> bool:
+    """Whether the figures of a study are there."""
+    return (RESULTS / f"{name}.json").exists()
+
+
+def write_raw(name: str, records: Iterable[dict[str, Any]]) -> Path:
+    """Store the raw records of a study as `experiments/results/NAME.jsonl.gz`; the same records give the same bytes.
+
+    Args:
+        name: of the study.
+        records: JSON without NaN and infinity, in an order that a second run repeats.
+    """
+    path = RESULTS / f"{name}.jsonl.gz"
+    text = "".join(json.dumps(item, allow_nan=False, separators=(",", ":")) + "\n" for item in records)
+    # Neither the time nor the file's name goes into the header.
+    with written_whole(path) as stream, gzip.GzipFile("", "wb", 9, stream, mtime=0) as compressed:
+        compressed.write(text.encode())
+    return path
+
+
+def read_raw(name: str) -> list[dict[str, Any]]:
+    """The raw records of a study; none if it has stored none."""
+    path = RESULTS / f"{name}.jsonl.gz"
+    if not path.exists():
+        return []
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def spread(values: list[float]) -> dict[str, float | int]:

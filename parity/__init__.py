@@ -7,7 +7,7 @@ imported here loads jax or torch, so that `parity --help` answers at once.
 from flaxcnn import __version__
 from parity.check import assert_equivalent, capture_reference, check
 from parity.errors import CannotCompare, TraceError, WeightsError
-from parity.verdict.judge import Policy
+from parity.verdict.policy import Policy
 from parity.verdict.record import Measurements, Report
 
 __all__ = [

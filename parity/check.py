@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from parity.capture.memory import old_objects_aside
-from parity.verdict.judge import Policy, judge
+from parity.verdict.judge import judge
+from parity.verdict.policy import Policy
 from parity.verdict.record import Report
 
 
@@ -24,8 +25,8 @@ def check(
 ) -> Report:
     """Prove a Flax model equal to a PyTorch model, layer by layer, or find where it is not.
 
-    Both run in float32 and in float64, forward and backward, from PyTorch's weights; see `parity.verdict.judge` for
-    the verdict. Neither model is changed.
+    Both run in float32 and in float64, forward and backward, from PyTorch's weights; see `parity.verdict.policy` for
+    the rule of the verdict. Neither model is changed.
 
     Args:
         torch_model: an `nn.Module`, or the folder that `capture_reference` wrote in another process.
@@ -47,7 +48,14 @@ def check(
     from parity.engine import Engine
 
     engine = Engine.start(
-        torch_model, flax_model, inputs, seed=seed, mapping=map, objective=objective, perturbed=perturb
+        torch_model,
+        flax_model,
+        inputs,
+        seed=seed,
+        mapping=map,
+        objective=objective,
+        perturbed=perturb,
+        policy=policy or Policy(),
     )
     with old_objects_aside():
         measurements, tensors = engine.measure(mode)

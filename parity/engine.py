@@ -22,7 +22,8 @@ from parity.matching.axes import image_to_flax
 from parity.matching.calls import Alignment, align, unpaired_leaves, without_moved_boundaries
 from parity.matching.structure import structural_findings, without_repeated
 from parity.matching.weights import WeightPlan, plan_weights
-from parity.verdict.judge import Policy, allowed_gap, reference_explains
+from parity.verdict.judge import reference_explains
+from parity.verdict.policy import Policy, allowed_gap
 from parity.verdict.record import FORMAT_VERSION, Entry, Finding, Measurements, Metrics, Mode, Note, Quantity
 
 
@@ -62,6 +63,7 @@ class Engine:
     state: dict[str, np.ndarray]
     notes: list[Note]
     findings: list[Finding]
+    policy: Policy
 
     @staticmethod
     def start(
@@ -73,6 +75,7 @@ class Engine:
         mapping: Any,
         objective: str,
         perturbed: bool,
+        policy: Policy,
     ) -> "Engine":
         """Prepare both sides and carry the weights from PyTorch to Flax.
 
@@ -110,6 +113,7 @@ class Engine:
             state,
             notes,
             findings,
+            policy,
         )
 
     def measure(self, mode: str) -> tuple[Measurements, Tensors]:
@@ -126,6 +130,7 @@ class Engine:
             coverage=exercise.coverage(self.plan),
             notes=tuple(dict.fromkeys(self.notes)),
             environment=environment(self.flax.framework, self.seed),
+            policy=dataclasses.asdict(self.policy),
         )
         return measurements, tensors
 
@@ -150,7 +155,9 @@ class Engine:
             for q in entry.quantities
             if q.introduced is not None and reference_explains(q, q.introduced)
         )
-        causes, remarks = diagnose(comparison, runs, self.reference.weights, unmatched_flax, inexact)
+        causes, remarks = diagnose(
+            comparison, runs, self.reference.weights, unmatched_flax, inexact, self.policy
+        )
         self.findings = without_repeated(self.findings, causes)
         self.notes += remarks
         return found
@@ -214,10 +221,9 @@ class Engine:
         return result
 
     def _with_reference_error(self, entry: Entry, suspects: list[Any], torch: Trace) -> Entry:
-        policy = Policy()
 
         def differs(q: Quantity) -> bool:
-            return q.introduced is not None and q.introduced.gap_max > allowed_gap(q.introduced, policy)
+            return q.introduced is not None and q.introduced.gap_max > allowed_gap(q.introduced, self.policy)
 
         if not any(differs(q) for q in entry.quantities if q.phase == "backward"):
             return entry

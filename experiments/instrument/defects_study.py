@@ -4,15 +4,14 @@
         480 mutants and 1,000 right ports; hours on 2 cores, can be interrupted
     python -m experiments.instrument.defects_study --tables  only the tables and the picture of what is stored
 
-Finished results are kept in `runs/defects`, so that the study can be run in pieces; `experiments/results/defects.json`
-is written when all are there. The same by seed.
+Finished results are kept in `runs/defects`, so that the study can be run in pieces. When all are there, the summary is
+written to `experiments/results/defects.json`, the results to `defects.jsonl.gz` beside it. The same by seed.
 """
 
 import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -21,9 +20,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from experiments import markdown, record
-from experiments.instrument.defects import benchmark, score, table
+from experiments.instrument.defects import benchmark, table
 from experiments.instrument.defects.evaluate import Result
 from experiments.instrument.defects.score import NONE
+from experiments.instrument.defects.summary import Summary, summarised
 from parity.files import from_plain, to_plain
 
 NAME, COMMAND = "defects", "python -m experiments.instrument.defects_study"
@@ -40,7 +40,7 @@ def main() -> int:
     if not options.tables:
         results = study(MUTANTS, CLEAN, SEED, options.workers, KEPT)
         path = store(results, SEED)
-        picture(results, path.with_name("defects_confusion.png"))
+        picture(stored().confusion, path.with_name("defects_confusion.png"))
     for name, make in TABLES.items():
         print(f"\n{name}\n\n{make()}")
     return 0
@@ -58,32 +58,13 @@ def study(mutants: int, clean: int, seed: int, workers: int, folder: Path) -> li
 
 
 def store(results: list[Result], seed: int) -> Path:
-    """Write the record of the whole study."""
-    figures = {"seed": seed, "summary": summary(results), "results": [to_plain(result) for result in results]}
-    return record.write(NAME, COMMAND, figures)
+    """Write the raw results and the summary of the whole study."""
+    record.write_raw(NAME, [to_plain(result) for result in results])
+    return record.write(NAME, COMMAND, {"seed": seed, "summary": to_plain(summarised(results))})
 
 
-def summary(results: list[Result]) -> dict[str, Any]:
-    """The figures that a reader looks for first."""
-    groups: dict[str, Callable[[Result], str]] = {
-        "id": lambda r: r.id,
-        "host": lambda r: r.host,
-        "held out": lambda r: str(r.held_out),
-    }
-    return {
-        "all": to_plain(score.Score.of(results)),
-        "false_alarms": to_plain(score.false_alarms(results)),
-        "discarded": sum(bool(r.id) and r.proof.equivalent for r in results),
-        "by": {name: to_plain(score.grouped(results, key)) for name, key in groups.items()},
-        "baselines": to_plain(score.baselines(results)),
-        "confusion": score.confusion(results),
-        "misses": to_plain(score.misses(results)),
-    }
-
-
-def picture(results: list[Result], path: Path) -> Path:
+def picture(counts: dict[str, dict[str, int]], path: Path) -> Path:
     """The confusion matrix: a row for every planted id, a column for every id that was named first."""
-    counts = score.confusion(results)
     planted = list(counts)
     others = sorted({name for row in counts.values() for name in row} - {*planted, NONE})
     named = [*planted, *others, NONE]
@@ -104,32 +85,32 @@ def picture(results: list[Result], path: Path) -> Path:
     return path
 
 
-def stored() -> list[Result]:
-    """The results of the stored study."""
-    return [from_plain(Result, item) for item in record.read(NAME)["results"]]
+def stored() -> Summary:
+    """The summary of the stored study."""
+    return from_plain(Summary, record.read(NAME)["summary"])
 
 
-def _by(what: str) -> str:
-    return _with_place(markdown.rows(*table.by(stored(), what)))
+def _by(group: str) -> str:
+    return _with_machine(markdown.rows(*table.by(stored(), group)))
 
 
 def totals() -> str:
     """The sentences above the tables, as a list."""
-    return _with_place("\n".join(f"- {line}" for line in table.totals(stored())))
+    return _with_machine("\n".join(f"- {line}" for line in table.totals(stored())))
 
 
 def baselines() -> str:
-    """Our check beside other ways of comparing."""
-    return _with_place(markdown.rows(*table.baselines(stored())))
+    """`parity check` beside other ways of comparing."""
+    return _with_machine(markdown.rows(*table.baselines(stored())))
 
 
 def misses() -> str:
     """Every miss with its reason."""
-    rows = [[f"`{name}`", what, why] for name, what, why in score.misses(stored())]
+    rows = [[f"`{name}`", kind, reason] for name, kind, reason in stored().misses]
     return markdown.rows(["mutant or pair", "what was missed", "what was said"], rows)
 
 
-def _with_place(text: str) -> str:
+def _with_machine(text: str) -> str:
     return f"{text}\n\nMeasured on: {markdown.where(record.read(NAME))}."
 
 

@@ -18,6 +18,7 @@ from parity.capture.owner import Owner
 from parity.capture.shelf import Arrays, Lazy, Shelf, loaded
 from parity.capture.trace import Call, Trace
 from parity.errors import CannotCompare
+from parity.verdict.policy import COARSE
 
 
 @runtime_checkable
@@ -260,12 +261,12 @@ def _trace(
     found.update({f"gradient/{name}": _numpy(g) for name, g in gradients.items()})
     found.update({f"state_before/{name}": _numpy(a) for name, a in before.items()})
     found.update({f"state_after/{name}": _numpy(a) for name, a in after.items()})
-    return Trace(framework, mode, dtype, tuple(calls), Arrays(found))
+    dtypes = {name: a.dtype.name for name, a in arrays.items() if a.dtype.name in COARSE}
+    return Trace(framework, mode, dtype, tuple(calls), Arrays(found), dtypes)
 
 
 def _numpy(array: Any) -> Any:
-    # numpy and npz know no bfloat16; the dtype is kept in the values, which float32 holds exactly.
-    return np.asarray(loaded(array), np.float32) if array.dtype.name in ("bfloat16", "float16") else array
+    return np.asarray(loaded(array), np.float32) if array.dtype.name in COARSE else array
 
 
 def _failure(recorder: list[Interceptor], error: Exception) -> str:

@@ -20,9 +20,11 @@ from parity.capture.source import called_from, source_of
 from parity.capture.trace import Call, Trace
 from parity.capture.trees import list_tensors, map_tensors
 from parity.errors import CannotCompare
+from parity.verdict.policy import COARSE
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Objective = Callable[[list[torch.Tensor]], torch.Tensor]
+_COARSE = {getattr(torch, name): name for name in COARSE}
 
 
 def _is_tensor(value: object) -> bool:
@@ -31,7 +33,7 @@ def _is_tensor(value: object) -> bool:
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:
     detached = tensor.detach()
-    if detached.dtype in (torch.bfloat16, torch.float16):
+    if detached.dtype in _COARSE:
         detached = detached.float()
     return detached.cpu().numpy().copy()
 
@@ -67,6 +69,7 @@ class _Recorder:
         self.previous_output: list[torch.Tensor] = []
         self.complete: set[str] = set()
         self.recent = np.zeros(0)
+        self.dtypes: dict[str, str] = {}
 
     @contextlib.contextmanager
     def hooked(self) -> Iterator[None]:
@@ -176,6 +179,8 @@ class _Recorder:
             return
         name = f"{key}/{what}/{index}"
         self.arrays[name] = self._shared(tensor)
+        if tensor.dtype in _COARSE:
+            self.dtypes[name] = _COARSE[tensor.dtype]
         if tensor.requires_grad and not self.only_outputs:
             cotangent = f"{key}/{what}_cotangent/{index}"
             # A tensor that the objective does not reach has the cotangent zero, and no hook call says so.
@@ -257,7 +262,7 @@ def capture_torch(
     # The hooks in the graph know the recorder, so a recorder that knows the graph would keep it alive.
     recorder.previous_output = []
     recorder.arrays.update({f"state_after/{k}": _numpy(b) for k, b in model.named_buffers()})
-    return Trace("torch", mode, dtype, tuple(recorder.calls), recorder.arrays)
+    return Trace("torch", mode, dtype, tuple(recorder.calls), recorder.arrays, recorder.dtypes)
 
 
 def _backward(value: torch.Tensor) -> None:

@@ -54,13 +54,18 @@ class Call:
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """The calls and arrays of one run."""
+    """The calls and arrays of one run.
+
+    NumPy knows no bfloat16, and float16 overflows in sums: such arrays are stored in float32, which holds their values
+    exactly. `dtypes` has the true dtype of those, by name.
+    """
 
     framework: str
     mode: str
     dtype: str
     calls: tuple[Call, ...]
     arrays: Arrays
+    dtypes: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def get(self, call: Call | str, what: str, index: int = 0) -> np.ndarray | None:
         """The `index`-th array of a call, or None where nothing was recorded."""
@@ -70,6 +75,12 @@ class Trace:
     def lazily(self, call: Call, what: str, index: int = 0) -> Any:
         """The same array, or what reads it from a shelf."""
         return self.arrays.lazily(f"{call.key}/{what}/{index}")
+
+    def precision(self, call: Call, what: str, index: int = 0) -> str | None:
+        """The dtype in which the run computed an array, or None where nothing was recorded."""
+        name = f"{call.key}/{what}/{index}"
+        array = self.arrays.lazily(name)
+        return None if array is None else self.dtypes.get(name, array.dtype.name)
 
     def shapes_only(self) -> "Trace":
         """The same trace with zeros that occupy no memory, for those who ask for shapes and dtypes only."""
@@ -88,6 +99,7 @@ class Trace:
             "dtype": self.dtype,
             "calls": to_plain(self.calls),
             "arrays": names,
+            "dtypes": self.dtypes,
         }
         write_json(directory / "trace.json", head)
 
@@ -109,7 +121,9 @@ class Trace:
         try:
             arrays = {name: stored[f"a{i}"] for i, name in enumerate(head["arrays"])}
             calls = from_plain(tuple[Call, ...], head["calls"])
-            return Trace(head["framework"], head["mode"], head["dtype"], calls, Arrays(arrays))
+            return Trace(
+                head["framework"], head["mode"], head["dtype"], calls, Arrays(arrays), head.get("dtypes", {})
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise TraceError(f"The trace in {directory} is damaged ({error}): capture it again.") from None
 

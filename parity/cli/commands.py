@@ -14,7 +14,8 @@ from parity.cli.train import train
 from parity.errors import CannotCompare, TraceError
 from parity.report import junit, terminal
 from parity.verdict.catalogue import check_ids
-from parity.verdict.judge import Policy, judge
+from parity.verdict.judge import judge
+from parity.verdict.policy import Policy
 from parity.verdict.record import Measurements, Report
 
 EXIT_CODES = {"equivalent": 0, "divergent": 1, "inconclusive": 3}

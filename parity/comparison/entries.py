@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from parity.capture.intercept import Forced
@@ -15,6 +16,7 @@ from parity.comparison.metrics import measure
 from parity.matching.axes import fits, to_flax, to_torch
 from parity.matching.calls import Alignment, Site
 from parity.matching.weights import Link, WeightPlan
+from parity.verdict.policy import EPSILON
 from parity.verdict.record import Entry, Metrics, Mode, Phase, Quantity
 
 Key = tuple[str, str, int]
@@ -43,9 +45,10 @@ def forced_sites(alignment: Alignment, torch: Trace, observed: Trace) -> dict[st
             if array is None or like is None:
                 arrays.append(None)
                 continue
-            key = identity(array), like.shape, site.torch.last_axis
+            dtype = torch.precision(site.torch, what, index)
+            key = identity(array), like.shape, site.torch.last_axis, dtype
             if key not in moved:
-                moved[key] = _moved(array, like.shape, site.torch.last_axis)
+                moved[key] = _moved(array, like.shape, site.torch.last_axis, dtype)
             arrays.append(moved[key])
         return arrays
 
@@ -61,13 +64,19 @@ def forced_sites(alignment: Alignment, torch: Trace, observed: Trace) -> dict[st
     return forced
 
 
-def _moved(array: Any, shape: tuple[int, ...], last_axis: bool) -> Any:
-    """An array of PyTorch's in Flax's layout; one on a shelf is read when it is used."""
+def _moved(array: Any, shape: tuple[int, ...], last_axis: bool, dtype: str | None) -> Any:
+    """An array of PyTorch's in Flax's layout and PyTorch's true dtype; one on a shelf is read when it is used."""
+
+    def move(loaded: np.ndarray) -> Any:
+        moved = to_flax(loaded, shape, last_axis)
+        # By JAX, since NumPy by itself knows no bfloat16.
+        return moved if moved.dtype == dtype or dtype is None else moved.astype(jnp.dtype(dtype))
+
     if not isinstance(array, Lazy):
-        return to_flax(array, shape, last_axis)
+        return move(array)
     if not fits(array.shape, shape):
         return array
-    return Lazy(shape, array.dtype, lambda: to_flax(array.load(), shape, last_axis))
+    return Lazy(shape, jnp.dtype(dtype or array.dtype), lambda: move(array.load()))
 
 
 def dropout_masks(alignment: Alignment, torch: Trace, observed: Trace) -> dict[str, np.ndarray]:
@@ -151,9 +160,9 @@ def _measured(wanted: dict[Key, _Four | None], precisions: dict[Key, str]) -> di
 
 
 def _precision(runs: Runs, site: Site) -> str:
-    outputs = [runs.torch64.lazily(site.torch, "output", index) for index in range(site.torch.outputs)]
-    outputs += [runs.flax64.lazily(site.flax, "output", index) for index in range(site.flax.outputs)]
-    return coarsest(*(array.dtype.name for array in outputs if array is not None))
+    torch = [runs.torch64.precision(site.torch, "output", index) for index in range(site.torch.outputs)]
+    flax = [runs.flax64.precision(site.flax, "output", index) for index in range(site.flax.outputs)]
+    return common(coarsest(*filter(None, torch)), coarsest(*filter(None, flax)))
 
 
 def _site_arrays(runs: Runs, site: Site, what: str, index: int) -> _Four | None:
@@ -175,8 +184,19 @@ def _link_arrays(runs: Runs, link: Link, group: str) -> _Four | None:
 
 
 def coarsest(*dtypes: str) -> str:
-    """The floating dtype with the fewest bits; whole numbers count as float64, being exact."""
-    return "float32" if "float32" in dtypes else "float64"
+    """The floating dtype with the largest rounding; whole numbers count as float64, being exact."""
+    return max((name for name in dtypes if name in EPSILON), key=EPSILON.__getitem__, default="float64")
+
+
+def common(torch: str, flax: str) -> str:
+    """The dtype by which a tensor of two is judged.
+
+    Both in bfloat16 are judged by bfloat16, and both in float16 by that. A side alone in a coarse dtype is judged by
+    float32, which shows it as a difference.
+    """
+    if torch == flax:
+        return torch
+    return "float64" if {torch, flax} <= {"float64"} else "float32"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from parity.diagnose.backward import Flow, explain_layer_backward, stopped
-from parity.diagnose.evidence import Evidence, Place, diverges
+from parity.diagnose.evidence import Evidence, Place
 from parity.diagnose.exchange import exchanged
 from parity.diagnose.identify import Difference, Identified
 from parity.diagnose.layers import explain_layer, solve_layer
@@ -32,7 +32,7 @@ class Diagnosis:
         what = "input" if place.role == "layer" else "output"
         count = place.torch.inputs if place.role == "layer" else place.torch.outputs
         for index in range(count):
-            if not diverges(self.evidence.metrics(place, what, index)):
+            if not self.evidence.diverges(self.evidence.metrics(place, what, index)):
                 continue
             if place.before in self.reshaped:
                 continue  # a layer with other shapes inside this segment explains it
@@ -94,13 +94,15 @@ class Diagnosis:
         return [
             (what if count == 1 else f"{what} {index}", "forward")
             for index in range(count)
-            if diverges(self.evidence.metrics(place, what, index))
+            if self.evidence.diverges(self.evidence.metrics(place, what, index))
         ]
 
     def layer(self, place: Place) -> None:
         """A layer's own function, forward, or backward where forward is right."""
         forward = [
-            i for i in range(place.torch.outputs) if diverges(self.evidence.metrics(place, "output", i))
+            i
+            for i in range(place.torch.outputs)
+            if self.evidence.diverges(self.evidence.metrics(place, "output", i))
         ]
         if place.loose:
             explained = explain_layer(self.evidence, place)
@@ -144,7 +146,7 @@ class Diagnosis:
         flow = Flow(self.evidence, self.solved)
         for source, shown, name, what in self._sent_back():
             assert source.place is not None
-            if not diverges(self.evidence.metrics(source.place, what, source.index)):
+            if not self.evidence.diverges(self.evidence.metrics(source.place, what, source.index)):
                 continue
             ours, theirs = (
                 self.evidence.value(side, source.place, what, source.index) for side in ("torch", "flax")

@@ -15,7 +15,7 @@ from parity.capture.trace import Call
 from parity.comparison.entries import Comparison, Runs
 from parity.diagnose.identify import Side, rounding_bound
 from parity.matching.axes import fits, to_torch
-from parity.verdict.judge import Policy, allowed_gap
+from parity.verdict.policy import Policy, allowed_gap
 from parity.verdict.record import Metrics
 
 
@@ -37,12 +37,14 @@ class Evidence:
     """One mode: the comparison, its four traces (Flax forced), and the weights by name in float32.
 
     `weights` is PyTorch's state_dict; `unmatched_flax` holds trained Flax arrays that PyTorch lacks, by Flax's name.
+    `policy` decides which tensors differ, and which candidates reproduce a tensor.
     """
 
     comparison: Comparison
     runs: Runs
     weights: dict[str, np.ndarray]
     unmatched_flax: dict[str, np.ndarray]
+    policy: Policy
 
     @functools.cached_property
     def places(self) -> tuple[Place, ...]:
@@ -102,7 +104,7 @@ class Evidence:
     def bound(self, side: str, place: Place, what: str, index: int = 0) -> float:
         """The gap that rounding explains in a tensor of one side."""
         narrow, wide = self._pair(side, place, what, index)
-        return rounding_bound(narrow, wide) if narrow is not None and wide is not None else 0.0
+        return rounding_bound(narrow, wide, self.policy) if narrow is not None and wide is not None else 0.0
 
     def target(
         self, side: str, place: Place, what: str, inputs: list[np.ndarray], index: int = 0
@@ -139,10 +141,9 @@ class Evidence:
         array = self.weights.get(name)
         return None if array is None else tensor(array)
 
-
-def diverges(metrics: Metrics | None) -> bool:
-    """Whether the judge, by its default policy, calls a tensor divergent."""
-    return metrics is not None and metrics.gap_max > allowed_gap(metrics, Policy())
+    def diverges(self, metrics: Metrics | None) -> bool:
+        """Whether the judge calls a tensor divergent."""
+        return metrics is not None and metrics.gap_max > allowed_gap(metrics, self.policy)
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from parity.diagnose.evidence import Evidence, Place, diverges
+from parity.diagnose.evidence import Evidence, Place
 from parity.diagnose.identify import Difference
 
 
@@ -36,7 +36,7 @@ def _alike(evidence: Evidence, place: Place) -> Iterator[Place]:
             continue
         if not shapes or _shapes(evidence, other) != shapes:
             continue
-        if other.loose or diverges(evidence.metrics(other, "input")):
+        if other.loose or evidence.diverges(evidence.metrics(other, "input")):
             yield other
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from parity.verdict.judge import EPSILON, Policy
+from parity.verdict.policy import Policy, explained
 
 # So many settings that reproduce PyTorch's tensor are carried on to the search for Flax's: more than one can
 # (a ReLU6 is a ReLU on values below 6), and the nearest pair names the fewest differences.
@@ -55,13 +55,12 @@ class Side:
         return bool(gap.numel() == 0 or gap.max() <= self.bound)
 
 
-def rounding_bound(array32: np.ndarray, array64: np.ndarray) -> float:
-    """The largest gap that float64 rounding explains, by the rule of `parity.verdict.judge` for one side."""
-    wide = np.asarray(array64, np.float64)
-    scale = float(np.max(np.abs(wide), initial=0.0))
-    rounding = float(np.max(np.abs(np.asarray(array32, np.float64) - wide), initial=0.0))
-    predicted = max(rounding, EPSILON["float32"] * scale)
-    return Policy().safety_factor * predicted * EPSILON["float64"] / EPSILON["float32"]
+def rounding_bound(array32: np.ndarray, array64: np.ndarray, policy: Policy) -> float:
+    """The largest gap that float64 rounding explains, by the rule of `parity.verdict.policy` for one side."""
+    float64 = np.asarray(array64, np.float64)
+    scale = float(np.max(np.abs(float64), initial=0.0))
+    rounding = float(np.max(np.abs(np.asarray(array32, np.float64) - float64), initial=0.0))
+    return explained(rounding, scale, policy)
 
 
 @dataclasses.dataclass(frozen=True)

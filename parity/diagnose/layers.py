@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from parity.capture.kinds import CONVOLUTION, DROPOUT, LINEAR, NORM, TRANSPOSED
-from parity.diagnose.evidence import Evidence, Place, diverges, tensor
+from parity.diagnose.evidence import Evidence, Place, tensor
 from parity.diagnose.families.convolution import Convolution
 from parity.diagnose.families.dense import Dense
 from parity.diagnose.families.dropout import Dropout
@@ -105,14 +105,14 @@ def gradients_that_differ(
 ) -> Iterator[tuple[str, str, np.ndarray, np.ndarray, float]]:
     """(quantity, key, PyTorch's, Flax's, bound) of the divergent gradients of a layer."""
     for index in range(place.torch.inputs):
-        if diverges(evidence.metrics(place, "input_cotangent", index)):
+        if evidence.diverges(evidence.metrics(place, "input_cotangent", index)):
             pair = [evidence.value(side, place, "input_cotangent", index) for side in ("torch", "flax")]
             if pair[0] is not None and pair[1] is not None:
                 name = "input cotangent" if place.torch.inputs == 1 else f"input cotangent {index}"
                 yield name, "input", pair[0], pair[1], evidence.bound("flax", place, "input_cotangent", index)
     for index, link in enumerate(evidence.comparison.plan.links):
         owner, _, leaf = link.torch.rpartition(".")
-        if owner == place.torch.path and diverges(
+        if owner == place.torch.path and evidence.diverges(
             evidence.comparison.introduced.get(("", "gradient", index))
         ):
             narrow, wide = (
@@ -120,7 +120,7 @@ def gradients_that_differ(
                 for trace in (evidence.runs.flax32, evidence.runs.flax64)
             )
             ours = evidence.runs.torch64.arrays[f"gradient/{link.torch}"]
-            yield f"gradient of {leaf}", leaf, ours, wide, rounding_bound(narrow, wide)
+            yield f"gradient of {leaf}", leaf, ours, wide, rounding_bound(narrow, wide, evidence.policy)
 
 
 def gradients_of(solved: Solved, setting: object, cotangent: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ from parity.diagnose.families.convolution import Convolution
 from parity.diagnose.families.dense import Dense
 from parity.diagnose.families.transposed import Transposed
 from parity.diagnose.identify import Difference, Problem, Side
-from parity.verdict.judge import EPSILON
+from parity.verdict.policy import EPSILON
 
 COARSE = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 

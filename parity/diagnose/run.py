@@ -17,6 +17,7 @@ from parity.diagnose.diagnosis import Diagnosis
 from parity.diagnose.evidence import Evidence
 from parity.diagnose.placement import with_placements
 from parity.diagnose.state import diagnose_state
+from parity.verdict.policy import Policy
 from parity.verdict.record import Finding, Mode, Note
 
 
@@ -26,6 +27,7 @@ def diagnose(
     weights: dict[str, np.ndarray],
     unmatched_flax: dict[str, np.ndarray],
     inexact: frozenset[tuple[str, str]],
+    policy: Policy,
 ) -> tuple[list[Finding], list[Note]]:
     """The causes of one mode's differences, and remarks on what has none.
 
@@ -35,11 +37,12 @@ def diagnose(
         weights: PyTorch's state_dict.
         unmatched_flax: trained Flax arrays that PyTorch lacks, by name.
         inexact: (entry, quantity) whose difference is PyTorch's own error.
+        policy: decides which tensors differ.
     """
     # A setting that is tried may provoke a warning that says nothing to the user.
     with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _diagnose(Evidence(comparison, runs, weights, unmatched_flax), inexact)
+        return _diagnose(Evidence(comparison, runs, weights, unmatched_flax, policy), inexact)
 
 
 @contextlib.contextmanager
@@ -65,7 +68,8 @@ def _diagnose(evidence: Evidence, inexact: frozenset[tuple[str, str]]) -> tuple[
             diagnosis.layer(place)
     diagnosis.cotangents()
     found = with_placements(_ordered(diagnosis))
-    return _with_states(found, diagnose_state(comparison, runs.flax64), comparison.mode), diagnosis.notes
+    states = diagnose_state(comparison, runs.flax64, evidence.policy)
+    return _with_states(found, states, comparison.mode), diagnosis.notes
 
 
 def _ordered(diagnosis: "Diagnosis") -> list[Finding]:

@@ -6,16 +6,17 @@ from parity.capture.trace import Trace
 from parity.comparison.entries import Comparison
 from parity.diagnose.families.running_statistics import Rule, explain, identify
 from parity.matching.calls import Site
-from parity.verdict.judge import Policy, allowed_gap
+from parity.verdict.policy import Policy, allowed_gap
 from parity.verdict.record import Finding
 
 
-def diagnose_state(comparison: Comparison, forced: Trace) -> list[Finding]:
+def diagnose_state(comparison: Comparison, forced: Trace, policy: Policy) -> list[Finding]:
     """Findings for the statistics that a layer, fed PyTorch's input, updates otherwise than PyTorch.
 
     Args:
         comparison: of one mode.
         forced: Flax's forced run in float64.
+        policy: decides which statistics differ.
     """
     found: list[Finding] = []
     sites = {site.torch.path: site for site in comparison.alignment.sites if site.role == "layer"}
@@ -24,7 +25,7 @@ def diagnose_state(comparison: Comparison, forced: Trace) -> list[Finding]:
         owner, _, leaf = link.torch.rpartition(".")
         if metrics is None or owner not in sites or leaf not in ("running_mean", "running_var"):
             continue
-        if metrics.gap_max <= allowed_gap(metrics, Policy()):
+        if metrics.gap_max <= allowed_gap(metrics, policy):
             continue
         names = ((comparison.torch, link.torch), (forced, link.flax))
         rules = [_rule(trace, name, comparison.torch, sites[owner]) for trace, name in names]

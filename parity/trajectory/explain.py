@@ -1,4 +1,4 @@
-"""Why the two trainings part: the instrument is pointed at the step, or the optimiser's rule is identified."""
+"""Explains a divergence of two trainings: compares the models at its step, or identifies the optimiser's rule."""
 
 import copy
 import dataclasses
@@ -12,14 +12,15 @@ from parity.diagnose.training.update_rules import Rule
 from parity.engine import Engine
 from parity.errors import CannotCompare
 from parity.trajectory.lockstep import StepRecord
-from parity.trajectory.record import Compared
+from parity.trajectory.record import StepTensor
 from parity.verdict.judge import judge
+from parity.verdict.policy import Policy
 from parity.verdict.record import Cause, Note
 
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """The layer at which the step parts (None: as measured), and why, as far as it could be identified."""
+    """The layer at which the step diverges (None: the measured one), and the causes that could be identified."""
 
     layer: str | None
     causes: tuple[Cause, ...]
@@ -30,28 +31,30 @@ def explain(
     torch_model: Any,
     flax_model: Any,
     record: StepRecord,
-    where: Compared,
+    first: StepTensor,
     samples: Sequence[StepRecord],
     rule: Rule | None,
     mapping: Any,
+    policy: Policy,
 ) -> Explanation:
-    """Explain the first step that parts.
+    """Explain the first step that diverges.
 
     Args:
         torch_model, flax_model: the user's.
         record: of that step, whole.
-        where: the first tensor that differs.
+        first: the first tensor that differs.
         samples: all steps, a few elements of each tensor.
-        rule: that of PyTorch's optimiser, None if it is unknown.
+        rule: the update rule of PyTorch's optimiser, None if it is unknown.
         mapping: the user's map.
+        policy: decides which tensors differ.
     """
-    if where.phase == "update":
+    if first.phase == "update":
         return _of_update(record, samples, rule)
-    return _of_step(torch_model, flax_model, record, where, mapping)
+    return _of_step(torch_model, flax_model, record, first, mapping, policy)
 
 
 def _of_step(
-    torch_model: Any, flax_model: Any, record: StepRecord, where: Compared, mapping: Any
+    torch_model: Any, flax_model: Any, record: StepRecord, tensor: StepTensor, mapping: Any, policy: Policy
 ) -> Explanation:
     """Compare the models layer by layer at the weights, statistics and batch of the step."""
     import torch
@@ -70,15 +73,16 @@ def _of_step(
             mapping=mapping,
             objective="projection",
             perturbed=False,
+            policy=policy,
         )
         measurements, _ = engine.measure("train")
     except CannotCompare as refusal:
-        return Explanation(None, (), (Note("unexplained", where.layer, str(refusal)),))
-    report = judge(measurements)
+        return Explanation(None, (), (Note("unexplained", tensor.layer, str(refusal)),))
+    report = judge(measurements, policy)
     first = report.first_divergence
     if first is None:
         message = "the models are equal layer by layer at this step: the difference lies in the loss"
-        return Explanation(None, (), (Note("unexplained", where.layer, message),))
+        return Explanation(None, (), (Note("unexplained", tensor.layer, message),))
     notes = tuple(note for note in report.notes if note.kind == "unexplained")
     return Explanation(first.layer, report.causes, notes)
 
@@ -87,16 +91,16 @@ def _of_update(record: StepRecord, samples: Sequence[StepRecord], rule: Rule | N
     shapes = {name: array.shape for name, array in record.before.items()}
     sequence = [
         UpdateStep(
-            number=one.number,
-            rate=one.learning_rate,
-            next_rate=one.next_learning_rate,
-            norm=one.gradient_norm.torch64,
-            before=one.before,
-            gradients=one.gradients,
-            after_torch=one.after_torch,
-            after_flax=one.after_flax,
+            number=sample.number,
+            rate=sample.learning_rate,
+            next_rate=sample.next_learning_rate,
+            norm=sample.gradient_norm.torch64,
+            before=sample.before,
+            gradients=sample.gradients,
+            after_torch=sample.after_torch,
+            after_flax=sample.after_flax,
         )
-        for one in samples
+        for sample in samples
     ]
     causes = identify_optimiser(rule, sequence, shapes)
     if causes:
@@ -106,13 +110,13 @@ def _of_update(record: StepRecord, samples: Sequence[StepRecord], rule: Rule | N
 
 
 def touched_statistics(engine: Engine) -> tuple[Cause, ...]:
-    """Statistics that PyTorch has not touched yet, and that Flax's initialising call has.
+    """Statistics that Flax's initialising call has changed, where PyTorch's have their first values.
 
     They are overwritten with PyTorch's before the first step, so no step can show them.
     """
     from parity.capture.kinds import NORM
 
-    found = []
+    causes = []
     for owner in engine.reference.owners:
         mean, variance = owner.full("running_mean"), owner.full("running_var")
         weights = engine.reference.weights
@@ -121,18 +125,18 @@ def touched_statistics(engine: Engine) -> tuple[Cause, ...]:
         if np.any(weights[mean]) or np.any(weights[variance] != 1):
             continue
         names = {link.torch: link.flax for link in engine.plan.links}
-        theirs = [engine.flax.state.get(names.get(name, "")) for name in (mean, variance)]
-        if any(a is None for a in theirs):
+        moments = [engine.flax.state.get(names.get(name, "")) for name in (mean, variance)]
+        if any(moment is None for moment in moments):
             continue
-        if np.any(theirs[0]) or np.any(theirs[1] != 1):
-            shown = f"mean up to {float(np.max(np.abs(theirs[0]))):.3g}"
-            found.append(
+        if np.any(moments[0]) or np.any(moments[1] != 1):
+            change = f"mean up to {float(np.max(np.abs(moments[0]))):.3g}"
+            causes.append(
                 Cause(
                     "bn-stats-touched-at-init",
                     owner.path,
                     "running mean 0 and variance 1 before the first step",
-                    f"already moved before the first step ({shown})",
+                    f"already moved before the first step ({change})",
                     "initialise with use_running_average=True, or drop the statistics that init returns",
                 )
             )
-    return tuple(found)
+    return tuple(causes)

@@ -1,4 +1,4 @@
-"""Flax's side: the model as a pure function, its loss and an optax transformation, in one precision."""
+"""The Flax side: the model as a pure function, its loss and an optax transformation, in one precision."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class FlaxRun:
-    """Two compiled functions, a gradient and an update, and nothing that changes: all state is handed in."""
+    """Two compiled functions, the gradient and the update. The object keeps no state: all state is passed in."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class FlaxRun:
     def gradients(
         self, params: Arrays, state: Arrays, x: np.ndarray, y: np.ndarray, masks: Arrays
     ) -> Gradients:
-        """Loss, gradients and the state after, from these parameters and this state."""
+        """Loss, gradients and new state of one step, from these parameters and this state."""
         with precision(self.dtype):
             trained = {name: self._cast(a) for name, a in params.items() if name in self.trained}
             fixed = {name: self._cast(a) for name, a in params.items() if name not in self.trained}

@@ -1,12 +1,12 @@
-"""Both trainings in step, four runs and three controls.
+"""Trains both sides in step: four free runs and three controls.
 
-As they go: PyTorch and Flax, each in float64 and in float32; what differs is inherited from all steps before.
-Each step alone, from the weights and statistics of PyTorch's float64 run (in float32: the same, rounded):
+The free runs are PyTorch and Flax, each in float64 and in float32. Their differences are inherited from all steps
+before. A control makes each step alone, from the weights and statistics of PyTorch's float64 run (rounded in float32):
 
     flax64, flax32      gradient and statistics, then the update that PyTorch's gradients give
-    shadow              PyTorch in float32 from there, whose rounding the verdict needs
+    shadow              PyTorch in float32, whose rounding the verdict needs
 
-The optimiser of a control has seen PyTorch's gradients only, so its state is that of a right port at that step.
+The optimiser of a control has only seen PyTorch's gradients, so its state is that of a right port at that step.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import numpy as np
 from parity.errors import CannotCompare
 from parity.matching.weights import WeightPlan
 from parity.trajectory.flax_side import FlaxRun
-from parity.trajectory.record import PHASES, Compared, Difference, Four, StepPhase
+from parity.trajectory.record import PHASES, Difference, FourRuns, StepPhase, StepTensor
 from parity.trajectory.stream import Batch
 from parity.trajectory.torch_side import Gradients, Masks, TorchRun
 
@@ -26,16 +26,18 @@ Arrays = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class StepRecord:
-    """What one step showed. Arrays are PyTorch's names and layouts, of PyTorch's float64 run and of the control
-    in float64: `before` and `gradients` went into the update, `after_torch` and `after_flax` came out.
+    """The measurements of one step.
+
+    Arrays have PyTorch's names and layouts. `before` and `gradients` are the inputs of the update in PyTorch's float64
+    run, `after_torch` is its result, and `after_flax` is that of the control in float64.
     """
 
     number: int
     learning_rate: float
     next_learning_rate: float
-    loss: Four
-    gradient_norm: Four
-    introduced: tuple[Compared, ...]
+    loss: FourRuns
+    gradient_norm: FourRuns
+    introduced: tuple[StepTensor, ...]
     distance32: float
     distance64: float
     rounding: float
@@ -49,7 +51,7 @@ class StepRecord:
 
 @dataclasses.dataclass
 class _FlaxFree:
-    """A Flax run as it goes."""
+    """A free Flax run."""
 
     run: FlaxRun
     params: Arrays
@@ -57,11 +59,11 @@ class _FlaxFree:
     optimiser_state: object
 
     def step(self, batch: Batch, masks: Arrays) -> Gradients:
-        found = self.run.gradients(self.params, self.state, batch.x, batch.y, masks)
-        self.state = found.state
-        after, self.optimiser_state = self.run.update(found.gradients, self.optimiser_state, self.params)
+        gradients = self.run.gradients(self.params, self.state, batch.x, batch.y, masks)
+        self.state = gradients.state
+        after, self.optimiser_state = self.run.update(gradients.gradients, self.optimiser_state, self.params)
         self.params = {**self.params, **after}
-        return found
+        return gradients
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Sides:
         plan: how arrays go from one side to the other.
         params, state: Flax's at the first step.
         to_flax_input: a batch's inputs from PyTorch's layout to Flax's.
-        masks: of a step: PyTorch's by call, as a function, and Flax's by call once PyTorch has run.
+        masks: the dropout masks of a step: PyTorch's as a function of the call; Flax's by call, once PyTorch has run.
         order: PyTorch paths of layers in the order of execution.
     """
 
@@ -89,7 +91,7 @@ class Sides:
 
 
 def steps(sides: Sides, stream: Iterable[Batch]) -> Iterator[StepRecord]:
-    """Train all runs on the batches of `stream`, and tell what each step showed.
+    """Train all runs on the batches of `stream`, and yield the record of each step.
 
     Raises:
         CannotCompare: a side reaches NaN or infinity; side, precision and step are named.
@@ -117,7 +119,7 @@ def steps(sides: Sides, stream: Iterable[Batch]) -> Iterator[StepRecord]:
         torch32.update(t32.gradients)
         shadow.update(t64.gradients)
         f64, f32 = (free[dtype].step(flax_batch, given) for dtype in ("float64", "float32"))
-        loss = Four(t32.loss, t64.loss, f32.loss, f64.loss)
+        loss = FourRuns(t32.loss, t64.loss, f32.loss, f64.loss)
         _check_finite(number, loss, {"PyTorch": torch64.params(), "Flax": free["float64"].params})
         _check_finite(number, loss, {"PyTorch": torch32.params(), "Flax": free["float32"].params}, "float32")
         introduced = [
@@ -130,7 +132,7 @@ def steps(sides: Sides, stream: Iterable[Batch]) -> Iterator[StepRecord]:
             learning_rate=rate,
             next_learning_rate=torch64.learning_rate,
             loss=loss,
-            gradient_norm=Four(t32.norm, t64.norm, f32.norm, f64.norm),
+            gradient_norm=FourRuns(t32.norm, t64.norm, f32.norm, f64.norm),
             introduced=tuple(introduced),
             distance32=distances[0],
             distance64=distances[1],
@@ -145,12 +147,12 @@ def steps(sides: Sides, stream: Iterable[Batch]) -> Iterator[StepRecord]:
 
 
 def _carried(plan: WeightPlan, arrays: Arrays) -> Arrays:
-    """PyTorch's arrays, as many as there are, under Flax's names and in its layouts."""
+    """Those of PyTorch's arrays that have a link, under Flax's names and in its layouts."""
     return {link.flax: link.layout.to_flax(arrays[link.torch]) for link in plan.links if link.torch in arrays}
 
 
 def _at(sides: Sides, arrays: Arrays) -> tuple[Arrays, Arrays]:
-    """Flax's parameters and state at PyTorch's arrays."""
+    """Flax's parameters and state with the values of PyTorch's arrays."""
     carried = _carried(sides.plan, arrays)
     params = {name: carried.get(name, value) for name, value in sides.params.items()}
     state = {name: carried.get(name, value) for name, value in sides.state.items()}
@@ -158,23 +160,25 @@ def _at(sides: Sides, arrays: Arrays) -> tuple[Arrays, Arrays]:
 
 
 def _named(plan: WeightPlan, arrays: Arrays) -> Arrays:
-    """Flax's arrays under PyTorch's names and in its layouts."""
+    """Those of Flax's arrays that have a link, under PyTorch's names and in its layouts."""
     return {link.torch: link.layout.to_torch(arrays[link.flax]) for link in plan.links if link.flax in arrays}
 
 
-def _compared(sides: Sides, four: tuple[Gradients, Gradients, Gradients, Gradients]) -> list[Compared]:
-    """Loss, statistics and gradients of one step from one point, in the order of execution."""
-    ours, theirs = four[:2], four[2:]
-    losses = (np.asarray(one.loss) for one in four)
-    found = [Compared("forward", "loss", "loss", Difference.of(*losses))]
+def _compared(sides: Sides, runs: tuple[Gradients, Gradients, Gradients, Gradients]) -> list[StepTensor]:
+    """Loss, statistics and gradients of one step, in the order of execution.
+
+    `runs` are PyTorch in float32 and float64 and Flax in float32 and float64, all from the same weights.
+    """
+    losses = (np.asarray(run.loss) for run in runs)
+    compared = [StepTensor("forward", "loss", "loss", Difference.of(*losses))]
     for phase, group in (("state", "state"), ("backward", "gradients")):
-        torch = [getattr(one, group) for one in ours]
-        flax = [_named(sides.plan, getattr(one, group)) for one in theirs]
-        found += _in_order(sides, phase, "gradient of {}" if group == "gradients" else "{}", torch, flax)
-    return found
+        torch = [getattr(run, group) for run in runs[:2]]
+        flax = [_named(sides.plan, getattr(run, group)) for run in runs[2:]]
+        compared += _in_order(sides, phase, "gradient of {}" if group == "gradients" else "{}", torch, flax)
+    return compared
 
 
-def _updates(sides: Sides, torch: tuple[Arrays, Arrays], flax: tuple[Arrays, Arrays]) -> list[Compared]:
+def _updates(sides: Sides, torch: tuple[Arrays, Arrays], flax: tuple[Arrays, Arrays]) -> list[StepTensor]:
     return _in_order(
         sides, "update", "{} after the update", list(torch), [_named(sides.plan, a) for a in flax]
     )
@@ -182,14 +186,14 @@ def _updates(sides: Sides, torch: tuple[Arrays, Arrays], flax: tuple[Arrays, Arr
 
 def _in_order(
     sides: Sides, phase: StepPhase, wording: str, torch: list[Arrays], flax: list[Arrays]
-) -> list[Compared]:
-    found = []
+) -> list[StepTensor]:
+    compared = []
     for name in sorted(torch[1], key=lambda name: sides.order.get(name.rpartition(".")[0], len(sides.order))):
         arrays = [side.get(name) for side in (*torch, *flax)]
         if all(a is not None and np.issubdtype(a.dtype, np.floating) for a in arrays):
             layer, _, leaf = name.rpartition(".")
-            found.append(Compared(phase, layer or "model", wording.format(leaf), Difference.of(*arrays)))
-    return found
+            compared.append(StepTensor(phase, layer or "model", wording.format(leaf), Difference.of(*arrays)))
+    return compared
 
 
 def _distances(
@@ -210,25 +214,25 @@ def _relative(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a - b)) / size if size else 0.0
 
 
-def _check_finite(number: int, loss: Four, sides: dict[str, Arrays], dtype: str = "float64") -> None:
+def _check_finite(number: int, loss: FourRuns, sides: dict[str, Arrays], dtype: str = "float64") -> None:
     bits = dtype.removeprefix("float")
     for side, params in sides.items():
         value = getattr(loss, f"{side.removeprefix('Py').lower()}{bits}")
-        bad = "" if np.isfinite(value) else "the loss"
-        bad = bad or next((name for name, a in params.items() if not np.all(np.isfinite(a))), "")
-        if bad:
+        culprit = "" if np.isfinite(value) else "the loss"
+        culprit = culprit or next((name for name, a in params.items() if not np.all(np.isfinite(a))), "")
+        if culprit:
             raise CannotCompare(
-                f"The {side} side reaches NaN or infinity at step {number} in {dtype}, first in {bad}: lower the "
+                f"The {side} side reaches NaN or infinity at step {number} in {dtype}, first in {culprit}: lower the "
                 "learning rate, clip the gradient, or train for fewer steps."
             )
 
 
 def first_divergence(
-    introduced: tuple[Compared, ...], ratio: Callable[[Difference], float]
-) -> Compared | None:
+    introduced: tuple[StepTensor, ...], ratio: Callable[[Difference], float]
+) -> StepTensor | None:
     """The first tensor of a step, in the order of its computation, that rounding does not explain."""
     for phase in PHASES:
-        for one in introduced:
-            if one.phase == phase and ratio(one.difference) > 1:
-                return one
+        for tensor in introduced:
+            if tensor.phase == phase and ratio(tensor.difference) > 1:
+                return tensor
     return None

@@ -1,4 +1,4 @@
-"""Optimisers and schedules by name, built for both sides: `torch.optim` and `flaxcnn.optim`."""
+"""Builds optimisers and schedules by name for both sides: `torch.optim` and `flaxcnn.optim`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,9 +17,9 @@ def torch_optimiser(
 
     Args:
         name: sgd, adam, adamw or rmsprop.
-        learning_rate: the largest of the schedule.
+        learning_rate: the largest rate of the schedule.
         schedule: one of `SCHEDULES`, over `steps` updates.
-        steps: of the run.
+        steps: the number of updates of the run.
         options: keyword arguments of the optimiser, named as in `torch.optim` and `flaxcnn.optim` alike.
 
     Raises:
@@ -40,7 +40,7 @@ def torch_optimiser(
 
     def build(parameters: list[Any]) -> tuple[Any, Any]:
         try:
-            # The plain loop: the others fuse additions, which rounds otherwise than the update rule says.
+            # The plain loop: the other implementations fuse additions, which round differently from the update rule.
             optimiser = kind(parameters, lr=learning_rate, foreach=False, **options)
         except (TypeError, ValueError) as error:
             raise CannotCompare(f"torch.optim.{_TORCH[name]} refuses {dict(options)}: {error}.") from None

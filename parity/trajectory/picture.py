@@ -1,4 +1,4 @@
-"""The picture of two trainings: how far apart they are after every step, in both precisions; and their losses."""
+"""Draws two trainings: their distance after every step in both precisions, and their losses."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,8 +38,8 @@ def _distances(axes: "Axes", trajectory: Trajectory) -> None:
         ("float32", [s.distance32 for s in trajectory.steps], FLOAT32, trajectory.growth32),
     )
     for name, values, colour, growth in lines:
-        shown = np.where(np.asarray(values) > 0, values, np.nan)
-        axes.semilogy(steps, shown, color=colour, label=f"{name}{_rate(growth)}")
+        positive = np.where(np.asarray(values) > 0, values, np.nan)
+        axes.semilogy(steps, positive, color=colour, label=f"{name}{_rate(growth)}")
     rounding = [max(step.rounding, 1e-300) for step in trajectory.steps]
     axes.semilogy(
         steps, rounding, color=canvas.FAINT, linestyle=":", label="rounding of float32, either side alone"
@@ -47,7 +47,7 @@ def _distances(axes: "Axes", trajectory: Trajectory) -> None:
     if trajectory.divergence is not None:
         axes.axvline(trajectory.divergence.step, color=canvas.WRONG, linewidth=1)
         axes.annotate(
-            "parts here",
+            "diverges here",
             (trajectory.divergence.step, 0.02),
             xycoords=("data", "axes fraction"),
             color=canvas.WRONG,

@@ -1,4 +1,4 @@
-"""What a pair of training runs leaves behind: the differences of every step, and the verdict on them."""
+"""The record of a pair of training runs: the differences of every step, and the verdict on them."""
 
 import dataclasses
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from parity.files import from_plain, read_json, to_plain, write_json
-from parity.verdict.judge import Policy, allowed_gap
+from parity.verdict.policy import Policy, allowed_gap
 from parity.verdict.record import Cause, Note, Unexercised, Verdict
 
 TRAJECTORY_VERSION = 1
@@ -42,7 +42,7 @@ class Difference:
         )
 
     def ratio(self, policy: Policy) -> float:
-        """The gap over what rounding allows: above 1 it is a difference of meaning."""
+        """The gap over the gap that rounding allows; above 1 rounding does not explain it."""
         allowed = allowed_gap(self, policy)
         if allowed == 0.0:
             return 0.0 if self.gap_max == 0.0 else float("inf")
@@ -54,7 +54,7 @@ def _largest(array: np.ndarray | np.generic) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class Compared:
+class StepTensor:
     """One tensor of one step, and its difference."""
 
     phase: StepPhase
@@ -64,7 +64,7 @@ class Compared:
 
 
 @dataclasses.dataclass(frozen=True)
-class Four:
+class FourRuns:
     """One number of each of the four runs."""
 
     torch32: float
@@ -80,28 +80,28 @@ class Step:
     Attributes:
         number: from 0.
         learning_rate: PyTorch's, of the first parameter group.
-        loss, gradient_norm: of the four runs as they go.
-        worst: of each phase the tensor nearest to, or farthest beyond, what rounding allows, where this step alone
-            makes it differ: Flax starts the step from PyTorch's weights and statistics, and its update from
+        loss, gradient_norm: of the four free runs.
+        worst: of each phase the tensor whose gap is largest relative to the gap that rounding allows. The gap comes
+            from this step alone: Flax starts the step from PyTorch's weights and statistics, and its update from
             PyTorch's gradients.
-        distance32, distance64: |a - b| / |b| over all trained parameters together after the step, of the runs
-            as they go, in float32 and in float64 (Euclidean norm).
+        distance32, distance64: |a - b| / |b| over all trained parameters together after the step, of the free
+            runs in float32 and in float64 (Euclidean norm).
         rounding: the larger of |x32 - x64| / |x64| of the two sides, likewise.
     """
 
     number: int
     learning_rate: float
-    loss: Four
-    gradient_norm: Four
-    worst: tuple[Compared, ...]
+    loss: FourRuns
+    gradient_norm: FourRuns
+    worst: tuple[StepTensor, ...]
     distance32: float
     distance64: float
     rounding: float
 
 
 @dataclasses.dataclass(frozen=True)
-class Divergence:
-    """The first step at which the Flax side does something else, and where in it."""
+class StepDivergence:
+    """The first step at which the Flax side diverges, with the layer, phase and tensor."""
 
     step: int
     layer: str
@@ -109,16 +109,16 @@ class Divergence:
     quantity: str
 
     def sentence(self) -> str:
-        """In words."""
+        """The divergence in words."""
         return f"step {self.step}, {self.layer}, {self.phase}, {self.quantity}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Growth:
-    """How the distance of two runs grows: by the factor exp(rate) a step.
+    """The growth of the distance of two runs: by the factor exp(rate) a step.
 
-    `rate` is the slope of ln(distance) by least squares over `steps` of the steps, those in which the distance is
-    above rounding and below a tenth of its largest possible size; NaN if there are fewer than 5.
+    `rate` is the slope of ln(distance) by least squares; NaN if it has fewer than 5 steps. It is fitted to `steps` of
+    the steps: those whose distance is not zero, and below a tenth of the largest where that exceeds 1 %.
     """
 
     rate: float
@@ -129,14 +129,14 @@ class Growth:
 class Trajectory:
     """The verdict on two training runs and its evidence.
 
-    `margin` is how many times larger the worst gap of a single step could be; `growth32` and `growth64` speak of
-    the runs as they go, and `parted32` is the first step at which the losses of the float32 runs differ by more
-    than 1 %, or None.
+    `margin` is how many times larger the worst gap of a single step could be. `growth32` and `growth64` are those of
+    the free runs. `parted32` is the first step at which the losses of the float32 runs differ by more than 1 %, or
+    None.
     """
 
     version: int
     verdict: Verdict
-    divergence: Divergence | None
+    divergence: StepDivergence | None
     causes: tuple[Cause, ...]
     steps: tuple[Step, ...]
     growth32: Growth
@@ -150,7 +150,7 @@ class Trajectory:
     policy: dict[str, float]
 
     def summary(self) -> str:
-        """One sentence: the verdict and what decides it."""
+        """One sentence: the verdict and its reason."""
         if self.verdict == "divergent":
             assert self.divergence is not None
             return f"divergent: first at {self.divergence.sentence()}"
@@ -165,15 +165,15 @@ class Trajectory:
 
     def save(self, directory: Path) -> Path:
         """Write `trajectory.json` into `directory`."""
-        return_path = directory / TRAJECTORY_FILE
-        write_json(return_path, to_plain(self))
-        return return_path
+        path = directory / TRAJECTORY_FILE
+        write_json(path, to_plain(self))
+        return path
 
     @staticmethod
     def load(directory: Path) -> "Trajectory":
         """Read what `save` wrote.
 
         Raises:
-            TraceError: it is missing or damaged.
+            TraceError: the file is missing or damaged.
         """
         return from_plain(Trajectory, read_json(directory / TRAJECTORY_FILE))

@@ -1,4 +1,4 @@
-"""What both sides are trained on: batches, and the masks of dropout, the same for all four runs."""
+"""The batches and dropout masks of a training: the same for all four runs."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -39,32 +39,33 @@ def batches(stream: Iterable[Any], steps: int) -> Iterator[Batch]:
 
 
 def same_batches(torch: Iterable[Any], flax: Iterable[Any], steps: int) -> Iterator[Batch]:
-    """The batches of two streams, one for each side, as long as they agree.
+    """The batches of two streams, one for each side, which must be equal.
 
     Raises:
         CannotCompare: they differ; the step and the number of different rows are named.
     """
     pairs = zip(batches(torch, steps), batches(flax, steps), strict=True)
-    for number, (ours, theirs) in enumerate(pairs):
-        for what, a, b in (("inputs", ours.x, theirs.x), ("targets", ours.y, theirs.y)):
+    for number, (torch_batch, flax_batch) in enumerate(pairs):
+        arrays = {"inputs": (torch_batch.x, flax_batch.x), "targets": (torch_batch.y, flax_batch.y)}
+        for name, (a, b) in arrays.items():
             if a.shape != b.shape:
                 raise CannotCompare(
-                    f"The two sides are given different batches: at step {number} PyTorch's {what} have shape "
+                    f"The two sides are given different batches: at step {number} PyTorch's {name} have shape "
                     f"{list(a.shape)} and Flax's {list(b.shape)} (both in PyTorch's layout); give them the same."
                 )
             rows = int(np.sum(np.any((a != b).reshape(len(a), -1), axis=1)))
             if rows:
                 raise CannotCompare(
-                    f"The two sides are given different batches: at step {number} the {what} of {rows} of {len(a)} "
+                    f"The two sides are given different batches: at step {number} the {name} of {rows} of {len(a)} "
                     "rows differ; use one order and one preprocessing for both."
                 )
-        yield ours
+        yield torch_batch
 
 
 def _array(value: Any) -> np.ndarray:
     detached = value.detach().cpu() if hasattr(value, "detach") else value
     array = np.asarray(detached)
-    # All four runs start from the same numbers, so they must be exact in float32.
+    # All four runs get the same numbers, so these must be exact in float32.
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 

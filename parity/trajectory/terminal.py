@@ -1,9 +1,9 @@
-"""What a person reads of two training runs in ten seconds: the verdict, where they part and why, how they grow."""
+"""Prints two training runs: the verdict, the first divergence and its cause, the growth of the difference."""
 
 import math
 
 from parity.trajectory.record import Step, Trajectory
-from parity.verdict.judge import Policy
+from parity.verdict.policy import Policy
 
 _ROWS = 12
 
@@ -30,7 +30,7 @@ def text(trajectory: Trajectory) -> str:
 
 
 def _shown(trajectory: Trajectory) -> list[Step]:
-    """The first and the last step, some between, and the one that parts."""
+    """The first and the last step, some between, and the one that diverges."""
     count = len(trajectory.steps)
     chosen = (
         {round(i * (count - 1) / (_ROWS - 1)) for i in range(_ROWS)} if count > _ROWS else set(range(count))
@@ -41,7 +41,7 @@ def _shown(trajectory: Trajectory) -> list[Step]:
 
 
 def _row(step: Step, policy: Policy) -> str:
-    ratio = max((one.difference.ratio(policy) for one in step.worst), default=0.0)
+    ratio = max((tensor.difference.ratio(policy) for tensor in step.worst), default=0.0)
     return (
         f"  {step.number:4}  {step.learning_rate:13.6g}  {step.loss.torch32:14.6f}  {step.loss.flax32:10.6f}  "
         f"{step.distance32:13.1e}  {step.distance64:13.1e}  {ratio:10.2g}"
@@ -56,10 +56,10 @@ def _growth(trajectory: Trajectory) -> list[str]:
             lines.append(
                 f"  {name}: the difference grows by {factor:.3f} a step (fit over {growth.steps} steps)"
             )
-    parted = trajectory.parted32
+    divergence = trajectory.parted32
     end = (
         "the float32 losses never differ by 1 %"
-        if parted is None
-        else f"the float32 losses differ by 1 % at step {parted}"
+        if divergence is None
+        else f"the float32 losses differ by 1 % at step {divergence}"
     )
     return [*lines, f"  {end}"]

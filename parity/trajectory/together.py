@@ -1,18 +1,19 @@
-"""How long and how closely two runs stay together."""
+"""Measures the distance of two runs: the rate of its growth, and the step at which their losses diverge."""
 
 import numpy as np
 
 from parity.trajectory.record import Growth, Step
 
-# Distances below are rounding; above a tenth of the largest, saturation bends the line.
+# A fit through fewer steps has no rate.
 _FEWEST_STEPS = 5
+# Losses diverge when they differ by more than this share of the larger one.
 _LOSS_SHARE = 0.01
 
 
 def growth(distances: list[float]) -> Growth:
     """The rate at which distances grow, by least squares on their logarithms.
 
-    Arguments:
+    Args:
         distances: of the steps 0, 1, ...
 
     Reference: the largest Lyapunov exponent as estimated from two nearby orbits, Wolf et al. 1985.
@@ -20,7 +21,7 @@ def growth(distances: list[float]) -> Growth:
     values = np.asarray(distances, np.float64)
     positive = values[np.isfinite(values) & (values > 0)]
     ceiling = positive.max(initial=0.0)
-    # A run that never saturates keeps all its steps.
+    # Above a tenth of the largest distance, saturation bends the line. A run that never saturates keeps all its steps.
     limit = ceiling / 10 if ceiling > 1e-2 else ceiling
     used = np.flatnonzero(np.isfinite(values) & (values > 0) & (values <= limit))
     if len(used) < _FEWEST_STEPS:
@@ -29,7 +30,7 @@ def growth(distances: list[float]) -> Growth:
     return Growth(float(slope), len(used))
 
 
-def parted(steps: tuple[Step, ...]) -> int | None:
+def loss_divergence(steps: tuple[Step, ...]) -> int | None:
     """The first step at which the float32 losses differ by more than 1 %, or None."""
     for step in steps:
         size = max(abs(step.loss.torch32), abs(step.loss.flax32))

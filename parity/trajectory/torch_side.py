@@ -1,4 +1,4 @@
-"""PyTorch's side: a model, its optimiser and schedule, in one precision, one step at a time."""
+"""The PyTorch side: a model, its optimiser and schedule, in one precision, one step at a time."""
 
 import contextlib
 import copy
@@ -21,7 +21,7 @@ Masks = Callable[[str, tuple[int, ...], float], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Gradients:
-    """What the forward and backward pass of one step give: arrays by name, in the framework's own layout."""
+    """The results of the forward and backward pass of one step: arrays by name, in the framework's own layout."""
 
     loss: float
     gradients: dict[str, np.ndarray]
@@ -49,7 +49,7 @@ class TorchRun:
         """Copy the model into `dtype` and build its optimiser.
 
         Raises:
-            CannotCompare: the optimiser's factory raises or returns something else.
+            CannotCompare: the optimiser's factory returns no optimiser.
         """
         self.dtype = dtype
         self.model = copy.deepcopy(model).to(DTYPES[dtype]).train()
@@ -59,7 +59,7 @@ class TorchRun:
 
     @property
     def learning_rate(self) -> float:
-        """That of the next update, of the first parameter group."""
+        """The learning rate of the next update, of the first parameter group."""
         return float(self.optimiser.param_groups[0]["lr"])
 
     def params(self) -> dict[str, np.ndarray]:
@@ -72,27 +72,27 @@ class TorchRun:
         return {name: t.detach().numpy().copy() for name, t in everything.items() if name not in self.trained}
 
     def put(self, arrays: dict[str, np.ndarray]) -> None:
-        """Overwrite parameters and buffers, cast into this run's precision."""
+        """Overwrite parameters and buffers with arrays, cast to this run's precision."""
         with torch.no_grad():
             everything = self.model.state_dict()
             for name, array in arrays.items():
                 everything[name].copy_(torch.from_numpy(np.asarray(array)))
 
     def gradients(self, x: np.ndarray, y: np.ndarray, masks: Masks) -> Gradients:
-        """Run the model forward and backward on a batch; running statistics move on, parameters do not."""
+        """Run the model forward and backward on a batch; this updates the running statistics, but no parameter."""
         self.model.zero_grad(set_to_none=True)
         with _dropout(self.model, masks):
             output = self.model(_tensor(x, self.dtype))
         value = self.loss(output, _tensor(y, self.dtype))
         value.backward()
-        found = {
+        gradients = {
             name: np.zeros(tuple(p.shape), self.dtype) if p.grad is None else p.grad.detach().numpy().copy()
             for name, p in self.trained.items()
         }
-        return Gradients(float(value.detach()), found, self.state())
+        return Gradients(float(value.detach()), gradients, self.state())
 
     def update(self, gradients: dict[str, np.ndarray]) -> None:
-        """Clip the gradients, and let optimiser and scheduler make a step with them."""
+        """Clip the gradients, and make a step with optimiser and scheduler."""
         for name, parameter in self.trained.items():
             with np.errstate(over="ignore"):
                 parameter.grad = torch.from_numpy(gradients[name].astype(self.dtype))
@@ -130,7 +130,7 @@ def _built(factory: TorchOptimiser, parameters: list[torch.nn.Parameter]) -> tup
 
 @contextlib.contextmanager
 def _dropout(model: torch.nn.Module, masks: Masks) -> Iterator[None]:
-    """Inside, every dropout layer multiplies by the given mask instead of one of its own."""
+    """Inside this context every dropout layer multiplies by the given mask, not by one of its own."""
     counts: dict[str, int] = {}
 
     def hook(path: str) -> Callable[..., torch.Tensor]:

@@ -1,4 +1,4 @@
-"""From the user's two models to the verdict on their training: set up, run in step, judge, name the cause."""
+"""Trains the user's two models in step, judges every step, and names the cause of a divergence."""
 
 import dataclasses
 import itertools
@@ -19,10 +19,10 @@ from parity.matching.calls import align
 from parity.trajectory import flax_side, lockstep, torch_side
 from parity.trajectory.explain import explain, touched_statistics
 from parity.trajectory.lockstep import Arrays, Sides, StepRecord, first_divergence
-from parity.trajectory.record import PHASES, TRAJECTORY_VERSION, Compared, Divergence, Step, Trajectory
+from parity.trajectory.record import PHASES, TRAJECTORY_VERSION, Step, StepDivergence, StepTensor, Trajectory
 from parity.trajectory.stream import Batch, batches, mask_of, same_batches
-from parity.trajectory.together import growth, parted
-from parity.verdict.judge import Policy
+from parity.trajectory.together import growth, loss_divergence
+from parity.verdict.policy import Policy, explained
 from parity.verdict.record import Cause, Note, Unexercised, Verdict
 
 
@@ -62,7 +62,7 @@ def train(
     """Train a Flax model and its PyTorch twin in step, and judge every step.
 
     Both start from PyTorch's weights and statistics and see the same batches and dropout masks. See
-    `parity.trajectory.lockstep` for what is run and `parity.verdict.judge` for the rule, which a single step must
+    `parity.trajectory.lockstep` for what is run and `parity.verdict.policy` for the rule, which a single step must
     satisfy.
 
     Args:
@@ -84,7 +84,14 @@ def train(
     given = same_batches(*stream, steps) if isinstance(stream, tuple) else batches(stream, steps)
     first = next(given)
     engine = Engine.start(
-        torch_model, flax_model, [first.x], seed=seed, mapping=map, objective="projection", perturbed=False
+        torch_model,
+        flax_model,
+        [first.x],
+        seed=seed,
+        mapping=map,
+        objective="projection",
+        perturbed=False,
+        policy=policy,
     )
     sides = _sides(torch_model, engine, training)
     kept, compressed = _Kept(policy), []
@@ -97,37 +104,33 @@ def train(
 
 
 class _Kept:
-    """Collects what the verdict and the explanation need of the steps as they pass."""
+    """Keeps those parts of the steps that the verdict and the explanation need."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.divergence: tuple[StepRecord, Compared] | None = None
+        self.divergence: tuple[StepRecord, StepTensor] | None = None
         self.samples: list[StepRecord] = []
         self.largest = 0.0
         self.gradient_scale: dict[str, float] = {}
 
     def add(self, record: StepRecord) -> Step:
         ratio = self._ratio
-        self.largest = max([self.largest, *(ratio(one.difference) for one in record.introduced)])
+        self.largest = max([self.largest, *(ratio(tensor.difference) for tensor in record.introduced)])
         if self.divergence is None:
-            where = first_divergence(record.introduced, ratio)
-            self.divergence = None if where is None else (record, where)
+            first = first_divergence(record.introduced, ratio)
+            self.divergence = None if first is None else (record, first)
         for name, gradient in record.gradients.items():
             size = float(np.max(np.abs(gradient), initial=0.0))
             self.gradient_scale[name] = max(self.gradient_scale.get(name, 0.0), size)
         self.samples.append(_sampled(record))
+        by_phase = [[tensor for tensor in record.introduced if tensor.phase == phase] for phase in PHASES]
         return Step(
             number=record.number,
             learning_rate=record.learning_rate,
             loss=record.loss,
             gradient_norm=record.gradient_norm,
             worst=tuple(
-                max(
-                    (one for one in record.introduced if one.phase == phase),
-                    key=lambda one: ratio(one.difference),
-                )
-                for phase in PHASES
-                if any(one.phase == phase for one in record.introduced)
+                max(group, key=lambda tensor: ratio(tensor.difference)) for group in by_phase if group
             ),
             distance32=record.distance32,
             distance64=record.distance64,
@@ -138,7 +141,7 @@ class _Kept:
         return float(difference.ratio(self.policy))
 
 
-# Of every tensor this many elements are kept of every step, to identify the optimiser by.
+# At every step this many elements of every tensor are kept, to identify the optimiser.
 _SAMPLED = 64
 
 
@@ -180,20 +183,20 @@ def _judged(
     notes = [*engine.notes]
     divergence = None
     if kept.divergence is not None:
-        record, where = kept.divergence
-        found = explain(torch_model, flax_model, record, where, kept.samples, rule, mapping)
-        divergence = Divergence(record.number, found.layer or where.layer, where.phase, where.quantity)
-        causes += found.causes
-        notes += found.notes
+        record, first = kept.divergence
+        explanation = explain(
+            torch_model, flax_model, record, first, kept.samples, rule, mapping, kept.policy
+        )
+        layer = explanation.layer or first.layer
+        divergence = StepDivergence(record.number, layer, first.phase, first.quantity)
+        causes += explanation.causes
+        notes += explanation.notes
     elif causes:
-        divergence = Divergence(0, causes[0].layer, "state", "statistics before the first step")
+        divergence = StepDivergence(0, causes[0].layer, "state", "statistics before the first step")
     free = max((_free_ratio(step, kept.policy) for step in taken), default=0.0)
     if divergence is None and free > 1:
-        notes.append(
-            Note(
-                "kink", "", f"the free runs part {free:.1f} times faster than rounding predicts: ties decide"
-            )
-        )
+        message = f"the free runs diverge {free:.1f} times faster than rounding predicts: ties decide"
+        notes.append(Note("kink", "", message))
     verdict: Verdict = "divergent" if divergence else "inconclusive" if unexercised else "equivalent"
     return Trajectory(
         version=TRAJECTORY_VERSION,
@@ -203,7 +206,7 @@ def _judged(
         steps=taken,
         growth32=growth([step.distance32 for step in taken]),
         growth64=growth([step.distance64 for step in taken]),
-        parted32=parted(taken),
+        parted32=loss_divergence(taken),
         free_ratio=free,
         margin=math.inf if kept.largest == 0 else 1 / kept.largest,
         unexercised=unexercised,
@@ -214,9 +217,8 @@ def _judged(
 
 
 def _free_ratio(step: Step, policy: Policy) -> float:
-    """The distance of the float64 runs as they go, over what their float32 rounding allows."""
-    eps32, eps64 = 2.0**-23, 2.0**-52
-    return step.distance64 / (policy.safety_factor * max(step.rounding, eps32) * eps64 / eps32)
+    """The distance of the free float64 runs over the distance that their float32 rounding allows."""
+    return step.distance64 / explained(step.rounding, 1.0, policy)
 
 
 def _sides(torch_model: Any, engine: Engine, training: Training) -> Sides:
@@ -251,7 +253,7 @@ def _sides(torch_model: Any, engine: Engine, training: Training) -> Sides:
 
 
 def _masks(engine: Engine) -> Callable[[int], tuple[torch_side.Masks, Callable[[], Arrays]]]:
-    """Masks of every step, and which call of Flax gets which call of PyTorch's."""
+    """The masks of every step, for PyTorch's calls and their partners of Flax."""
     partners = _dropout_partners(engine)
 
     def of(step: int) -> tuple[torch_side.Masks, Callable[[], Arrays]]:
@@ -275,7 +277,7 @@ def _masks(engine: Engine) -> Callable[[int], tuple[torch_side.Masks, Callable[[
 
 
 def _dropout_partners(engine: Engine) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Flax's dropout call, and the shape of its output, by PyTorch's; only models with dropout are run for it."""
+    """Flax's dropout call and the shape of its output, by PyTorch's call. Models without dropout are not run."""
     torch32, _ = engine.reference.traces("train")
     if not any(call.kind == DROPOUT for call in torch32.calls):
         return {}
@@ -289,9 +291,9 @@ def _dropout_partners(engine: Engine) -> dict[str, tuple[str, tuple[int, ...]]]:
         seed=engine.seed,
     )
     sites = align(torch32, observed, engine.plan.modules, engine.mapping).sites
-    found = {}
+    partners = {}
     for site in sites:
         output = observed.get(site.flax, "output")
         if site.torch.kind == DROPOUT and output is not None:
-            found[site.torch.key] = (site.flax.key, output.shape)
-    return found
+            partners[site.torch.key] = (site.flax.key, output.shape)
+    return partners

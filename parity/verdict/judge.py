@@ -1,20 +1,9 @@
-"""Verdicts from metrics, by a policy: the only place that knows a threshold.
-
-For tensors a (Flax) and b (PyTorch) let gap = max |a64 - b64| and rounding = max(|a32 - a64|, |b32 - b64|).
-A correct port has a gap of the size of float64 rounding, which float32 rounding predicts:
-
-    allowed = safety_factor * max(rounding, eps32 * scale) * eps64 / eps32
-
-with scale = max |b64|; the floor eps32 * scale speaks for tensors whose float32 values came out exact by
-luck. A gap above `allowed` is a difference of meaning, however small. A float32 difference needs no rule of
-its own: |a32 - b32| <= |a32 - a64| + |a64 - b64| + |b64 - b32|, so once the gap is explained the rest is
-rounding, however large.
-"""
+"""Verdicts from measurements, by a policy. The rule itself is in `parity.verdict.policy`."""
 
 import dataclasses
 import math
-from typing import Protocol, runtime_checkable
 
+from parity.verdict.policy import EPSILON, Policy, allowed_gap
 from parity.verdict.record import (
     FORMAT_VERSION,
     Cause,
@@ -35,13 +24,6 @@ from parity.verdict.record import (
     Verdict,
 )
 
-# Unit of the last place at 1, by dtype.
-EPSILON = {
-    "float64": 2.0**-52,
-    "float32": 2.0**-23,
-    "bfloat16": 2.0**-7,
-    "float16": 2.0**-10,
-}
 _SEVERITY: tuple[Status, ...] = (
     "no-signal",
     "equivalent",
@@ -50,22 +32,6 @@ _SEVERITY: tuple[Status, ...] = (
     "inherited",
     "divergent",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Policy:
-    """What the judge may be lenient about.
-
-    `safety_factor`: how many times the predicted float64 rounding a gap may reach. It covers that the two
-    precisions run different algorithms (blocked float32 sums, plain float64 sums): ports of ResNets stay below
-    8 times. Even so a gap of 1e-13 of a tensor's scale counts as a difference of meaning.
-    `minimum_coverage`: the share of parameters and of layers that must be exercised for a proof.
-    `precision_factor`: a layer whose float32 rounding on one side exceeds the other's by this factor is noted.
-    """
-
-    safety_factor: float = 256.0
-    minimum_coverage: float = 1.0
-    precision_factor: float = 64.0
 
 
 def judge(measurements: Measurements, policy: Policy | None = None, accept: tuple[str, ...] = ()) -> Report:
@@ -103,29 +69,11 @@ def judge(measurements: Measurements, policy: Policy | None = None, accept: tupl
         accepted=tuple(accepted),
         layers=tuple(judged),
         coverage=coverage,
-        notes=measurements.notes + tuple(_notes(judged, policy)),
+        notes=measurements.notes + tuple(_notes(judged, policy)) + _not_searched(measurements, policy),
         environment=measurements.environment,
         policy=dataclasses.asdict(policy),
         margin=min(margins, default=math.inf),
     )
-
-
-@runtime_checkable
-class Rounded(Protocol):
-    """What the rule reads of a measurement: see `parity.verdict.record.Metrics`."""
-
-    scale: float
-    rounding_torch: float
-    rounding_flax: float
-    precision: str
-
-
-def allowed_gap(metrics: Rounded, policy: Policy) -> float:
-    """The largest semantic gap that rounding explains; see the module's docstring."""
-    rounding = max(metrics.rounding_torch, metrics.rounding_flax)
-    # The floor is judged on the larger side: a wrong value must not shrink what it is measured by.
-    predicted = max(rounding, EPSILON["float32"] * metrics.scale)
-    return policy.safety_factor * predicted * EPSILON[metrics.precision] / EPSILON["float32"]
 
 
 def _deciding(measurements: Measurements, policy: Policy) -> tuple[Finding, ...]:
@@ -281,12 +229,31 @@ def _notes(judged: list[JudgedEntry], policy: Policy) -> list[Note]:
     return list(dict.fromkeys(notes))
 
 
+def _not_searched(measurements: Measurements, policy: Policy) -> tuple[Note, ...]:
+    """A remark if tensors differ by this policy whose causes were not looked for when the models were at hand."""
+    searched = Policy(**measurements.policy)
+    found = [quantity for entry in measurements.entries for quantity in entry.quantities]
+    number = sum(
+        _judge_quantity(quantity, policy, accepted=False).status == "divergent"
+        and _judge_quantity(quantity, searched, accepted=False).status != "divergent"
+        for quantity in found
+    )
+    if not number:
+        return ()
+    message = (
+        f"{number} tensors differ by the safety factor {policy.safety_factor:g}, but not by "
+        f"{searched.safety_factor:g}, with which the models were compared: no cause was looked for. "
+        f"Compare again with --safety {policy.safety_factor:g}."
+    )
+    return (Note("policy", "", message),)
+
+
 def _imprecise(name: str, quantity: str, metrics: Metrics, policy: Policy) -> list[Note]:
     floor = EPSILON["float32"] * metrics.scale
-    ours, theirs = max(metrics.rounding_flax, floor), max(metrics.rounding_torch, floor)
-    if floor == 0.0 or max(ours, theirs) <= policy.precision_factor * min(ours, theirs):
+    flax, torch = max(metrics.rounding_flax, floor), max(metrics.rounding_torch, floor)
+    if floor == 0.0 or max(flax, torch) <= policy.precision_factor * min(flax, torch):
         return []
-    side, factor = ("Flax", ours / theirs) if ours > theirs else ("PyTorch", theirs / ours)
+    side, factor = ("Flax", flax / torch) if flax > torch else ("PyTorch", torch / flax)
     return [
         Note(
             "imprecise", name, f"{quantity}: {side} rounds {factor:.0f} times as much as the other in float32"

@@ -11,6 +11,7 @@ from typing import Literal
 
 from parity.errors import TraceError
 from parity.files import from_plain, read_json, to_plain, write_json
+from parity.verdict.policy import Policy
 
 FORMAT_VERSION = 2
 MEASUREMENTS_FILE = "measurements.json"
@@ -164,7 +165,10 @@ class Note:
 
 @dataclasses.dataclass(frozen=True)
 class Measurements:
-    """Everything measured in one comparison, before any policy."""
+    """Everything measured in one comparison.
+
+    `policy` is the one by which causes were searched for: of the tensors that differ by it, and of no others.
+    """
 
     version: int
     modes: tuple[Mode, ...]
@@ -173,6 +177,7 @@ class Measurements:
     coverage: Coverage
     notes: tuple[Note, ...]
     environment: dict[str, str]
+    policy: dict[str, float] = dataclasses.field(default_factory=lambda: dataclasses.asdict(Policy()))
 
     def save(self, directory: Path) -> None:
         """Write `measurements.json` into `directory`."""

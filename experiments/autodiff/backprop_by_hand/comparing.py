@@ -1,4 +1,4 @@
-"""Everything computed by hand beside JAX's and PyTorch's, judged by the derived rule of `parity.verdict.judge`.
+"""Everything computed by hand beside JAX's and PyTorch's, judged by the derived rule of `parity.verdict.policy`.
 
 No tolerance is chosen here: each tensor is computed in float32 too, which measures how much it rounds, and from
 that follows how far two correct computations in float64 may lie apart.

@@ -83,7 +83,7 @@ def confusion(results: Iterable[Result]) -> dict[str, dict[str, int]]:
 
 @dataclasses.dataclass(frozen=True)
 class BaselineScore:
-    """What a baseline found among the same mutants and clean pairs; `located` at the exact layer."""
+    """The detections of a baseline among the same mutants and clean pairs; `located` at the exact layer."""
 
     name: str
     mutants: int
@@ -99,20 +99,20 @@ def baselines(results: Sequence[Result]) -> list[BaselineScore]:
     if the layer is the one that it reaches.
     """
     mutants, clean = [r for r in results if r.counts], [r for r in results if not r.id]
-    found = []
+    scores = []
     for name in BASELINES:
-        said = [(r, r.baselines[name]) for r in mutants if name in r.baselines]
+        stated = [(r, r.baselines[name]) for r in mutants if name in r.baselines]
         alarms = sum(r.baselines[name].detected for r in clean)
-        found.append(
+        scores.append(
             BaselineScore(
                 name,
                 len(mutants),
-                sum(opinion.detected for _, opinion in said),
-                sum(_points_at(result, opinion) for result, opinion in said),
+                sum(opinion.detected for _, opinion in stated),
+                sum(_points_at(result, opinion) for result, opinion in stated),
                 Rate.of(alarms, len(clean)),
             )
         )
-    return found
+    return scores
 
 
 def _points_at(result: Result, opinion: Opinion) -> bool:
@@ -121,28 +121,36 @@ def _points_at(result: Result, opinion: Opinion) -> bool:
     return is_exact(opinion.layer, result.places) or f"-> {opinion.layer}" in result.places
 
 
-def smallest_detected(results: Iterable[Result]) -> dict[str, tuple[str, float]]:
-    """id -> (severity in words, relative float64 gap) of the detected mutant with the smallest gap."""
-    best: dict[str, tuple[str, float]] = {}
+@dataclasses.dataclass(frozen=True)
+class Smallest:
+    """A detected mutant: its severity in words, and its relative gap in float64."""
+
+    severity: str
+    gap: float
+
+
+def smallest_detected(results: Iterable[Result]) -> dict[str, Smallest]:
+    """id -> the detected mutant with the smallest gap."""
+    smallest: dict[str, Smallest] = {}
     for r in results:
-        if r.counts and r.detected and (r.id not in best or r.proof.gap < best[r.id][1]):
-            best[r.id] = (r.severity, r.proof.gap)
-    return {id: best[id] for id in sorted(best)}
+        if r.counts and r.detected and (r.id not in smallest or r.proof.gap < smallest[r.id].gap):
+            smallest[r.id] = Smallest(r.severity, r.proof.gap)
+    return {id: smallest[id] for id in sorted(smallest)}
 
 
 def misses(results: Iterable[Result]) -> list[tuple[str, str, str]]:
-    """(name, what was missed, why) of every mutant that was not detected, located and named, and every alarm."""
-    found = []
+    """(name, kind of the miss, reason) of every mutant that was not detected, located and named, and every alarm."""
+    missed = []
     for r in results:
         if r.counts and not r.detected:
-            found.append((r.name, "not detected", r.sentence))
+            missed.append((r.name, "not detected", r.sentence))
         elif r.counts and not r.located:
-            found.append((r.name, "elsewhere", f"named {r.place}; planted at {' or '.join(r.places)}"))
+            missed.append((r.name, "elsewhere", f"named {r.place}; planted at {' or '.join(r.places)}"))
         elif r.counts and not r.named:
             named = ", ".join(r.causes) or "unexplained"
-            found.append((r.name, "another cause", named))
+            missed.append((r.name, "another cause", named))
         elif not r.id and r.verdict != "equivalent":
-            found.append(
+            missed.append(
                 (r.name, "false alarm" if r.verdict != "inconclusive" else "inconclusive", r.sentence)
             )
-    return found
+    return missed

@@ -1,10 +1,8 @@
 """The benchmark's figures as rows of text, for the terminal and for Markdown."""
 
-from collections.abc import Sequence
-
-from experiments.instrument.defects import score
 from experiments.instrument.defects.evaluate import Result
-from experiments.instrument.defects.score import Rate, Score
+from experiments.instrument.defects.score import BaselineScore, Rate, Smallest
+from experiments.instrument.defects.summary import Summary
 
 Rows = tuple[list[str], list[list[str]]]
 
@@ -23,85 +21,46 @@ def line(result: Result) -> str:
     return f"{result.name}: {', '.join(words) or result.verdict} in {result.seconds:.1f} s"
 
 
-def totals(results: Sequence[Result]) -> list[str]:
+def totals(summary: Summary) -> list[str]:
     """The sentences that matter most."""
-    total, alarms = Score.of(results), score.false_alarms(results)
-    discarded = sum(bool(r.id) and r.proof.equivalent for r in results)
-    inconclusive = sum(not r.id and r.verdict == "inconclusive" for r in results)
+    total, alarms = summary.all, summary.false_alarms
     return [
-        f"{total.mutants} mutants that differ in meaning ({discarded} more were proven equivalent and discarded): "
-        f"detected {_share(total.detected, total.mutants)}, exact place {_share(total.located, total.mutants)}, "
-        f"first cause right {_share(total.named, total.mutants)}; median {total.seconds:.1f} s.",
-        f"{alarms.trials} clean pairs: {alarms.hits} false alarms ({_interval(alarms)}), {inconclusive} inconclusive.",
+        f"{total.mutants} mutants that differ in meaning ({summary.discarded} more were proven equivalent and "
+        f"discarded): detected {_share(total.detected, total.mutants)}, exact place "
+        f"{_share(total.located, total.mutants)}, first cause right {_share(total.named, total.mutants)}; median "
+        f"{total.seconds:.1f} s.",
+        f"{alarms.trials} clean pairs: {alarms.hits} false alarms ({_interval(alarms)}), {summary.inconclusive} "
+        "inconclusive.",
     ]
 
 
-def by(results: Sequence[Result], what: str) -> Rows:
-    """A row for each "id", "host", "style", "depth", or "held out" or not."""
-    keys = {
-        "id": lambda r: r.id,
-        "host": lambda r: r.host,
-        "style": lambda r: r.style,
-        "depth": lambda r: r.depth,
-        "held out": lambda r: "yes" if r.held_out else "no",
-    }
-    smallest = score.smallest_detected(results) if what == "id" else {}
-    header = [what, "mutants", "detected", "exact place", "first cause", "median time"]
+def by(summary: Summary, group: str) -> Rows:
+    """A row for each "id", each "host", or "held out" or not."""
+    header = [group, "mutants", "detected", "exact place", "first cause", "median time"]
     body = []
-    for name, s in score.grouped(results, keys[what]).items():
+    for name, s in summary.by[group].items():
         row = [name, str(s.mutants), *(_share(n, s.mutants) for n in (s.detected, s.located, s.named))]
-        body.append([*row, f"{s.seconds:.1f} s", *_smallest(name, smallest)])
-    return header + (["smallest detected (gap in float64)"] if what == "id" else []), body
+        row.append(f"{s.seconds:.1f} s")
+        body.append([*row, _smallest(summary.ids[name].smallest)] if group == "id" else row)
+    return header + (["smallest detected (gap in float64)"] if group == "id" else []), body
 
 
-def _smallest(id: str, smallest: dict[str, tuple[str, float]]) -> list[str]:
-    if not smallest:
-        return []
-    return [f"{smallest[id][0]} ({smallest[id][1]:.0e})" if id in smallest else "none"]
+def _smallest(smallest: Smallest | None) -> str:
+    return "none" if smallest is None else f"{smallest.severity} ({smallest.gap:.0e})"
 
 
-def baselines(results: Sequence[Result]) -> Rows:
-    """A row for each baseline, after our own."""
-    total, alarms = Score.of(results), score.false_alarms(results)
-    body = [
-        [
-            "parity",
-            _share(total.detected, total.mutants),
-            _share(total.located, total.mutants),
-            _alarms(alarms),
-        ]
+def baselines(summary: Summary) -> Rows:
+    """A row for each baseline, after `parity`."""
+    total = summary.all
+    scores = [
+        BaselineScore("parity", total.mutants, total.detected, total.located, summary.false_alarms),
+        *summary.baselines,
     ]
-    for one in score.baselines(results):
-        row = [
-            one.name,
-            _share(one.detected, one.mutants),
-            _share(one.located, one.mutants),
-            _alarms(one.alarms),
-        ]
-        body.append(row)
+    body = [
+        [s.name, _share(s.detected, s.mutants), _share(s.located, s.mutants), _alarms(s.alarms)]
+        for s in scores
+    ]
     return ["comparison", "detected", "exact place", "false alarms"], body
-
-
-def plain(rows: Rows) -> str:
-    """Rows in aligned columns."""
-    header, body = rows
-    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [header, *body]
-    )
-
-
-def everything(results: Sequence[Result]) -> str:
-    """All tables and every miss, for the terminal."""
-    parts = ["\n".join(totals(results))]
-    if any(r.counts for r in results):
-        parts += [plain(by(results, what)) for what in ("id", "host", "held out")]
-        parts.append(plain(baselines(results)))
-    missed = score.misses(results)
-    if missed:
-        parts.append("\n".join(f"{name}: {what}: {why}" for name, what, why in missed))
-    return "\n\n".join(parts)
 
 
 def _share(hits: int, of: int) -> str:

@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 
 from experiments import record
-from experiments.instrument import porting_guide as guide
 from experiments.instrument.defects.baselines import BASELINES, Opinion
 from experiments.instrument.defects.evaluate import Result
 from experiments.instrument.defects.mutants import NOT_EXPRESSIBLE
 from experiments.instrument.defects.oracle import Proof
+from experiments.instrument.defects.summary import summarised
+from experiments.instrument.porting_guide import page as guide
+from experiments.instrument.porting_guide import words
+from experiments.instrument.porting_guide.__main__ import main
 from parity.errors import CannotCompare
 from parity.files import to_plain
 from parity.verdict.catalogue import DEFECTS
 
-ENTRIES = guide.words().entries
+ENTRIES = words.words().entries
 
 
 def test_every_id_of_the_catalogue_has_an_entry_and_no_other():
@@ -28,7 +31,7 @@ def test_every_id_of_the_catalogue_has_an_entry_and_no_other():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new", "message"),
     [
         (
             "[ids.channel-order]",
@@ -40,13 +43,13 @@ def test_every_id_of_the_catalogue_has_an_entry_and_no_other():
         ('seen = ["rounding"]', 'seen = ["elsewhere"]', "seen in 'elsewhere'"),
     ],
 )
-def test_words_that_do_not_fit_the_catalogue_are_refused(tmp_path, old, new, words):
-    text = guide.WORDS.read_text()
+def test_words_that_do_not_fit_the_catalogue_are_refused(tmp_path, old, new, message):
+    text = words.FILE.read_text()
     assert old in text
     path = tmp_path / "defects.toml"
     path.write_text(text.replace(old, new))
-    with pytest.raises(CannotCompare, match=words):
-        guide.words(path)
+    with pytest.raises(CannotCompare, match=message):
+        words.words(path)
 
 
 def mutant(id, severity, gap, causes, *, verdict="divergent", close=True, equivalent=False, trained=False):
@@ -99,15 +102,14 @@ ENVIRONMENT = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """No stored study, and a page elsewhere."""
+    """No stored study, in a folder for the page."""
     monkeypatch.setattr(record, "RESULTS", tmp_path)
-    monkeypatch.setattr(guide, "PAGE", tmp_path / "docs" / guide.PAGE.name)
     return tmp_path
 
 
 def store(folder):
     study = {"command": "python -m experiments.instrument.defects_study", "environment": ENVIRONMENT}
-    study |= {"results": [to_plain(result) for result in RESULTS]}
+    study |= {"summary": to_plain(summarised(RESULTS))}
     (folder / "defects.json").write_text(json.dumps(study))
     (folder / "trajectories.json").write_text(
         json.dumps({"defects": [TRAINED, TRAINED | {"planted": "mu", "step": None}]})

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 import torchvision
 from flax import errors, linen, nnx
 
-from experiments.instrument import porting_guide as guide
+from experiments.instrument.porting_guide.words import words
 from parity.verdict.catalogue import DEFECTS
 
 LIBRARIES = {
@@ -25,8 +25,8 @@ LIBRARIES = {
     "jax": jax,
     "jnp": jnp,
 }
-ENTRIES = guide.words().entries
-DEFAULTS = sorted({one for entry in ENTRIES.values() for one in entry.defaults})
+ENTRIES = words().entries
+DEFAULTS = sorted({default for entry in ENTRIES.values() for default in entry.defaults})
 # A page that loses one of these is no longer worth its name.
 INDISPENSABLE = {
     "nnx.Conv(padding='SAME')",

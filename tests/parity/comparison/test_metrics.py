@@ -9,7 +9,8 @@ import pytest
 from hypothesis import strategies as st
 
 from parity.comparison.metrics import measure, ulp_distance
-from parity.verdict.judge import EPSILON, Policy, allowed_gap, judge
+from parity.verdict.judge import judge
+from parity.verdict.policy import EPSILON, Policy, allowed_gap
 from parity.verdict.record import Coverage, Entry, Finding, Measurements, Quantity, Report, Unexercised
 
 

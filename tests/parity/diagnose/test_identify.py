@@ -14,6 +14,7 @@ from parity.diagnose.families.convolution import Convolution
 from parity.diagnose.families.normalisation import Normalisation
 from parity.diagnose.families.transposed import Transposed
 from parity.diagnose.identify import Side, identify, rounding_bound
+from parity.verdict.policy import Policy
 from parity.diagnose.kernels import Parameters
 from parity.diagnose.pattern import pattern
 
@@ -24,7 +25,7 @@ def drawn(*shape, seed=0):
 
 def side(target, *inputs):
     target = np.array(target, np.float64)
-    bound = rounding_bound(target.astype(np.float32), target)
+    bound = rounding_bound(target.astype(np.float32), target, Policy())
     return Side(tuple(torch.from_numpy(np.array(x)) for x in inputs), torch.from_numpy(target), bound)
 
 

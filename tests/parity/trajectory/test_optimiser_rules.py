@@ -9,12 +9,12 @@ from parity.diagnose.training.optimiser import UpdateStep, identify_optimiser, r
 
 def stepped(make, gradients, start):
     parameter = torch.nn.Parameter(torch.from_numpy(start.copy()))
-    optimiser, found = make([parameter]), []
+    optimiser, parameters = make([parameter]), []
     for gradient in gradients:
         parameter.grad = torch.from_numpy(gradient.copy())
         optimiser.step()
-        found.append(parameter.detach().numpy().copy())
-    return optimiser, found
+        parameters.append(parameter.detach().numpy().copy())
+    return optimiser, parameters
 
 
 def sgd(momentum, nesterov=False):
@@ -26,20 +26,20 @@ def rmsprop(momentum):
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "words"),
+    ("torch_rule", "flax_rule", "words"),
     [
         (sgd(0.9), sgd(0.901), ("momentum 0.9", "momentum 0.901")),
         (sgd(0.9, nesterov=True), sgd(0.65, nesterov=True), ("momentum 0.9", "momentum 0.65")),
         (rmsprop(0.5), rmsprop(0.37), ("momentum 0.5", "momentum 0.37")),
     ],
 )
-def test_any_other_momentum_is_solved_for(ours, theirs, words):
+def test_any_other_momentum_is_solved_for(torch_rule, flax_rule, words):
     """Found by `parity defects`: a momentum that nobody uses stayed unexplained."""
     generator = np.random.default_rng(0)
     start, gradients = generator.standard_normal(12), generator.standard_normal((3, 12))
-    optimiser, after = stepped(ours, gradients, start)
-    # Every step begins where PyTorch's does, so the change of the other side is added to it.
-    _, alone = stepped(theirs, gradients, start)
+    optimiser, after = stepped(torch_rule, gradients, start)
+    # Every step of Flax starts from PyTorch's parameters, so the change that its rule makes is added to them.
+    _, alone = stepped(flax_rule, gradients, start)
     sequence, before, previous = [], start, start
     for number, gradient in enumerate(gradients):
         change, previous = alone[number] - previous, alone[number]

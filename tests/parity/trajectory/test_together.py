@@ -1,4 +1,4 @@
-"""How fast two runs part: the slope of a known exponential, and nothing where there is none."""
+"""How fast two runs diverge: the slope of a known exponential, and NaN where there is none."""
 
 import math
 
@@ -8,16 +8,16 @@ from parity.trajectory.together import growth
 
 
 def test_the_rate_of_an_exponential():
-    found = growth([1e-15 * math.exp(0.3 * t) for t in range(40)])
-    assert abs(found.rate - 0.3) < 1e-9
-    assert found.steps == 40
+    fit = growth([1e-15 * math.exp(0.3 * t) for t in range(40)])
+    assert abs(fit.rate - 0.3) < 1e-9
+    assert fit.steps == 40
 
 
 def test_saturation_is_left_out():
     values = [min(1e-8 * math.exp(0.5 * t), 0.5) for t in range(100)]
-    found = growth(values)
-    assert abs(found.rate - 0.5) < 0.01
-    assert found.steps < 40
+    fit = growth(values)
+    assert abs(fit.rate - 0.5) < 0.01
+    assert fit.steps < 40
 
 
 def test_too_few_distances_have_no_rate():

@@ -34,35 +34,35 @@ def run(training, batches=None, steps=3, **options):
 
 
 def test_twins_with_batch_norm_and_dropout_are_equivalent_at_every_step(tmp_path):
-    found = run(Training(sgd(momentum=0.9), optax.chain(optax.trace(0.9), optax.scale(-0.1))), steps=6)
-    assert found.verdict == "equivalent"
-    assert found.margin > 1
-    assert len(found.steps) == 6
-    assert found.causes == ()
-    last = found.steps[-1]
+    trajectory = run(Training(sgd(momentum=0.9), optax.chain(optax.trace(0.9), optax.scale(-0.1))), steps=6)
+    assert trajectory.verdict == "equivalent"
+    assert trajectory.margin > 1
+    assert len(trajectory.steps) == 6
+    assert trajectory.causes == ()
+    last = trajectory.steps[-1]
     # The four runs really went on: the loss moves, and float32 rounds where float64 does not.
-    assert last.loss.torch64 != found.steps[0].loss.torch64
+    assert last.loss.torch64 != trajectory.steps[0].loss.torch64
     assert 0 < last.distance64 < 1e-14 < 1e-9 < last.distance32 < 1e-5
-    found.save(tmp_path)
-    assert Trajectory.load(tmp_path) == found
+    trajectory.save(tmp_path)
+    assert Trajectory.load(tmp_path) == trajectory
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("defect", [d for d in PLANTED if d.planted in QUICK], ids=lambda d: d.planted)
 def test_a_planted_defect_is_found_at_its_step_and_named(defect):
-    found = defects.run(defect)
-    assert found.verdict == "divergent"
-    assert found.divergence.step == defect.step
-    assert {cause.id for cause in found.causes} == {defect.id}
+    trajectory = defects.run(defect)
+    assert trajectory.verdict == "divergent"
+    assert trajectory.divergence.step == defect.step
+    assert {cause.id for cause in trajectory.causes} == {defect.id}
 
 
 @pytest.mark.drawn
 @pytest.mark.parametrize("defect", [d for d in PLANTED if d.planted not in QUICK], ids=lambda d: d.planted)
 def test_every_other_planted_defect_too(defect):
-    found = defects.run(defect)
-    assert found.verdict == "divergent"
-    assert found.divergence.step == defect.step
-    assert {cause.id for cause in found.causes} == {defect.id}
+    trajectory = defects.run(defect)
+    assert trajectory.verdict == "divergent"
+    assert trajectory.divergence.step == defect.step
+    assert {cause.id for cause in trajectory.causes} == {defect.id}
 
 
 @pytest.mark.slow
@@ -70,10 +70,10 @@ def test_a_rule_that_nobody_knows_stays_unexplained():
     odd = optax.chain(
         optax.trace(0.9), optax.scale(-0.1), optax.stateless(lambda u, p: {k: v**3 for k, v in u.items()})
     )
-    found = run(Training(sgd(momentum=0.9), odd))
-    assert found.verdict == "divergent"
-    assert found.causes == ()
-    assert [note.kind for note in found.notes] == ["unexplained"]
+    trajectory = run(Training(sgd(momentum=0.9), odd))
+    assert trajectory.verdict == "divergent"
+    assert trajectory.causes == ()
+    assert [note.kind for note in trajectory.notes] == ["unexplained"]
 
 
 def test_a_side_that_reaches_nan_is_named_with_its_step():
@@ -99,7 +99,7 @@ def test_a_stream_that_ends_early_is_refused():
         run(Training(sgd(), optax.sgd(0.1)), few)
 
 
-def test_what_is_no_optimiser_is_refused():
+def test_an_object_that_is_no_optimiser_is_refused():
     with pytest.raises(CannotCompare, match=r"give an optax\.GradientTransformation"):
         run(Training(sgd(), "sgd"))
     with pytest.raises(CannotCompare, match="optimiser factory returns a int"):

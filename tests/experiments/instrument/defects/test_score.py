@@ -1,15 +1,19 @@
 """Scores against cases counted by hand, and the bound against scipy's own exact test."""
 
-import dataclasses
+import json
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from experiments import record
+from experiments.instrument import defects_study
 from experiments.instrument.defects import score, table
 from experiments.instrument.defects.baselines import BASELINES, LAYERS, Opinion
 from experiments.instrument.defects.evaluate import Result, is_exact
 from experiments.instrument.defects.oracle import Proof
+from experiments.instrument.defects.summary import Summary, summarised
+from parity.files import from_plain, to_plain
 
 DIFFERS, SAME = Proof(False, 1e-3, "output"), Proof(True, 1e-16, "output")
 SILENT = {name: Opinion(False, "") for name in BASELINES}
@@ -78,12 +82,12 @@ def test_the_confusion_counts_what_was_named_first():
 
 
 def test_the_smallest_severity_is_that_of_the_smallest_gap_among_the_detected():
-    assert score.smallest_detected(RESULTS) == {"norm-epsilon": ("mild", 1e-9)}
+    assert score.smallest_detected(RESULTS) == {"norm-epsilon": score.Smallest("mild", 1e-9)}
 
 
 def test_every_miss_is_listed_with_its_reason():
-    found = [(name, what) for name, what, _ in score.misses(RESULTS)]
-    assert found == [
+    kinds = [(name, kind) for name, kind, _ in score.misses(RESULTS)]
+    assert kinds == [
         ("elsewhere", "elsewhere"),
         ("misnamed", "another cause"),
         ("missed", "not detected"),
@@ -104,10 +108,10 @@ def test_baselines_are_scored_on_the_same_mutants():
         result("clean/0", "", baselines=loud),
         result("clean/1", ""),
     ]
-    by_name = {one.name: one for one in score.baselines(results)}
+    by_name = {baseline.name: baseline for baseline in score.baselines(results)}
     layers = by_name[LAYERS]
     assert (layers.mutants, layers.detected, layers.located, layers.alarms.hits) == (4, 3, 2, 1)
-    assert all(one.detected == 0 for name, one in by_name.items() if name != LAYERS)
+    assert all(baseline.detected == 0 for name, baseline in by_name.items() if name != LAYERS)
 
 
 @pytest.mark.parametrize(
@@ -134,11 +138,32 @@ def test_a_refusal_counts_as_detection_only_where_it_points_at_the_outputs():
 
 
 def test_the_tables_show_every_group_and_the_totals():
-    text = table.everything(RESULTS)
-    assert "detected 75.0% (3), exact place 50.0% (2), first cause right 50.0% (2); median 3.0 s." in text
-    assert "3 clean pairs: 1 false alarms (95 % bound 0.84% to 90.57%), 1 inconclusive." in text
-    assert "missed: not detected: equivalent" in text
-    header, rows = table.by(RESULTS, "host")
+    summary = summarised(RESULTS)
+    mutants, clean = table.totals(summary)
+    assert "detected 75.0% (3), exact place 50.0% (2), first cause right 50.0% (2); median 3.0 s." in mutants
+    assert clean == "3 clean pairs: 1 false alarms (95 % bound 0.84% to 90.57%), 1 inconclusive."
+    header, rows = table.by(summary, "host")
     assert [row[:3] for row in rows] == [["unet", "1", "0.0% (0)"], ["vgg", "3", "100.0% (3)"]]
     assert len(header) == len(rows[0])
-    assert dataclasses.replace(RESULTS[0]).named
+    assert table.by(summary, "id")[1][0][-1] == "mild (1e-09)"
+    assert table.baselines(summary)[1][0] == ["parity", "75.0% (3)", "50.0% (2)", alarms_in_words(summary)]
+
+
+def alarms_in_words(summary):
+    alarms = summary.false_alarms
+    return f"{alarms.hits} of {alarms.trials} (95 % bound {alarms.low:.2%} to {alarms.high:.2%})"
+
+
+def test_a_summary_survives_json():
+    summary = summarised([*RESULTS, result("shapes", "group-order", proof=Proof(False, float("inf"), "output"))])
+    assert from_plain(Summary, json.loads(json.dumps(to_plain(summary), allow_nan=False))) == summary
+    assert summary.ids["norm-epsilon"].discarded == 1
+    assert summary.ids["group-order"].smallest == score.Smallest("severe", float("inf"))
+
+
+def test_the_study_stores_its_results_and_their_summary(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    defects_study.store(RESULTS, 0)
+    assert defects_study.stored() == summarised(RESULTS)
+    assert [from_plain(Result, item) for item in record.read_raw(defects_study.NAME)] == RESULTS
+    assert "| `missed` | not detected | equivalent |" in defects_study.misses()
