@@ -56,7 +56,7 @@ def study(cases: Sequence[Case], laws: Sequence[Law], console: Console) -> bool:
         "family_level": distribution.FAMILY_LEVEL,
         "laws": [_law(one, out) for one, out in zip(drawn, rejected, strict=True)],
         "quirks": [
-            {"operation": quirk.operation, "torchvision": quirk.torchvision, "ours": quirk.ours}
+            {"operation": quirk.operation, "torchvision": quirk.torchvision, "ours": quirk.flaxcnn}
             | {"reproduced": quirk.reproduce()}
             for quirk in QUIRKS
         ],

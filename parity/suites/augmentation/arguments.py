@@ -1,4 +1,4 @@
-"""Shapes and arguments of augmentations, drawn from a seeded generator; the edges come first, then chance."""
+"""Draws shapes and arguments of augmentations from a seeded generator; the extreme ones come first."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,23 +7,23 @@ from typing import Any
 import numpy as np
 
 IMAGES = 4
-# Angles at which a rotation that picks pixels would meet ties; PyTorch turns some of them by moving whole pixels.
+# At these angles a rotation that picks pixels would meet ties; PyTorch turns by some of them by moving whole pixels.
 RIGHT_ANGLES = np.array([0.0, 90.0, 180.0, 270.0, -90.0, -180.0, 360.0, 45.0, -45.0], np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:
-    """What an operation is given.
+    """The shape and the arguments that an operation is given.
 
     Attributes:
         shape: of the images, n h w c.
         options: the same for the whole batch.
-        each: one argument an image, [n] or [n 2]; None where there is none.
+        per_image: one argument for each image, [n] or [n 2]; None where there is none.
     """
 
     shape: tuple[int, int, int, int]
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    each: np.ndarray | None = None
+    per_image: np.ndarray | None = None
 
     def in_words(self) -> str:
         """Shape and options as a line of text."""
@@ -36,11 +36,11 @@ class Drawn:
 
     def argument_in_words(self, position: int) -> str:
         """The argument of one image, ": 30.0", or "" where there is none."""
-        return "" if self.each is None else f": {self.each[position].tolist()}"
+        return "" if self.per_image is None else f": {self.per_image[position].tolist()}"
 
 
 def resizing(antialias: bool) -> Callable[[np.random.Generator, int], Drawn]:
-    """To larger, smaller, equal, odd and one-pixel sizes, each axis its own way."""
+    """Larger, smaller, equal, odd and one-pixel sizes, chosen for each axis."""
 
     def draw(generator: np.random.Generator, number: int) -> Drawn:
         shape = _shape(generator, number)
@@ -55,7 +55,7 @@ def resizing(antialias: bool) -> Callable[[np.random.Generator, int], Drawn]:
 
 
 def centre_crop(generator: np.random.Generator, number: int) -> Drawn:
-    """Even and odd numbers of rows too many or too few, also one of each."""
+    """Images too large or too small by even and odd numbers, also too large along one axis only."""
     shape = _shape(generator, number)
     changes = [(-1, -2), (1, 2), (-3, 3), (3, -1), (0, 5), (-2, 0)]
     if number <= len(changes):
@@ -66,7 +66,7 @@ def centre_crop(generator: np.random.Generator, number: int) -> Drawn:
 
 
 def crop_at(generator: np.random.Generator, number: int) -> Drawn:
-    """No padding to five pixels; the first two crops lie in opposite corners of the padded image."""
+    """Padding of zero to five pixels; the first two crops lie in opposite corners of the padded image."""
     padding = (number - 1) % 6
     offsets = generator.integers(0, 2 * padding + 1, (IMAGES, 2)).astype(np.int32)
     offsets[:2] = [[0, 2 * padding], [2 * padding, 0]]
@@ -74,13 +74,13 @@ def crop_at(generator: np.random.Generator, number: int) -> Drawn:
 
 
 def flip(generator: np.random.Generator, number: int) -> Drawn:
-    """Some images of each batch, never all alike."""
+    """Flags that flip some images of a batch, but never all."""
     flags = generator.permutation(np.arange(IMAGES) < 1 + number % (IMAGES - 1))
     return Drawn(_shape(generator, number), {}, flags)
 
 
 def rotate(generator: np.random.Generator, number: int) -> Drawn:
-    """A right angle or half of one and any three angles; fill: none, black, grey; square images too."""
+    """A multiple of 45 degrees and three random angles; fill: none, black, grey; square images too."""
     shape = _shape(generator, number)
     if number % 2:
         shape = (shape[0], shape[1], shape[1], shape[3])
@@ -100,7 +100,7 @@ def cutout(generator: np.random.Generator, number: int) -> Drawn:
 
 
 def normalise(generator: np.random.Generator, number: int) -> Drawn:
-    """Mean and std of each channel; deviations from a hundredth to two."""
+    """Mean and std of each channel; stds from a hundredth to two."""
     shape = _shape(generator, number)
     mean = generator.random(shape[3], np.float32)
     std = np.exp(generator.uniform(np.log(0.01), np.log(2), shape[3])).astype(np.float32)
@@ -109,16 +109,16 @@ def normalise(generator: np.random.Generator, number: int) -> Drawn:
 
 def factors(generator: np.random.Generator, number: int) -> Drawn:
     """Factors from 0 to 2.5, which clip; in turn one of them is 0 or 1."""
-    each = generator.uniform(0, 2.5, IMAGES).astype(np.float32)
-    each[0] = number % 2
-    return Drawn(_shape(generator, number), {}, each)
+    values = generator.uniform(0, 2.5, IMAGES).astype(np.float32)
+    values[0] = number % 2
+    return Drawn(_shape(generator, number), {}, values)
 
 
 def shifts(generator: np.random.Generator, number: int) -> Drawn:
     """Parts of the colour circle from -1/2 to 1/2; in turn one of them is an end, a sixth's multiple or 0."""
-    each = generator.uniform(-0.5, 0.5, IMAGES).astype(np.float32)
-    each[1] = [-0.5, 0.5, 0.0, 0.25, 1 / 6, -1 / 3][number % 6]
-    return Drawn(_shape(generator, number), {}, each)
+    values = generator.uniform(-0.5, 0.5, IMAGES).astype(np.float32)
+    values[1] = [-0.5, 0.5, 0.0, 0.25, 1 / 6, -1 / 3][number % 6]
+    return Drawn(_shape(generator, number), {}, values)
 
 
 def plain(generator: np.random.Generator, number: int) -> Drawn:

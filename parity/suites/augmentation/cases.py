@@ -1,12 +1,12 @@
-"""The suite `augmentation`: what augmentation and preprocessing do to an image once chance has drawn its arguments.
+"""The suite `augmentation`: augmentation and preprocessing with given arguments; the random draws have a study.
 
-Every operation of `flaxcnn.data` over generated shapes and arguments, against `torchvision.transforms.v2.functional`,
-grey and RGB, each image of a batch with an argument of its own. Images and arguments are float32 numbers, which
-float64 holds exactly, so that both precisions compute from the same numbers.
+Every operation of `flaxcnn.data` is compared with `torchvision.transforms.v2.functional` over generated shapes and
+arguments. Images are grey or RGB, and each has an argument of its own. Images and arguments are float32 numbers,
+which float64 holds exactly, so that both precisions compute from the same numbers.
 
-All operations are continuous in image and argument: rotation reads bilinearly (the library has no nearest
-neighbour), so rounding moves a value by rounding and never swaps a pixel. The places where a discontinuous
-operation would flip (right angles, grey in the hue, equal channels) are therefore tried on purpose, not avoided.
+All operations are continuous in image and argument: rotation reads bilinearly, since `flaxcnn` has no nearest
+neighbour. So rounding changes a value a little and never swaps a pixel. The cases therefore include the arguments at
+which a discontinuous operation would jump: right angles, grey pixels, equal channels.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,8 @@ QUICK_CASES = 1
 class Computed(NamedTuple):
     """The same images through one framework, in PyTorch's layout: a list of [c h w], one an image."""
 
-    single: list[np.ndarray]
-    double: list[np.ndarray]
+    float32: list[np.ndarray]
+    float64: list[np.ndarray]
 
 
 def augmentation_cases() -> list[Case]:
@@ -54,14 +54,14 @@ def cases_of(operation: str) -> list[Case]:
 
 
 def draw(operation: str, number: int) -> Drawn:
-    """The shape and the arguments of a case; the same in every run, whatever other operations there are."""
+    """The shape and the arguments of a case: the same in every run, and independent of the other operations."""
     return DRAWS[operation](_generator(operation, number, "arguments"), number)
 
 
 def images_of(operation: str, drawn: Drawn, number: int) -> np.ndarray:
-    """The images of a case [n h w c]: bytes for `to_float`; else float32 in [0, 1], some pixels grey or pure colours.
+    """The images of a case [n h w c]: bytes for `to_float`; else float32 in [0, 1].
 
-    Of the first image every third pixel is black, white, grey or a mixture of equal channels.
+    In the first image every third pixel has channels of 0, 1/2 and 1 only, so that some are grey or pure colours.
     """
     generator = _generator(operation, number, "images")
     if operation == "to_float":
@@ -74,30 +74,29 @@ def images_of(operation: str, drawn: Drawn, number: int) -> np.ndarray:
 
 def compare(operation: str, drawn: Drawn, number: int) -> list[Compared]:
     """Each image of a case, computed by both sides in both precisions."""
-    from parity.suites.augmentation import flax_side as augmentation_flax
-    from parity.suites.augmentation import torch_side as augmentation_torch
+    from parity.suites.augmentation import flax_side, torch_side
 
     images = images_of(operation, drawn, number)
-    torch = Computed(*(augmentation_torch.run(operation, drawn, images, d) for d in ("float32", "float64")))
-    flax = Computed(*(augmentation_flax.run(operation, drawn, images, d) for d in ("float32", "float64")))
+    torch = Computed(*(torch_side.run(operation, drawn, images, d) for d in ("float32", "float64")))
+    flax = Computed(*(flax_side.run(operation, drawn, images, d) for d in ("float32", "float64")))
     return [
         Compared(
             f"image {position}{drawn.argument_in_words(position)}",
             "output",
             "forward",
-            torch.single[position],
-            torch.double[position],
-            flax.single[position],
-            flax.double[position],
-            source_torch=f"torchvision.transforms.v2.functional.{augmentation_torch.FUNCTIONS[operation]}",
-            source_flax=f"flaxcnn.data.{augmentation_flax.FUNCTIONS[operation]}",
+            torch.float32[position],
+            torch.float64[position],
+            flax.float32[position],
+            flax.float64[position],
+            source_torch=f"torchvision.transforms.v2.functional.{torch_side.FUNCTIONS[operation]}",
+            source_flax=f"flaxcnn.data.{flax_side.FUNCTIONS[operation]}",
         )
         for position in range(drawn.shape[0])
     ]
 
 
-def _generator(operation: str, number: int, what: str) -> np.random.Generator:
-    return np.random.default_rng([SEED, number, *operation.encode(), *what.encode()])
+def _generator(operation: str, number: int, purpose: str) -> np.random.Generator:
+    return np.random.default_rng([SEED, number, *operation.encode(), *purpose.encode()])
 
 
 def _builder(operation: str, drawn: Drawn, number: int) -> Callable[[], Any]:

@@ -1,4 +1,4 @@
-"""Our side of the suite `augmentation`."""
+"""The Flax side of the suite `augmentation`: the functions of `flaxcnn.data`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,19 +43,19 @@ def run(operation: str, drawn: Drawn, images: np.ndarray, dtype: str) -> list[np
         # Size, padding and the like are static; arrays among the options (mean, std) are not.
         arrays = {k: _cast(v, dtype) for k, v in drawn.options.items() if isinstance(v, np.ndarray)}
         static = {k: v for k, v in drawn.options.items() if k not in arrays}
-        each = () if drawn.each is None else (_cast(drawn.each, dtype),)
+        per_image = () if drawn.per_image is None else (_cast(drawn.per_image, dtype),)
 
-        def call(x: Any, each: tuple[Any, ...], arrays: dict[str, Any]) -> Any:
-            return function(x, *each, **arrays, **static)
+        def call(x: Any, per_image: tuple[Any, ...], arrays: dict[str, Any]) -> Any:
+            return function(x, *per_image, **arrays, **static)
 
-        out = np.asarray(jax.jit(call)(_cast(images, dtype), each, arrays))
+        out = np.asarray(jax.jit(call)(_cast(images, dtype), per_image, arrays))
     if out.dtype != dtype:
         raise ValueError(f"{operation} returns {out.dtype} for {dtype}.")
     return list(out.transpose(0, 3, 1, 2))
 
 
 def _function(operation: str) -> Callable[..., Any]:
-    # Looked up when called, so that a test can put a wrong function in the right one's place.
+    # Looked up at every call, so that a test can replace it by a wrong function.
     from flaxcnn import data
     from flaxcnn.data import augmentation
 

@@ -1,8 +1,8 @@
-"""Where torchvision's augmentation differs from what one would expect, each with its smallest reproducer.
+"""Unexpected behaviour of torchvision's augmentation, each with its smallest reproducer.
 
-Two of them make torchvision's result useless as a reference. For the hue, whose float64 result is float32's, the
-suite compares with an independent formula in float64, `hue_in_double`; for the antialiased resize to a width of 1,
-which is wrong, with torchvision's own resize of the transposed image.
+Two quirks make torchvision's result useless as a reference. torchvision computes the hue in float32, so the suite
+compares with an independent formula, `hue_in_float64`. It resizes wrongly to a width of 1 with antialias, so the suite
+compares with its resize of the transposed image.
 """
 
 import dataclasses
@@ -14,23 +14,23 @@ from torchvision.transforms.v2 import InterpolationMode, functional
 
 
 @dataclasses.dataclass(frozen=True)
-class Quirk:
-    """Something to know of torchvision.
+class TorchvisionQuirk:
+    """One unexpected behaviour of torchvision.
 
     Attributes:
-        operation: the suite's name of what it concerns.
-        torchvision: what it does, in a sentence.
-        ours: what flaxcnn does, in a sentence.
-        reproduce: whether the installed torchvision still does it.
+        operation: the suite's name of the operation.
+        torchvision: the behaviour of torchvision, in a sentence.
+        flaxcnn: the behaviour of flaxcnn, in a sentence.
+        reproduce: whether the installed torchvision still behaves so.
     """
 
     operation: str
     torchvision: str
-    ours: str
+    flaxcnn: str
     reproduce: Callable[[], bool]
 
 
-def hue_in_double(image: torch.Tensor, shift: float) -> torch.Tensor:
+def hue_in_float64(image: torch.Tensor, shift: float) -> torch.Tensor:
     """Turn the hue of an RGB image by a part of the colour circle, in the image's own precision.
 
     By A. R. Smith's sectors: with the hue in sixths of the circle 6 h = i + f, the saturation s and the value v, the
@@ -79,10 +79,10 @@ def _one_column_repeats_its_first_row() -> bool:
     return wrong.flatten().tolist() == [0, 0, 0] and right.flatten().tolist() == [0, 0.5, 1]
 
 
-def _hue_in_single() -> bool:
+def _hue_in_float32() -> bool:
     image = torch.tensor([0.9, 0.5, 0.1], dtype=torch.float64).reshape(3, 1, 1)
-    double = functional.adjust_hue(image, 0.1)
-    return torch.equal(double, functional.adjust_hue(image.float(), 0.1).double())
+    in_float64 = functional.adjust_hue(image, 0.1)
+    return torch.equal(in_float64, functional.adjust_hue(image.float(), 0.1).double())
 
 
 def _border_weighed_twice() -> bool:
@@ -96,7 +96,7 @@ def _half_rounds_to_even() -> bool:
     return columns == [0, 2]
 
 
-def _no_zero_deviation() -> bool:
+def _no_zero_std() -> bool:
     try:
         functional.normalize(torch.ones(1, 1, 1), [1.0], [0.0])
     except ValueError:
@@ -122,50 +122,50 @@ def _nearest_by_default() -> bool:
 
 
 QUIRKS = (
-    Quirk(
+    TorchvisionQuirk(
         "resize_antialias",
         "`resize` with antialias to a width of 1 repeats the first row down the whole column (a bug of PyTorch's "
         "`interpolate`): [[0], [1]] to 3x1 gives 0, 0, 0.",
         "`resize` gives 0, 1/2, 1; compared with torchvision's resize of the transposed image.",
         _one_column_repeats_its_first_row,
     ),
-    Quirk(
+    TorchvisionQuirk(
         "hue",
         "`adjust_hue` of a float64 image computes in float32.",
         "`adjust_hue` computes in the image's precision; compared with a formula in float64.",
-        _hue_in_single,
+        _hue_in_float32,
     ),
-    Quirk(
+    TorchvisionQuirk(
         "rotate",
         "`rotate` with a fill weighs the border by its coverage twice; without one, once.",
         "`rotate_images` does the same.",
         _border_weighed_twice,
     ),
-    Quirk(
+    TorchvisionQuirk(
         "rotate",
         "`RandomRotation` picks the nearest pixel unless told otherwise.",
         "`random_rotate` reads bilinearly; compared with `InterpolationMode.BILINEAR`.",
         _nearest_by_default,
     ),
-    Quirk(
+    TorchvisionQuirk(
         "centre_crop",
         "`center_crop` rounds half an odd rest to the even number.",
         "`centre_crop` does the same.",
         _half_rounds_to_even,
     ),
-    Quirk(
+    TorchvisionQuirk(
         "normalise",
         "`normalize` refuses a std of 0.",
         "`normalise` gives 0 there; not compared.",
-        _no_zero_deviation,
+        _no_zero_std,
     ),
-    Quirk(
+    TorchvisionQuirk(
         "crop_at",
         "A random transform draws once for all images of a batch.",
         "Each image gets its own draw; compared with one call an image.",
         _one_draw_a_batch,
     ),
-    Quirk(
+    TorchvisionQuirk(
         "mixup",
         "`MixUp` draws a share of at most 1 - 2^-24, on which one draw in fifty falls at alpha 0.2.",
         "`mixup` rounds such a draw to 1; compared to five decimals.",

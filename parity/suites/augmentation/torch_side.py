@@ -1,4 +1,4 @@
-"""PyTorch's side of the suite `augmentation`: torchvision's function, image by image, with that image's argument."""
+"""The PyTorch side of the suite `augmentation`: torchvision's function, called on each image with its argument."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms.v2 import InterpolationMode, functional
 
 from parity.suites.augmentation.arguments import Drawn
-from parity.suites.augmentation.quirks import hue_in_double
+from parity.suites.augmentation.quirks import hue_in_float64
 
 BILINEAR = InterpolationMode.BILINEAR
 # The function of `torchvision.transforms.v2.functional` that each operation is compared with.
@@ -43,7 +43,7 @@ def run(operation: str, drawn: Drawn, images: np.ndarray, dtype: str) -> list[np
         nchw = nchw.to(getattr(torch, dtype))
     results = []
     for position, image in enumerate(nchw):
-        argument = None if drawn.each is None else drawn.each[position].tolist()
+        argument = None if drawn.per_image is None else drawn.per_image[position].tolist()
         results.append(_apply(operation, image, argument, drawn.options, dtype).contiguous().numpy())
     return results
 
@@ -64,7 +64,7 @@ def _resize(image: torch.Tensor, _: None, options: dict[str, Any]) -> torch.Tens
     antialias = options["antialias"]
     height, width = options["size"]
     if antialias and width == 1:
-        # PyTorch gets this one wrong, but not its transpose; see `augmentation_quirks`.
+        # PyTorch resizes this wrongly, but not its transpose; see `parity.suites.augmentation.quirks`.
         return functional.resize(image.mT, [width, height], BILINEAR, antialias=True).mT
     return functional.resize(image, [height, width], BILINEAR, antialias=antialias)
 
@@ -87,9 +87,9 @@ def _erase(image: torch.Tensor, centre: list[int], options: dict[str, Any]) -> t
 
 
 def _hue(image: torch.Tensor, shift: float) -> torch.Tensor:
-    # torchvision's own float64 result is float32's; see `augmentation_quirks`.
+    # torchvision computes it in float32 always; see `parity.suites.augmentation.quirks`.
     return (
-        hue_in_double(image, shift) if image.dtype == torch.float64 else functional.adjust_hue(image, shift)
+        hue_in_float64(image, shift) if image.dtype == torch.float64 else functional.adjust_hue(image, shift)
     )
 
 

@@ -10,17 +10,17 @@ from PIL import Image
 from torchvision.transforms.v2 import functional
 
 from flaxcnn.data import augmentation
-from parity.suites.augmentation import torch_side as augmentation_torch
+from parity.suites.augmentation import torch_side
 from parity.suites.augmentation.arguments import DRAWS, Drawn
 from parity.suites.augmentation.cases import augmentation_cases, compare, draw, images_of
-from parity.suites.augmentation.quirks import QUIRKS, hue_in_double
+from parity.suites.augmentation.quirks import QUIRKS, hue_in_float64
 from parity.suites.running import run_case
 from parity.suites.selection import select
 
 CASES = augmentation_cases()
 
 
-def outcome(name):
+def outcome_of(name):
     (case,) = select(CASES, [name])
     return run_case(case)
 
@@ -37,7 +37,7 @@ def test_every_operation_has_cases_of_both_colours_and_a_quick_one():
 
 def test_a_case_is_the_same_in_every_run():
     first, again = draw("rotate", 3), draw("rotate", 3)
-    np.testing.assert_array_equal(first.each, again.each)
+    np.testing.assert_array_equal(first.per_image, again.per_image)
     np.testing.assert_array_equal(images_of("rotate", first, 3), images_of("rotate", again, 3))
 
 
@@ -73,24 +73,24 @@ def moved(images, centres, side):
 )
 def test_a_wrong_operation_turns_red(monkeypatch, name, function, mutant):
     monkeypatch.setattr(augmentation, function, mutant)
-    found = outcome(name)
-    assert found.result == "divergent"
-    assert "first at image" in found.sentence
+    outcome = outcome_of(name)
+    assert outcome.result == "divergent"
+    assert "first at image" in outcome.sentence
 
 
 def test_the_weights_of_itu_601_unrounded_turn_red(monkeypatch):
     monkeypatch.setattr(augmentation.colour, "GREY_WEIGHTS", (0.299, 0.587, 0.114))
-    assert outcome("saturation-01").result == "divergent"
+    assert outcome_of("saturation-01").result == "divergent"
 
 
 def test_a_function_that_leaves_float64_is_refused(monkeypatch):
-    def single(images, factors):
+    def in_float32(images, factors):
         return augmentation.colour.adjust_brightness(images, factors).astype(jnp.float32)
 
-    monkeypatch.setattr(augmentation, "adjust_brightness", single)
-    found = outcome("brightness-01")
-    assert found.result == "refused"
-    assert found.sentence == "brightness returns float32 for float64."
+    monkeypatch.setattr(augmentation, "adjust_brightness", in_float32)
+    outcome = outcome_of("brightness-01")
+    assert outcome.result == "refused"
+    assert outcome.sentence == "brightness returns float32 for float64."
 
 
 def test_an_image_is_named_with_its_argument():
@@ -107,23 +107,23 @@ def test_a_quirk_is_one_of_the_installed_torchvision(quirk):
 
 
 @pytest.mark.parametrize("shift", [-0.5, -0.2, 0.0, 0.37, 0.5])
-def test_the_hue_in_double_is_that_of_pythons_colorsys(shift):
+def test_the_hue_in_float64_is_that_of_pythons_colorsys(shift):
     images = images_of("hue", Drawn((1, 7, 9, 3)), 1)[0].astype(np.float64)
     expected = np.empty_like(images)
-    for place in np.ndindex(images.shape[:2]):
-        hue, saturation, value = colorsys.rgb_to_hsv(*images[place])
-        expected[place] = colorsys.hsv_to_rgb((hue + shift) % 1, saturation, value)
+    for pixel in np.ndindex(images.shape[:2]):
+        hue, saturation, value = colorsys.rgb_to_hsv(*images[pixel])
+        expected[pixel] = colorsys.hsv_to_rgb((hue + shift) % 1, saturation, value)
     image = torch.from_numpy(images.transpose(2, 0, 1).copy())
-    found = hue_in_double(image, shift)
-    np.testing.assert_allclose(found.permute(1, 2, 0).numpy(), expected, atol=2e-15)
-    # And it is what torchvision means, as far as float32 can tell.
-    single = functional.adjust_hue(image.float(), shift)
-    np.testing.assert_allclose(found.numpy(), single.numpy(), atol=2e-6)
+    turned = hue_in_float64(image, shift)
+    np.testing.assert_allclose(turned.permute(1, 2, 0).numpy(), expected, atol=2e-15)
+    # It agrees with torchvision's result, which is computed in float32.
+    by_torchvision = functional.adjust_hue(image.float(), shift)
+    np.testing.assert_allclose(turned.numpy(), by_torchvision.numpy(), atol=2e-6)
 
 
-def test_resizing_to_one_column_is_compared_with_what_pillow_does():
+def test_resizing_to_one_column_is_compared_with_pillow():
     images = np.random.default_rng(0).random((1, 9, 7, 1), np.float32)
     drawn = Drawn(images.shape, {"size": (5, 1), "antialias": True})
-    (found,) = augmentation_torch.run("resize_antialias", drawn, images, "float64")
+    (column,) = torch_side.run("resize_antialias", drawn, images, "float64")
     expected = np.asarray(Image.fromarray(images[0, :, :, 0]).resize((1, 5), Image.Resampling.BILINEAR))
-    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+    np.testing.assert_allclose(column[0], expected, atol=1e-6)
