@@ -48,10 +48,12 @@ def write_raw(name: str, records: Iterable[dict[str, Any]]) -> Path:
 
     Args:
         name: of the study.
-        records: JSON without NaN and infinity, in an order that a second run repeats.
+        records: JSON, in an order that a second run repeats.
     """
     path = RESULTS / f"{name}.jsonl.gz"
-    text = "".join(json.dumps(item, allow_nan=False, separators=(",", ":")) + "\n" for item in records)
+    # NaN and infinity become null, as in a summary.
+    finite = (json.loads(to_json(item)) for item in records)
+    text = "".join(json.dumps(item, separators=(",", ":")) + "\n" for item in finite)
     # Neither the time nor the file's name goes into the header.
     with written_whole(path) as stream, gzip.GzipFile("", "wb", 9, stream, mtime=0) as compressed:
         compressed.write(text.encode())

@@ -6,9 +6,10 @@
     python -m experiments.instrument.parity_suite optimisers schedules losses statistics     about five minutes
     python -m experiments.instrument.parity_suite --again ...     also what is stored already
 
-Each case is stored as it finishes, in `experiments/results/parity_SUITE.json`, so that the study can be run in
-pieces. The suite `augmentation` has a study of its own, `experiments.instrument.distribution_study`. Each model
-runs in a process of its own, whose peak memory is its own too. The torchvision builders are compared at 4x3x64x64.
+Each case is stored as it finishes, in `experiments/results/parity_SUITE.jsonl.gz`, so that the study can be run in
+pieces; `parity_SUITE.json` beside it is the summary, which the table shows. The suite `augmentation` has a study of its
+own, `experiments.instrument.distribution_study`. Each model runs in a process of its own, whose peak memory is its own
+too. The torchvision builders are compared at 4x3x64x64.
 """
 
 import argparse
@@ -40,7 +41,7 @@ UNITS_A_GIB = 2**30 if sys.platform == "darwin" else 2**20
 
 
 def main() -> int:
-    """Run what was asked for and is not stored; print a line a case and the tables of what is stored."""
+    """Run the selected cases that are not stored; print a line a case, then the tables of all stored cases."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="suites, groups, cases or patterns (default: all)")
     parser.add_argument("--again", action="store_true", help="run what is stored already, too")
@@ -55,10 +56,10 @@ def main() -> int:
     for case in cases:
         if case.name not in done:
             outcome, peak = measured(case.name) if case.suite == "models" else (run_case(case), None)
-            console.print(line(outcome, max(len(one.name) for one in cases)))
+            console.print(line(outcome, max(len(known.name) for known in cases)))
             store(outcome, peak)
     for suite, table in TABLES.items():
-        if stored(suite):
+        if record.is_stored(f"parity_{suite}"):
             console.print(f"\n{table()}")
     return 0
 
@@ -69,7 +70,7 @@ def measured(name: str) -> tuple[Outcome, float]:
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
-    """What a function of this package returns in a process of its own, and the peak memory of that process."""
+    """The result of a function of this package in a process of its own, and the peak memory of that process."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         result = pool.submit(function, *arguments).result()
@@ -88,36 +89,91 @@ def peak_memory() -> float:
 
 def stored(suite: str) -> list[dict[str, Any]]:
     """The cases of a suite that are stored, in the suite's order."""
-    try:
-        found = {item["name"]: item for item in record.read(f"parity_{suite}")["cases"]}
-    except FileNotFoundError:
-        return []
-    order = [case.name for case in all_cases() if case.suite == suite]
-    return [found[name] for name in order if name in found]
+    return in_order(suite, record.read_raw(f"parity_{suite}"))
 
 
 def store(outcome: Outcome, peak: float | None) -> None:
-    """Add a case to what is stored, or replace it."""
+    """Add a case to the stored ones, or replace it, and summarise anew."""
+    suite, name = outcome.suite, f"parity_{outcome.suite}"
     item = dataclasses.asdict(outcome) | ({} if peak is None else {"peak_gib": peak})
-    others = [one for one in stored(outcome.suite) if one["name"] != outcome.name]
-    record.write(f"parity_{outcome.suite}", COMMANDS[outcome.suite], {"cases": [*others, item]})
+    others = [case for case in stored(suite) if case["name"] != outcome.name]
+    record.write_raw(name, in_order(suite, [*others, item]))
+    record.write(name, COMMANDS[suite], summary(suite, stored(suite)))
+
+
+def in_order(suite: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cases in the suite's order; those that the suite no longer has are left out."""
+    by_name = {item["name"]: item for item in items}
+    order = [case.name for case in all_cases() if case.suite == suite]
+    return [by_name[name] for name in order if name in by_name]
+
+
+def summary(suite: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of the table of a suite: of every model, or of every group of cases."""
+    if suite == "models":
+        return {"models": [of_model(item) for item in items]}
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for item in items:
+        groups.setdefault(item["group"], []).append(item)
+    return {"groups": {name: of_group(cases) for name, cases in groups.items()}}
+
+
+def of_model(item: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a model, of its stored case."""
+    modes = [restored(mode) for mode in item["modes"]]
+    return {
+        **{key: item[key] for key in ("name", "detail", "result")},
+        "layers": modes[0].layers if modes else None,
+        "tensors": sum(mode.tensors for mode in modes),
+        "gap": {mode.mode: mode.gap for mode in modes},
+        "margin": _smallest_margin(modes),
+        **{key: item[key] for key in ("seconds", "peak_gib")},
+    }
+
+
+def of_group(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of a group, of its stored cases. In a suite that compares many steps, a layer is a step."""
+    modes = [restored(mode) for item in items for mode in item["modes"]]
+    return {
+        "cases": len(items),
+        "by_hand": sum("by hand" in item["detail"] for item in items),
+        "equivalent": sum(item["result"] == "equivalent" for item in items),
+        "layers": sum(mode.layers for mode in modes),
+        "tensors": sum(mode.tensors for mode in modes),
+        "gap": max((mode.gap for mode in modes), default=0.0),
+        "margin": _smallest_margin(modes),
+    }
+
+
+def restored(mode: dict[str, Any]) -> ModeOutcome:
+    """A mode as it was stored."""
+    return ModeOutcome(**mode | {"margin": _restored(mode["margin"])})
+
+
+def _restored(margin: float | None) -> float:
+    """A margin as it was stored; JSON has no infinity."""
+    return math.inf if margin is None else margin
+
+
+def _smallest_margin(modes: list[ModeOutcome]) -> float:
+    return min((mode.margin for mode in modes), default=math.inf)
 
 
 def models_table() -> str:
     """The README's table of models, in Markdown."""
+    result = record.read("parity_models")
     body = []
-    for item in stored("models"):
-        modes = [restored(mode) for mode in item["modes"]]
+    for model in result["models"]:
         body.append(
             [
-                f"`{item['name']}`" + (f" ({item['detail']})" if item["detail"] else ""),
-                item["result"],
-                "".join(str(mode.layers) for mode in modes[:1]),
-                "".join(str(sum(mode.tensors for mode in modes))),
-                *(_gap(modes, mode) for mode in ("eval", "train")),
-                in_words(min((mode.margin for mode in modes), default=math.inf)),
-                f"{item['seconds']:.0f} s",
-                f"{item['peak_gib']:.1f} GiB",
+                f"`{model['name']}`" + (f" ({model['detail']})" if model["detail"] else ""),
+                model["result"],
+                "" if model["layers"] is None else str(model["layers"]),
+                str(model["tensors"]),
+                *(f"{model['gap'][mode]:.0e}" if mode in model["gap"] else "" for mode in ("eval", "train")),
+                in_words(_restored(model["margin"])),
+                f"{model['seconds']:.0f} s",
+                f"{model['peak_gib']:.1f} GiB",
             ]
         )
     header = [
@@ -131,60 +187,41 @@ def models_table() -> str:
         "time",
         "memory",
     ]
-    return markdown.rows(header, body) + f"\n\nMeasured on: {markdown.where(record.read('parity_models'))}."
+    return f"{markdown.rows(header, body)}\n\nMeasured on: {markdown.where(result)}."
 
 
 def layers_table() -> str:
     """The README's table of layers, in Markdown."""
-
-    def by_hand(items: list[dict[str, Any]]) -> int:
-        return sum("by hand" in item["detail"] for item in items)
-
-    return groups_table("layers", "layer", {"of them by hand": by_hand})
+    return groups_table("layers", "layer", {"of them by hand": "by_hand"})
 
 
 def steps_table(suite: str) -> str:
     """The README's table of a suite whose cases compare many steps, in Markdown."""
-
-    def steps(items: list[dict[str, Any]]) -> int:
-        return sum(mode["layers"] for item in items for mode in item["modes"])
-
-    def tensors(items: list[dict[str, Any]]) -> int:
-        return sum(mode["tensors"] for item in items for mode in item["modes"])
-
-    return groups_table(suite, "group", {"steps": steps, "tensors": tensors})
+    return groups_table(suite, "group", {"steps": "layers", "tensors": "tensors"})
 
 
-def groups_table(suite: str, first: str, counts: dict[str, Callable[[list[dict[str, Any]]], int]]) -> str:
+def groups_table(suite: str, first: str, counts: dict[str, str]) -> str:
     """A row for each group of a suite, in Markdown.
 
     Args:
-        suite: whose stored cases are shown.
+        suite: whose summary is shown.
         first: the heading of the groups.
-        counts: further columns: what each counts in the cases of a group.
+        counts: further columns: heading -> figure of a group.
     """
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for item in stored(suite):
-        groups.setdefault(item["group"], []).append(item)
-    body = []
-    for group, items in groups.items():
-        modes = [restored(mode) for item in items for mode in item["modes"]]
-        equivalent = sum(item["result"] == "equivalent" for item in items)
-        margins = in_words(min((mode.margin for mode in modes), default=math.inf))
-        gap = max((mode.gap for mode in modes), default=0.0)
-        counted = [str(count(items)) for count in counts.values()]
-        body.append([f"`{group}`", str(len(items)), *counted, str(equivalent), f"{gap:.0e}", margins])
+    result = record.read(f"parity_{suite}")
+    body = [
+        [
+            f"`{name}`",
+            str(group["cases"]),
+            *(str(group[figure]) for figure in counts.values()),
+            str(group["equivalent"]),
+            f"{group['gap']:.0e}",
+            in_words(_restored(group["margin"])),
+        ]
+        for name, group in result["groups"].items()
+    ]
     header = [first, "cases", *counts, "equivalent", "largest gap", "margin left"]
-    return markdown.rows(header, body) + f"\n\nMeasured on: {markdown.where(record.read(f'parity_{suite}'))}."
-
-
-def restored(mode: dict[str, Any]) -> ModeOutcome:
-    """A mode as it was stored; JSON has no infinity."""
-    return ModeOutcome(**mode | {"margin": math.inf if mode["margin"] is None else mode["margin"]})
-
-
-def _gap(modes: list[ModeOutcome], name: str) -> str:
-    return next((f"{mode.gap:.0e}" for mode in modes if mode.mode == name), "")
+    return f"{markdown.rows(header, body)}\n\nMeasured on: {markdown.where(result)}."
 
 
 TABLES: dict[str, Callable[[], str]] = {

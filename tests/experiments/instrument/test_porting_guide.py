@@ -19,6 +19,7 @@ from parity.errors import CannotCompare
 from parity.files import to_plain
 from parity.verdict.catalogue import DEFECTS
 
+NAME = "page.md"
 ENTRIES = words.words().entries
 
 
@@ -126,8 +127,8 @@ def test_the_committed_page_shows_what_is_stored():
 
 def test_the_command_writes_what_the_records_hold(folder):
     store(folder)
-    assert guide.main([]) == 0
-    text = guide.PAGE.read_text(encoding="utf-8")
+    assert main([], folder / NAME) == 0
+    text = (folder / NAME).read_text(encoding="utf-8")
     assert section(text, "norm-epsilon").count("**Measured.**") == 1
     assert (
         "- **Measured.** 3 mutants that differ in meaning (1 more was equivalent, and discarded): 2 detected, 2 at "
@@ -150,8 +151,8 @@ def test_the_command_writes_what_the_records_hold(folder):
 
 
 def test_without_a_record_the_page_says_so(folder):
-    assert guide.main([]) == 0
-    text = guide.PAGE.read_text(encoding="utf-8")
+    assert main([], folder / NAME) == 0
+    text = (folder / NAME).read_text(encoding="utf-8")
     assert "(`python -m experiments.instrument.defects_study`) is not stored yet" in text
     assert text.count("**Measured.** Not yet.") == len(DEFECTS) - len(NOT_EXPRESSIBLE)
     for id, reason in NOT_EXPRESSIBLE.items():
@@ -160,16 +161,16 @@ def test_without_a_record_the_page_says_so(folder):
 
 
 def test_check_sees_a_stale_page(folder, capsys):
-    assert guide.main(["--check"]) == 1
-    assert guide.main([]) == 0 and guide.main(["--check"]) == 0
+    assert main(["--check"], folder / NAME) == 1
+    assert main([], folder / NAME) == 0 and main(["--check"], folder / NAME) == 0
     capsys.readouterr()
     store(folder)
-    before = guide.PAGE.read_text(encoding="utf-8")
-    assert guide.main(["--check"]) == 1
+    before = (folder / NAME).read_text(encoding="utf-8")
+    assert main(["--check"], folder / NAME) == 1
     assert capsys.readouterr().err.splitlines() == [
-        f"{guide.PAGE.name} does not show the words and the stored results: run {guide.COMMAND}"
+        f"{NAME} does not show the words and the stored results: run {guide.COMMAND}"
     ]
-    assert guide.PAGE.read_text(encoding="utf-8") == before
+    assert (folder / NAME).read_text(encoding="utf-8") == before
 
 
 def test_every_link_of_the_page_leads_somewhere(folder):

@@ -155,7 +155,9 @@ def alarms_in_words(summary):
 
 
 def test_a_summary_survives_json():
-    summary = summarised([*RESULTS, result("shapes", "group-order", proof=Proof(False, float("inf"), "output"))])
+    summary = summarised(
+        [*RESULTS, result("shapes", "group-order", proof=Proof(False, float("inf"), "output"))]
+    )
     assert from_plain(Summary, json.loads(json.dumps(to_plain(summary), allow_nan=False))) == summary
     assert summary.ids["norm-epsilon"].discarded == 1
     assert summary.ids["group-order"].smallest == score.Smallest("severe", float("inf"))
