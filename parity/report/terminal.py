@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from parity.report import wording
 from parity.report.evidence import PhaseErrors, first_divergent, phase_errors
 from parity.report.folding import Folded, fold
+from parity.report.grouping import grouped, listed
 from parity.verdict.record import JudgedEntry, Mode, Report, Status
 
 if TYPE_CHECKING:
@@ -68,7 +69,11 @@ def text(report: Report, *, everything: bool = False, width: int = UNLIMITED) ->
 def _group(report: Report, everything: bool, width: int) -> "Group":
     from rich.console import Group
 
-    parts: list[Padding | Table | Text] = [*_verdict(report), *_causes(report), *_remarks(report, everything)]
+    parts: list[Padding | Table | Text] = [
+        *_verdict(report),
+        *_causes(report, everything),
+        *_remarks(report, everything),
+    ]
     for mode in report.modes:
         entries = report.entries(mode)
         if entries:
@@ -119,16 +124,25 @@ def _verdict(report: Report) -> list["Padding | Table | Text"]:
     return lines
 
 
-def _causes(report: Report) -> list["Padding | Table | Text"]:
+def _causes(report: Report, everything: bool) -> list["Padding | Table | Text"]:
     lines: list[Padding | Table | Text] = []
     for label, style, causes in (
         ("cause", "bold red", report.causes),
         ("accepted", "cyan", report.accepted),
     ):
-        for cause in causes:
-            lines.append(_labelled(label, f"{cause.id}  at {cause.layer}", style))
-            lines += [_labelled(side, words, indent=4) for side, words in wording.cause(cause)]
+        for group in grouped(causes):
+            alone = len(group.variants) == 1
+            lines.append(_labelled(label, f"{group.id}  at {_where(group.layers, everything)}", style))
+            for variant in group.variants:
+                if not alone:
+                    lines.append(_indented(f"    at {_where(variant.layers, everything)}"))
+                lines += [_labelled(side, words, indent=4) for side, words in variant.facts]
     return lines
+
+
+def _where(layers: tuple[str, ...], everything: bool) -> str:
+    names = listed(layers, everything=everything)
+    return names if len(layers) == 1 else f"{len(layers)} layers: {names}"
 
 
 def _remarks(report: Report, everything: bool) -> list["Padding | Table | Text"]:

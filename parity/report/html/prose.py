@@ -2,8 +2,9 @@
 
 from parity.report import wording
 from parity.report.evidence import first_divergent
+from parity.report.grouping import Group, Variant, grouped, listed
 from parity.report.html.markup import Markup, element
-from parity.verdict.record import Cause, Report
+from parity.verdict.record import Report
 
 # A page with hundreds of remarks shows the first ones and folds the rest.
 _OPEN = 12
@@ -64,7 +65,7 @@ def causes(report: Report) -> list[Markup]:
         element(
             "section",
             element("h2", title),
-            [_cause(cause) for cause in found],
+            [_group(group) for group in grouped(found)],
             class_=f"card {kind}",
         )
         for title, kind, found in (
@@ -75,15 +76,26 @@ def causes(report: Report) -> list[Markup]:
     ]
 
 
-def _cause(cause: Cause) -> Markup:
+def _group(group: Group) -> Markup:
+    several = len(group.layers) > 1
+    count = [element("p", element("code", group.id), f" at {len(group.layers)} layers", class_="id")]
     return element(
         "div",
-        element(
-            "p", element("code", cause.id), " at ", element("strong", cause.layer, class_="name"), class_="id"
-        ),
-        element("dl", [_fact(label, words) for label, words in wording.cause(cause)], class_="facts"),
+        count if several else [],
+        [
+            _variant(variant, [] if several else [element("code", group.id), " at "])
+            for variant in group.variants
+        ],
         class_="cause",
     )
+
+
+def _variant(variant: Variant, before: list[str]) -> list[Markup]:
+    names = element("strong", listed(variant.layers, everything=True), class_="name")
+    return [
+        element("p", *before, names, class_="id"),
+        element("dl", [_fact(label, words) for label, words in variant.facts], class_="facts"),
+    ]
 
 
 def coverage(report: Report) -> Markup:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from parity.report import terminal
+from parity.report.html import prose
 from parity.verdict.record import Cause
 
 WRONG = "layer1.2.conv2"
@@ -32,6 +33,29 @@ def test_causes_and_accepted_differences_say_what_each_side_does(make_report):
     ):
         assert words in text
     assert text.count("Fix") == 1, "an empty fix is left out"
+
+
+def test_a_cause_of_many_layers_is_one_cause_with_its_layers(make_report):
+    of_norms = [
+        Cause("norm-epsilon", f"layer{i}.bn", "epsilon 1e-5", "epsilon 1e-3", "give 1e-5", f"net.py:{i % 2}")
+        for i in range(20)
+    ]
+    other = Cause("norm-epsilon", "head.bn", "epsilon 1e-5", "epsilon 0", "give 1e-5")
+    report = dataclasses.replace(make_report(1, "fc"), causes=(*of_norms, other))
+    text = terminal.text(report, width=160)
+    assert text.count("norm-epsilon") == 1
+    assert (
+        "at 21 layers: layer0.bn, layer1.bn, layer2.bn, layer3.bn, layer4.bn, layer5.bn, and 15 more" in text
+    )
+    assert text.count("epsilon 1e-3") == text.count("epsilon 0") == 1
+    assert "at head.bn" in text
+    assert "net.py:0, net.py:1" in text
+    assert "layer19.bn" in terminal.text(report, width=160, everything=True)
+    page = prose.causes(report)[0]
+    assert page.count("norm-epsilon") == 1
+    assert "at 21 layers" in page
+    assert page.count("epsilon 1e-3") == page.count("epsilon 0") == 1
+    assert "layer19.bn" in page
 
 
 def test_equivalent_says_the_margin_and_how_much_was_compared(make_report):
