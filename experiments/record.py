@@ -5,6 +5,7 @@ A study of many cases also stores its raw records, one JSON object a line, compr
 
 import gzip
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,18 @@ def write(name: str, command: str, figures: dict[str, Any]) -> Path:
     """
     RESULTS.mkdir(exist_ok=True)
     record = {"command": command, "environment": environment()} | figures
-    return write_text(RESULTS / f"{name}.json", to_json(record))
+    return write_text(RESULTS / f"{name}.json", compact(to_json(record)))
+
+
+def compact(text: str) -> str:
+    """JSON text with every list of numbers and every object of numbers in one line."""
+    # A string holds no line break, so that no string is changed.
+    lists = r"\[\n([^\[\]{}\"]+)\n *\]"
+    objects = r"\{\n((?: *\"[^\"\n]*\": [-+.\de]+,?\n)+) *\}"
+    text = re.sub(lists, lambda match: f"[{' '.join(match[1].split())}]", text)
+    return re.sub(
+        objects, lambda match: f"{{{' '.join(line.strip() for line in match[1].splitlines())}}}", text
+    )
 
 
 def read(name: str) -> dict[str, Any]:

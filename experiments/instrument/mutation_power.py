@@ -91,10 +91,8 @@ def run(count: int, seed: int, folder: Path) -> Path:
 
 
 def caught_mutants() -> list[Mutant]:
-    """What the study of mutants says to be caught by a case, and is in the source still."""
-    caught = {
-        f"{file}:{name}" for file, names in record.read(mutation.NAME)["caught_by"].items() for name in names
-    }
+    """The mutants that a case caught in the study of mutants, and that are in the source still."""
+    caught = {item["name"] for item in record.read_raw(mutation.NAME)}
     return [mutant for mutant in all_mutants() if mutant.name in caught]
 
 

@@ -12,7 +12,8 @@
 
 Findings are kept in `runs/mutation`, one file a mutant, and are found again only if the mutated file was edited; what
 no case caught meets every case that it has not met, up to `--cases`: more of them, or cases new in the suites.
-`experiments/results/mutation.json` is written at the end, from everything that is kept.
+`experiments/results/mutation.json` is written at the end, from everything that is kept; `mutation.jsonl.gz` beside it
+names the case that caught each mutant.
 """
 
 import argparse
@@ -157,49 +158,58 @@ def store(seed: int, folder: Path) -> Path:
     """Write the record of everything that is kept in `folder`."""
     mutants = all_mutants()
     kept = [kept_finding(mutant, folder / "findings") for mutant in mutants]
-    findings = [one for one in kept if one is not None]
+    findings = [finding for finding in kept if finding is not None]
+    record.write_raw(NAME, caught(findings))
     return record.write(NAME, COMMAND, {"seed": seed, "mutants": len(mutants)} | figures(findings))
 
 
 def figures(findings: Sequence[Finding]) -> dict[str, Any]:
-    """The counts by file and by kind of change, every mutant that no case caught, and what caught the others."""
-    missed = [one for one in findings if one.verdict != "caught"]
+    """The counts by file and by kind of change, and every mutant that no case caught."""
+    missed = [finding for finding in findings if finding.verdict != "caught"]
     return {
         "examined": len(findings),
-        "seconds": sum(one.seconds for one in findings),
+        "seconds": sum(finding.seconds for finding in findings),
         # What was caught, and whose file was not edited where it was, is not examined again.
-        "days": dict(sorted(collections.Counter(one.day for one in findings).items())),
+        "days": dict(sorted(collections.Counter(finding.day for finding in findings).items())),
         "all": counts(findings),
-        "results": dict(collections.Counter(one.result for one in findings if one.verdict == "caught")),
-        "files": {file: counts([one for one in findings if one.mutant.file == file]) for file in FILES},
+        "results": dict(
+            collections.Counter(finding.result for finding in findings if finding.verdict == "caught")
+        ),
+        "files": {
+            file: counts([finding for finding in findings if finding.mutant.file == file]) for file in FILES
+        },
         "families": {
-            family: counts([one for one in findings if one.mutant.family == family]) for family in FAMILIES
+            family: counts([finding for finding in findings if finding.mutant.family == family])
+            for family in FAMILIES
         },
         "survivors": [
             {
-                "name": one.mutant.name,
-                "source": one.mutant.text,
-                "what": one.mutant.what,
-                "outcome": outcome(one),
-                "cases": len(one.tried),
-                "day": one.day,
-                "reason": equivalent_because(one.mutant) or unseen_because(one.mutant),
+                "name": finding.mutant.name,
+                "source": finding.mutant.text,
+                "what": finding.mutant.what,
+                "outcome": outcome(finding),
+                "cases": len(finding.tried),
+                "day": finding.day,
+                "reason": equivalent_because(finding.mutant) or unseen_because(finding.mutant),
             }
-            for one in missed
+            for finding in missed
         ],
         # A mutant that was said to be no defect, but that a case caught, was said so wrongly.
         "wrongly_equivalent": [
-            one.mutant.name for one in findings if one.verdict == "caught" and equivalent_because(one.mutant)
+            finding.mutant.name
+            for finding in findings
+            if finding.verdict == "caught" and equivalent_because(finding.mutant)
         ],
-        "caught_by": {
-            file: {
-                one.mutant.name.removeprefix(f"{file}:"): f"{one.case}: {one.result}"
-                for one in findings
-                if one.verdict == "caught" and one.mutant.file == file
-            }
-            for file in FILES
-        },
     }
+
+
+def caught(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Every mutant that a case caught, with the case and its result."""
+    return [
+        {"name": finding.mutant.name, "case": finding.case, "result": finding.result}
+        for finding in findings
+        if finding.verdict == "caught"
+    ]
 
 
 def outcome(finding: Finding) -> str:
@@ -210,32 +220,32 @@ def outcome(finding: Finding) -> str:
 
 def counts(findings: Sequence[Finding]) -> dict[str, int]:
     """How many there are of each of OUTCOMES."""
-    counted = collections.Counter(outcome(one) for one in findings)
+    counted = collections.Counter(outcome(finding) for finding in findings)
     return {name: counted[name] for name in OUTCOMES}
 
 
 def files_table() -> str:
-    """What came of the mutants of each file, in Markdown."""
+    """The outcomes of the mutants of each file, in Markdown."""
     stored = record.read(NAME)
-    return _with_place(_counts_table("file", stored["files"] | {"all": stored["all"]}), stored)
+    return _with_machine(_counts_table("file", stored["files"] | {"all": stored["all"]}), stored)
 
 
 def families_table() -> str:
-    """What came of the mutants of each kind of change, in Markdown."""
+    """The outcomes of the mutants of each kind of change, in Markdown."""
     stored = record.read(NAME)
-    return _with_place(_counts_table("change", stored["families"]), stored)
+    return _with_machine(_counts_table("change", stored["families"]), stored)
 
 
 def survivors_table() -> str:
     """Every mutant that no case caught, in Markdown."""
     body = []
-    for one in record.read(NAME)["survivors"]:
-        file, function, line, _, _ = one["name"].split(":", 4)
+    for survivor in record.read(NAME)["survivors"]:
+        file, function, line, _, _ = survivor["name"].split(":", 4)
         where = f"`{file}:{line}`" + (f", `{function}`" if function else "")
-        what = one["outcome"] if one["cases"] else "no case runs it"
+        seen = survivor["outcome"] if survivor["cases"] else "no case runs it"
         # A bar would end the cell.
-        code = one["source"].replace("|", "\\|")
-        body.append([where, f"`{code}`", one["what"].replace("|", "\\|"), what, one["reason"]])
+        code = survivor["source"].replace("|", "\\|")
+        body.append([where, f"`{code}`", survivor["what"].replace("|", "\\|"), seen, survivor["reason"]])
     return markdown.rows(["where", "source", "change", "outcome", "why"], body)
 
 
@@ -246,12 +256,12 @@ def _counts_table(first: str, groups: dict[str, dict[str, int]]) -> str:
         if total:
             defects = total - counted["equivalent"]
             share = f"{counted['caught'] / defects:.1%}" if defects else ""
-            body.append([f"`{name}`", str(total), *(str(counted[one]) for one in OUTCOMES), share])
+            body.append([f"`{name}`", str(total), *(str(counted[outcome]) for outcome in OUTCOMES), share])
     header = [first, "mutants", "caught", "no defect", "survived", "no case runs it", "caught of the defects"]
     return markdown.rows(header, body)
 
 
-def _with_place(table: str, stored: dict[str, Any]) -> str:
+def _with_machine(table: str, stored: dict[str, Any]) -> str:
     examined = f"{stored['examined']} of {stored['mutants']} mutants were examined"
     days = ", ".join(f"{count} on {day}" for day, count in stored["days"].items())
     return f"{table}\n\n{examined} ({days}). Measured on: {markdown.where(stored)}."

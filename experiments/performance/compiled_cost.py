@@ -17,11 +17,11 @@ import sys
 from typing import Any
 
 from experiments import markdown, record
-from experiments.performance.throughput.networks import Setting
+from experiments.performance.throughput.networks import Workload
 from flaxcnn.ops.cpu.onednn import PREFIX
 
 NAME, COMMAND = "compiled_cost", "python -m experiments.performance.compiled_cost"
-SETTING = Setting("resnet18", 8, 32)
+WORKLOAD = Workload("resnet18", 8, 32)
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
 # These move nothing.
 _FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "after-all")
@@ -134,10 +134,10 @@ def _flop_of_call(kind: str, rest: str, shapes: dict[str, str]) -> int:
 
 
 def counted(rules: tuple[str, ...] | None) -> Cost:
-    """The training step of `SETTING` with these fast rules; all of them when None."""
-    from experiments.performance.throughput.sides import Ours
+    """The training step of `WORKLOAD` with these fast rules; all of them when None."""
+    from experiments.performance.throughput.sides import Flaxcnn
 
-    return cost_of(Ours(SETTING, rules).compiled_step())
+    return cost_of(Flaxcnn(WORKLOAD, rules).compiled_step())
 
 
 def main() -> int:
@@ -169,7 +169,7 @@ def table() -> str:
         for rules, c in found.items()
     ]
     text = markdown.rows(["jax", "rules", "GFLOP", "GB moved", "instructions"], rows)
-    return f"{text}\n\nOne training step, {SETTING.name} (network, batch, size of the image)."
+    return f"{text}\n\nOne training step, {WORKLOAD.name} (network, batch, size of the image)."
 
 
 if __name__ == "__main__":

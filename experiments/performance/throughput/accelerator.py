@@ -1,10 +1,10 @@
-"""The GPU, where there is one: what both libraries are told of it, and what it holds."""
+"""The GPU, where there is one: its settings in both libraries, and its memory."""
 
 import resource
 import sys
 from typing import Any
 
-from experiments.performance.throughput.networks import Setting
+from experiments.performance.throughput.networks import Workload
 
 
 def has_gpu() -> bool:
@@ -14,22 +14,22 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def settle_jax(setting: Setting) -> None:
-    """Have JAX compute in the precision of the setting; a CPU has one only."""
+def settle_jax(workload: Workload) -> None:
+    """Have JAX compute in the precision of the workload; a CPU has one only."""
     import jax
 
     if jax.default_backend() != "cpu":
         precisions = {"float32": "float32", "tf32": "tensorfloat32"}
-        jax.config.update("jax_default_matmul_precision", precisions[setting.precision])
+        jax.config.update("jax_default_matmul_precision", precisions[workload.precision])
 
 
-def settle_torch(setting: Setting) -> Any:
-    """Have PyTorch compute in the precision of the setting, with the fastest of cuDNN's algorithms; its device."""
+def settle_torch(workload: Workload) -> Any:
+    """Have PyTorch compute in the precision of the workload, with the fastest of cuDNN's algorithms; its device."""
     import torch
 
     if not has_gpu():
         return torch.device("cpu")
-    tf32 = setting.precision == "tf32"
+    tf32 = workload.precision == "tf32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = True

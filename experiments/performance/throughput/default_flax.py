@@ -1,4 +1,4 @@
-"""The same networks as a user of Flax writes them: `nnx.Conv`, `nnx.BatchNorm`, nothing of ours."""
+"""The same networks as a user of Flax writes them: `nnx.Conv`, `nnx.BatchNorm`, nothing of `flaxcnn`."""
 
 from collections.abc import Callable, Sequence
 

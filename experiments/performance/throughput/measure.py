@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from experiments.performance.throughput.accelerator import has_gpu
-from experiments.performance.throughput.networks import GROWTH, Setting
-from experiments.performance.throughput.sides import DEFAULT, EAGER, OPTION, OURS, REFERENCE, SIDES
+from experiments.performance.throughput.networks import GROWTH, Workload
+from experiments.performance.throughput.sides import DEFAULT, EAGER, FLAXCNN, OPTION, REFERENCE, SIDES
 from experiments.performance.throughput.worker import CALLS, Worker
 
 # A turn lasts about so long, and two calls at least, or one that is long. Before it the others' threads come to rest.
@@ -18,37 +18,37 @@ _PIXELS = 160 * 32 * 32
 
 
 def measured(
-    setting: Setting, rounds: int, tell: Callable[[str], None], *, few: bool = False
+    workload: Workload, rounds: int, tell: Callable[[str], None], *, few: bool = False
 ) -> dict[str, Any]:
-    """The figures of one setting: for every side the seconds of every turn, compile time and peak memory.
+    """The figures of one workload: for every side the seconds of every turn, compile time and peak memory.
 
-    A large batch is measured in several groups, each with ours and the reference, so that memory suffices. With `few`
-    these are beside Flax's and eager PyTorch only; where it is asked how the cost grows, beside Flax with the option,
-    and steps only. On a GPU the option, the plain rules and huge pages are nothing of their own, and all sides have
-    room.
+    A large batch is measured in several groups, each with flaxcnn and the reference, so that memory suffices. With
+    `few` these are beside Flax's and eager PyTorch only. Where it is asked how the cost grows, they are beside Flax
+    with the option, and steps only are measured. On a GPU the option, the plain rules and huge pages change nothing,
+    and all sides have room.
     """
     sides, calls = [OPTION, DEFAULT, EAGER] if few else list(SIDES), CALLS
     if on_gpu := has_gpu():
         sides = [DEFAULT, EAGER]
-    elif setting in GROWTH:
+    elif workload in GROWTH:
         sides, calls = [OPTION], ("step",)
-    others = [side for side in sides if side not in (OURS, REFERENCE)]
-    whole = on_gpu or setting.batch * setting.size**2 <= _PIXELS
+    others = [side for side in sides if side not in (FLAXCNN, REFERENCE)]
+    whole = on_gpu or workload.batch * workload.size**2 <= _PIXELS
     groups = [others] if whole else [[side] for side in others]
-    found = [turns_of([OURS, REFERENCE, *group], setting, rounds, tell, calls) for group in groups]
-    return {"network": setting.network, "batch": setting.batch, "size": setting.size, "groups": found}
+    turns = [turns_of([FLAXCNN, REFERENCE, *group], workload, rounds, tell, calls) for group in groups]
+    return {"network": workload.network, "batch": workload.batch, "size": workload.size, "groups": turns}
 
 
 def turns_of(
     sides: Sequence[str],
-    setting: Setting,
+    workload: Workload,
     rounds: int,
     tell: Callable[[str], None],
     calls: Sequence[str] = CALLS,
 ) -> dict[str, dict[str, Any]]:
     """The figures of these sides, all in memory at once and in turn."""
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(contextlib.closing(Worker(side, setting))) for side in sides]
+        workers = [stack.enter_context(contextlib.closing(Worker(side, workload))) for side in sides]
         figures: dict[str, dict[str, Any]] = {
             worker.side: {
                 "first_step_seconds": worker.first_step_seconds,
@@ -66,7 +66,7 @@ def turns_of(
                     seconds[worker.side].append(worker.seconds(call, turns[worker.side]))
             for side, values in seconds.items():
                 figures[side][call] = values
-            tell(f"{setting.name} {call}: {_in_words(seconds)}")
+            tell(f"{workload.name} {call}: {_in_words(seconds)}")
         for worker in workers:
             figures[worker.side]["peak_mebibytes"] = worker.peak_mebibytes()
     return figures
@@ -78,11 +78,6 @@ def _warm(worker: Worker, call: str) -> int:
     return 1 if seconds > _LONG_SECONDS else max(2, round(_TURN_SECONDS / seconds))
 
 
-def ratios(group: dict[str, dict[str, Any]], side: str, reference: str, call: str) -> list[float]:
-    """How many times as fast as the reference a side was, in every round."""
-    return [theirs / ours for theirs, ours in zip(group[reference][call], group[side][call], strict=True)]
-
-
 def milliseconds(seconds: float) -> str:
     """With one decimal where that is a large part."""
     return f"{seconds * 1e3:.{0 if seconds > 0.1 else 1}f} ms"
@@ -90,13 +85,3 @@ def milliseconds(seconds: float) -> str:
 
 def _in_words(seconds: dict[str, list[float]]) -> str:
     return ", ".join(f"{side} {milliseconds(statistics.median(values))}" for side, values in seconds.items())
-
-
-def speed(figures: dict[str, Any], side: str, reference: str, call: str) -> list[float]:
-    """The ratios of all groups of a setting that have both."""
-    return [
-        ratio
-        for group in figures["groups"]
-        if side in group and reference in group
-        for ratio in ratios(group, side, reference, call)
-    ]

@@ -1,4 +1,4 @@
-"""What is measured: networks, batches and sizes of images."""
+"""The workloads that are measured: networks, batches and sizes of images."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class Workload:
     """One network on one shape of batch.
 
     Attributes:
@@ -41,32 +41,32 @@ class Setting:
 
 # On these every side is measured.
 WHOLE = (
-    *(Setting("resnet18", batch, 32) for batch in (32, 64, 128)),
-    Setting("resnet50", 16, 96),
-    Setting("cnn", 128, 28),
+    *(Workload("resnet18", batch, 32) for batch in (32, 64, 128)),
+    Workload("resnet50", 16, 96),
+    Workload("cnn", 128, 28),
 )
 # How the cost grows: with the batch, the size of the image, the depth. Some of the sides.
 GROWTH = (
-    Setting("resnet18", 256, 32),
-    Setting("resnet18", 64, 24),
-    Setting("resnet18", 64, 48),
-    Setting("resnet34", 64, 32),
+    Workload("resnet18", 256, 32),
+    Workload("resnet18", 64, 24),
+    Workload("resnet18", 64, 48),
+    Workload("resnet34", 64, 32),
 )
-SETTINGS = (*WHOLE, *GROWTH)
+WORKLOADS = (*WHOLE, *GROWTH)
 
 
-def named(name: str) -> Setting:
-    """The setting that is called NETWORK-BATCH-SIZE, or NETWORK-BATCH-SIZE-tf32.
+def named(name: str) -> Workload:
+    """The workload that is called NETWORK-BATCH-SIZE, or NETWORK-BATCH-SIZE-tf32.
 
     Raises:
         ValueError: it is not written like that, or there is no such network.
     """
     network, *numbers = name.removesuffix("-tf32").split("-")
-    known = {setting.network for setting in SETTINGS}
+    known = {workload.network for workload in WORKLOADS}
     if network not in known or len(numbers) != 2 or not all(n.isdecimal() and int(n) for n in numbers):
         raise ValueError(
-            f"There is no setting {name!r}; write NETWORK-BATCH-SIZE, for example resnet18-64-32, with one of "
+            f"There is no workload {name!r}; write NETWORK-BATCH-SIZE, for example resnet18-64-32, with one of "
             f"{', '.join(sorted(known))}."
         )
     batch, size = map(int, numbers)
-    return Setting(network, batch, size, "tf32" if name.endswith("-tf32") else "float32")
+    return Workload(network, batch, size, "tf32" if name.endswith("-tf32") else "float32")

@@ -1,4 +1,4 @@
-"""The sides of the comparison: each makes a step of training, a forward pass and an evaluation of one setting."""
+"""The sides of the comparison: each makes a step of training, a forward pass and an evaluation of one workload."""
 
 import copy
 import time
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from experiments.performance.throughput.accelerator import settle_jax, settle_torch
-from experiments.performance.throughput.networks import Setting
+from experiments.performance.throughput.networks import Workload
 
 # Learning rate, momentum, weight decay: SGD with Nesterov's momentum on all sides.
 _RATE, _MOMENTUM, _DECAY = 0.01, 0.9, 5e-4
 
 
 class Side(Protocol):
-    """One way to compute a setting; every call returns when the result is there."""
+    """One way to compute a workload; every call returns when the result is there."""
 
     def step(self) -> float:
         """A step of training: forward, backward, update. Returns the loss before it."""
@@ -25,10 +25,10 @@ class Side(Protocol):
         """The logits in evaluation, batch norms folded into convolutions."""
 
 
-class Ours:
+class Flaxcnn:
     """`flaxcnn`'s training step; with `rules`, only those fast rules."""
 
-    def __init__(self, setting: Setting, rules: tuple[str, ...] | None = None) -> None:
+    def __init__(self, workload: Workload, rules: tuple[str, ...] | None = None) -> None:
         import jax
         import jax.numpy as jnp
 
@@ -42,11 +42,11 @@ class Ours:
         from flaxcnn.train.evaluate import make_predict
         from flaxcnn.train.step import Recipe, make_train_step
 
-        settle_jax(setting)
-        options: dict[str, Any] = {"stem": "cifar"} if setting.network in ("resnet18", "resnet34") else {}
-        if setting.network == "cnn":
-            options = {"image_size": setting.size}
-        model = models.create(setting.network, num_classes=10, in_channels=setting.channels, **options)
+        settle_jax(workload)
+        options: dict[str, Any] = {"stem": "cifar"} if workload.network in ("resnet18", "resnet34") else {}
+        if workload.network == "cnn":
+            options = {"image_size": workload.size}
+        model = models.create(workload.network, num_classes=10, in_channels=workload.channels, **options)
         parts, folded = functional(model), functional(fold_batch_norms(model))
 
         def predict(*arguments: Any, **options: Any) -> Any:
@@ -55,18 +55,18 @@ class Ours:
 
         schedule = optim.schedule("constant", _RATE, 1)
         optimiser = optim.optimiser("sgd", schedule, momentum=_MOMENTUM, nesterov=True, weight_decay=_DECAY)
-        mean, deviation = jnp.zeros(setting.channels), jnp.ones(setting.channels)
+        mean, std = jnp.zeros(workload.channels), jnp.ones(workload.channels)
         recipe = Recipe(
             parts.apply,
             optimiser,
             schedule,
             10,
             mean,
-            deviation,
+            std,
             augment=AugmentConfig(rotate=0.0),
             loss=LossConfig(label_smoothing=0.0),
         )
-        images, labels = setting.batch_of()
+        images, labels = workload.batch_of()
         self._batch = jax.device_put({"image": images, "label": labels, "mask": jnp.ones(len(labels), bool)})
         self._state = train_states.create(parts.params, parts.state, optimiser, seed=0, use_ema=False)
         # As `flaxcnn train` compiles them.
@@ -75,7 +75,7 @@ class Ours:
             lambda params, state, x: parts.apply(params, state, x, train=True, key=jax.random.key(0)),
             rules=USUAL if rules is None else rules,
         )
-        self._predict = make_predict(predict, mean, deviation)
+        self._predict = make_predict(predict, mean, std)
         self._parts, self._folded, self._block = parts, folded, jax.block_until_ready
 
     def step(self) -> float:
@@ -99,15 +99,15 @@ class Ours:
 class DefaultFlax:
     """Flax's own layers and optax, compiled by `jax.jit`; with `option`, XLA's YNNPACK fusions are off."""
 
-    def __init__(self, setting: Setting, option: bool) -> None:
+    def __init__(self, workload: Workload, option: bool) -> None:
         import jax
         import optax
 
         from experiments.performance.throughput.default_flax import logits, parts
         from flaxcnn.train.compiling import compiler_options
 
-        settle_jax(setting)
-        graph, params, rest = parts(setting.network, setting.size)
+        settle_jax(workload)
+        graph, params, rest = parts(workload.network, workload.size)
         optimiser = optax.chain(
             optax.add_decayed_weights(_DECAY), optax.sgd(_RATE, momentum=_MOMENTUM, nesterov=True)
         )
@@ -129,7 +129,7 @@ class DefaultFlax:
             )
             for train in (True, False)
         )
-        self._batch = tuple(map(jax.device_put, setting.batch_of()))
+        self._batch = tuple(map(jax.device_put, workload.batch_of()))
         self._fixed = jax.tree.map(jax.numpy.copy, (params, rest))
         self._state = params, rest, optimiser.init(params)
         self._block = jax.block_until_ready
@@ -152,12 +152,12 @@ class DefaultFlax:
 class Torch:
     """PyTorch in channels-last layout, eager or compiled."""
 
-    def __init__(self, setting: Setting, compiled: bool) -> None:
+    def __init__(self, workload: Workload, compiled: bool) -> None:
         import torch
         from torch.fx.experimental.optimization import fuse
 
-        device = settle_torch(setting)
-        model = torch_model(setting).to(device, memory_format=torch.channels_last)
+        device = settle_torch(workload)
+        model = torch_model(workload).to(device, memory_format=torch.channels_last)
         normed = any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
         fused = fuse(model.eval()) if normed else copy.deepcopy(model).eval()
         fused = fused.to(memory_format=torch.channels_last)
@@ -167,7 +167,7 @@ class Torch:
         self._optimiser = torch.optim.SGD(
             model.parameters(), _RATE, momentum=_MOMENTUM, weight_decay=_DECAY, nesterov=True
         )
-        images, labels = setting.batch_of()
+        images, labels = workload.batch_of()
         nchw = torch.tensor(images).permute(0, 3, 1, 2)
         self._images = nchw.to(device).contiguous(memory_format=torch.channels_last)
         self._labels, self._torch = torch.tensor(labels).long().to(device), torch
@@ -194,36 +194,36 @@ class Torch:
         self._wait()
 
 
-def torch_model(setting: Setting) -> Any:
+def torch_model(workload: Workload) -> Any:
     """The network by torchvision, with the stem for small images where it is not ResNet-50; the CNN by its twin."""
     import torch
     import torchvision
 
     from parity.suites.models.twins import CNN
 
-    if setting.network == "cnn":
-        return CNN(image_size=(setting.size, setting.size))
-    model = getattr(torchvision.models, setting.network)(num_classes=10)
-    if setting.network != "resnet50":
+    if workload.network == "cnn":
+        return CNN(image_size=(workload.size, workload.size))
+    model = getattr(torchvision.models, workload.network)(num_classes=10)
+    if workload.network != "resnet50":
         model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
         model.maxpool = torch.nn.Identity()
     return model
 
 
-OURS, REFERENCE, OPTION, DEFAULT = "flaxcnn", "torch.compile", "Flax, option", "Flax, default"
+FLAXCNN, REFERENCE, OPTION, DEFAULT = "flaxcnn", "torch.compile", "Flax, option", "Flax, default"
 EAGER, PLAIN, REFERENCE_HUGE = "torch, eager", "flaxcnn, plain rules", "torch.compile, huge pages"
-SIDES: dict[str, Callable[[Setting], Side]] = {
-    OURS: Ours,
-    PLAIN: lambda setting: Ours(setting, ()),
-    OPTION: lambda setting: DefaultFlax(setting, option=True),
-    DEFAULT: lambda setting: DefaultFlax(setting, option=False),
-    REFERENCE: lambda setting: Torch(setting, compiled=True),
-    REFERENCE_HUGE: lambda setting: Torch(setting, compiled=True),
-    EAGER: lambda setting: Torch(setting, compiled=False),
+SIDES: dict[str, Callable[[Workload], Side]] = {
+    FLAXCNN: Flaxcnn,
+    PLAIN: lambda workload: Flaxcnn(workload, ()),
+    OPTION: lambda workload: DefaultFlax(workload, option=True),
+    DEFAULT: lambda workload: DefaultFlax(workload, option=False),
+    REFERENCE: lambda workload: Torch(workload, compiled=True),
+    REFERENCE_HUGE: lambda workload: Torch(workload, compiled=True),
+    EAGER: lambda workload: Torch(workload, compiled=False),
 }
-# Their process runs with huge pages: ours since `flaxcnn train` does (`flaxcnn.train.huge_pages`), the reference once
-# more to show what they bring it.
-WITH_HUGE_PAGES = (OURS, PLAIN, REFERENCE_HUGE)
+# These processes run with huge pages: flaxcnn's, since `flaxcnn train` has them (`flaxcnn.train.huge_pages`), and the
+# reference once more, to show its gain from them.
+WITH_HUGE_PAGES = (FLAXCNN, PLAIN, REFERENCE_HUGE)
 
 
 def seconds_of(call: Callable[[], Any], times: int) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-from experiments.performance.throughput.networks import Setting
+from experiments.performance.throughput.networks import Workload
 from flaxcnn.train import huge_pages
 
 CALLS = ("step", "forward", "evaluate")
@@ -27,18 +27,18 @@ class Worker:
         first_step_seconds: of its first step of training, compiling included, with empty caches.
     """
 
-    def __init__(self, side: str, setting: Setting) -> None:
+    def __init__(self, side: str, workload: Workload) -> None:
         self.side = side
         context = multiprocessing.get_context("spawn")
         self._caches = tempfile.TemporaryDirectory(prefix="throughput-", ignore_cleanup_errors=True)
-        self._connection, theirs = context.Pipe()
+        self._connection, of_process = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(side, setting, theirs, self._caches.name), daemon=True
+            target=_serve, args=(side, workload, of_process, self._caches.name), daemon=True
         )
         start = time.perf_counter()
         with _environment_of(side):
             self._process.start()
-        theirs.close()
+        of_process.close()
         try:
             self._answer()
             self.setup_seconds = time.perf_counter() - start
@@ -81,7 +81,7 @@ class Worker:
 
 @contextlib.contextmanager
 def _environment_of(side: str) -> Iterator[None]:
-    """What a process that is started inside has in its environment."""
+    """The environment of a process that is started inside."""
     from experiments.performance.throughput.sides import WITH_HUGE_PAGES
 
     wanted = huge_pages.tunables(os.environ) if side in WITH_HUGE_PAGES else None
@@ -98,7 +98,7 @@ def _environment_of(side: str) -> Iterator[None]:
             os.environ[huge_pages.VARIABLE] = before
 
 
-def _serve(side: str, setting: Setting, connection: Connection, caches: str) -> None:
+def _serve(side: str, workload: Workload, connection: Connection, caches: str) -> None:
     """Build the side, then answer until the process is ended."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = caches
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
@@ -106,7 +106,7 @@ def _serve(side: str, setting: Setting, connection: Connection, caches: str) -> 
     from experiments.performance.throughput.sides import SIDES, seconds_of
 
     try:
-        built = SIDES[side](setting)
+        built = SIDES[side](workload)
         connection.send(("value", 0.0))
         while True:
             call, times = connection.recv()

@@ -134,9 +134,7 @@ def test_the_record_counts_and_the_tables_show(tmp_path, monkeypatch, mutant):
     ]
     figures = mutation.figures(findings)
     assert figures["all"] == {"caught": 1, "equivalent": 1, "survived": 0, "unreached": 1}
-    names = figures["caught_by"].pop(mutant.file)
-    assert names == {mutant.name.removeprefix("flaxcnn/ops/dense.py:"): "dense-01: divergent"}
-    assert not any(figures["caught_by"].values())
+    assert mutation.caught(findings) == [{"name": mutant.name, "case": "dense-01", "result": "divergent"}]
     assert figures["wrongly_equivalent"] == []
     record.write(mutation.NAME, mutation.COMMAND, {"mutants": 9} | figures)
     assert "| `flaxcnn/ops/dense.py` | 1 | 1 | 0 | 0 | 0 | 100.0% |" in mutation.files_table()

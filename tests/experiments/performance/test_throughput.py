@@ -1,4 +1,4 @@
-"""The benchmark: its settings, its turns, and that all sides compute the same network."""
+"""The benchmark: its workloads, its turns, and that all sides compute the same network."""
 
 import contextlib
 import multiprocessing
@@ -13,25 +13,26 @@ import parity
 from experiments import record
 from experiments.performance.throughput import default_flax, measure, networks, table, worker
 from experiments.performance.throughput.__main__ import main, store
-from experiments.performance.throughput.networks import Setting, named
+from experiments.performance.throughput.networks import Workload, named
 from experiments.performance.throughput.sides import (
     DEFAULT,
     EAGER,
+    FLAXCNN,
     OPTION,
-    OURS,
     REFERENCE,
     SIDES,
     seconds_of,
     torch_model,
 )
+from experiments.performance.throughput.summary import speed
 from experiments.performance.throughput.worker import SideError, Worker
 
 
-def test_a_setting_has_its_name():
-    assert named("resnet18-64-32") == Setting("resnet18", 64, 32)
-    assert named("resnet50-16-96-tf32") == Setting("resnet50", 16, 96, "tf32")
+def test_a_workload_has_its_name():
+    assert named("resnet18-64-32") == Workload("resnet18", 64, 32)
+    assert named("resnet50-16-96-tf32") == Workload("resnet50", 16, 96, "tf32")
     assert named("resnet50-16-96-tf32").name == "resnet50-16-96-tf32"
-    assert [named(one.name) for one in networks.SETTINGS] == list(networks.SETTINGS)
+    assert [named(workload.name) for workload in networks.WORKLOADS] == list(networks.WORKLOADS)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_a_setting_has_its_name():
 def test_another_name_is_refused_in_a_sentence(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["throughput", name])
     assert main() == 2
-    assert capsys.readouterr().err.startswith(f"There is no setting '{name}'; write NETWORK-BATCH-SIZE")
+    assert capsys.readouterr().err.startswith(f"There is no workload '{name}'; write NETWORK-BATCH-SIZE")
 
 
 @pytest.mark.slow
@@ -49,7 +50,7 @@ def test_a_refusal_is_the_exit_code_of_the_command():
     command = [sys.executable, "-m", "experiments.performance.throughput", "resnet18"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert run.stderr.startswith("There is no setting 'resnet18'; write NETWORK-BATCH-SIZE")
+    assert run.stderr.startswith("There is no workload 'resnet18'; write NETWORK-BATCH-SIZE")
     assert "Traceback" not in run.stderr
 
 
@@ -60,7 +61,7 @@ def test_tf32_without_a_gpu_is_refused_in_a_sentence(monkeypatch, capsys):
         sys.modules[main.__module__], "measure", lambda *_, **__: pytest.fail("it is measured")
     )
     assert main() == 2
-    assert capsys.readouterr().err.startswith("A setting that ends in -tf32 needs an NVIDIA GPU")
+    assert capsys.readouterr().err.startswith("A workload that ends in -tf32 needs an NVIDIA GPU")
 
 
 def test_the_peak_of_memory_is_asked_without_importing_a_library():
@@ -73,15 +74,13 @@ def test_the_peak_of_memory_is_asked_without_importing_a_library():
 
 def test_ratios_are_taken_within_a_round_and_a_group():
     """A machine that slows down in the second round slows both sides down."""
-    figures = {
-        "groups": [
-            {"a": {"step": [1.0, 10.0]}, "b": {"step": [2.0, 20.0]}},
-            {"a": {"step": [4.0, 4.0]}, "c": {"step": [1.0, 2.0]}},
-        ]
-    }
-    assert measure.speed(figures, "a", "b", "step") == [2.0, 2.0]
-    assert measure.speed(figures, "a", "c", "step") == [0.25, 0.5]
-    assert measure.speed(figures, "b", "c", "step") == []
+    groups = [
+        {"a": {"step": [1.0, 10.0]}, "b": {"step": [2.0, 20.0]}},
+        {"a": {"step": [4.0, 4.0]}, "c": {"step": [1.0, 2.0]}},
+    ]
+    assert speed(groups, "a", "b", "step") == [2.0, 2.0]
+    assert speed(groups, "a", "c", "step") == [0.25, 0.5]
+    assert speed(groups, "b", "c", "step") == []
 
 
 @pytest.mark.slow
@@ -90,11 +89,11 @@ def test_ratios_are_taken_within_a_round_and_a_group():
 )
 def test_default_flax_is_the_network_of_torch(network, size, accepted):
     """But that a user of Flax flattens height, width, channels."""
-    setting = Setting(network, 2, size)
+    workload = Workload(network, 2, size)
     flax = default_flax.BUILDERS[network](size)
-    theirs = torch_model(setting).eval()
-    shape = f"2x{setting.channels}x{size}x{size}"
-    report = parity.check(theirs, flax, shape, mode="eval", accept=accepted)
+    torch_side = torch_model(workload).eval()
+    shape = f"2x{workload.channels}x{size}x{size}"
+    report = parity.check(torch_side, flax, shape, mode="eval", accept=accepted)
     assert report.verdict == "equivalent", report.summary()
 
 
@@ -102,7 +101,7 @@ def test_default_flax_is_the_network_of_torch(network, size, accepted):
 def test_every_side_trains():
     """Two steps on one batch: the loss is finite and goes down; forward pass and evaluation run."""
     for name, build in SIDES.items():
-        side = build(Setting("cnn", 16, 8))
+        side = build(Workload("cnn", 16, 8))
         losses = [side.step() for _ in range(8)]
         side.forward()
         side.evaluate()
@@ -112,9 +111,9 @@ def test_every_side_trains():
 @pytest.mark.slow
 def test_a_turn_is_timed_in_processes_of_their_own():
     told = []
-    found = measure.turns_of([OURS, "torch, eager"], Setting("cnn", 4, 8), rounds=2, tell=told.append)
-    assert list(found) == [OURS, "torch, eager"]
-    for figures in found.values():
+    turns = measure.turns_of([FLAXCNN, "torch, eager"], Workload("cnn", 4, 8), rounds=2, tell=told.append)
+    assert list(turns) == [FLAXCNN, "torch, eager"]
+    for figures in turns.values():
         assert [len(figures[call]) for call in ("step", "forward", "evaluate")] == [2, 2, 2]
         assert min(figures["step"]) > 0.0
         assert figures["peak_mebibytes"] > 50.0
@@ -134,21 +133,21 @@ def test_tables_without_a_record_are_said_to_be_missing(tmp_path, monkeypatch, c
 def test_a_side_that_fails_is_said_and_leaves_no_process():
     before = multiprocessing.active_children()
     with pytest.raises(SideError, match=r"'flaxcnn' failed: .*unknown_network"):
-        Worker(OURS, Setting("unknown_network", 2, 8))
+        Worker(FLAXCNN, Workload("unknown_network", 2, 8))
     assert multiprocessing.active_children() == before
 
 
 @pytest.mark.slow
 def test_a_side_whose_process_is_gone_is_said():
-    ours = Worker(OURS, Setting("cnn", 2, 8))
-    with contextlib.closing(ours):
+    flaxcnn = Worker(FLAXCNN, Workload("cnn", 2, 8))
+    with contextlib.closing(flaxcnn):
         multiprocessing.active_children()[-1].kill()
         with pytest.raises(SideError, match="ended by itself"):
-            ours.seconds("step", 1)
+            flaxcnn.seconds("step", 1)
 
 
-@pytest.mark.parametrize(("side", "expected"), [(OURS, "glibc.malloc.hugetlb=1"), (REFERENCE, None)])
-def test_our_side_runs_with_huge_pages_and_the_reference_as_its_users_run_it(side, expected, monkeypatch):
+@pytest.mark.parametrize(("side", "expected"), [(FLAXCNN, "glibc.malloc.hugetlb=1"), (REFERENCE, None)])
+def test_flaxcnn_runs_with_huge_pages_and_the_reference_as_its_users_run_it(side, expected, monkeypatch):
     monkeypatch.setattr("flaxcnn.train.huge_pages._mode", lambda: "always [madvise] never")
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     with worker._environment_of(side):
@@ -198,7 +197,7 @@ def test_which_sides_are_measured_together(name, few, gpu, groups, monkeypatch):
     monkeypatch.setattr(measure, "has_gpu", lambda: gpu)
     monkeypatch.setattr(measure, "turns_of", lambda sides, *_: asked.append(list(sides)))
     measure.measured(named(name), 1, print, few=few)
-    assert asked == [[OURS, REFERENCE, *group] for group in groups]
+    assert asked == [[FLAXCNN, REFERENCE, *group] for group in groups]
 
 
 def environment(version, device, vectors):
@@ -215,9 +214,9 @@ def environment(version, device, vectors):
 
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
-    """Two made-up records of one setting: by a processor on which ours is fast, and by a GPU."""
+    """Two made-up records of one workload: by a processor on which flaxcnn is fast, and by a GPU."""
     monkeypatch.setattr("experiments.record.RESULTS", tmp_path)
-    sides = {OURS: 1.0, REFERENCE: 1.2, OPTION: 1.5, DEFAULT: 2.0, EAGER: 1.3}
+    sides = {FLAXCNN: 1.0, REFERENCE: 1.2, OPTION: 1.5, DEFAULT: 2.0, EAGER: 1.3}
     turns = {
         side: {call: [value] * 2 for call in ("step", "forward", "evaluate")}
         | {"first_step_seconds": 9.0, "peak_mebibytes": 100.0}
@@ -225,26 +224,27 @@ def stored(tmp_path, monkeypatch):
     }
     figures = {"network": "resnet18", "batch": 64, "size": 32, "rounds": 2, "step_gflop": 1.0}
     figures |= {"gemm_gflops": 2.0}
-    on_gpu = {side: turns[side] for side in (OURS, REFERENCE, DEFAULT, EAGER)}
-    places = (
+    on_gpu = {side: turns[side] for side in (FLAXCNN, REFERENCE, DEFAULT, EAGER)}
+    machines = (
         (environment("0.10.2", "cpu: cpu", "AVX2"), turns),
         (environment("0.11.2", "gpu: NVIDIA X", "AVX2"), on_gpu),
     )
-    for place, group in places:
-        store("resnet18-64-32", figures | {"groups": [group], "environment": place})
+    for machine, group in machines:
+        store("resnet18-64-32", figures | {"groups": [group], "environment": machine})
     return tmp_path
 
 
 def test_a_record_is_kept_by_version_and_by_what_computed(stored):
-    kept = record.read("throughput")["versions"]
-    assert list(kept) == ["0.10.2, AVX2", "0.11.2, NVIDIA X"]
+    for items in (record.read("throughput")["workloads"], record.read_raw("throughput")):
+        assert [item["version"] for item in items] == ["0.10.2, AVX2", "0.11.2, NVIDIA X"]
+        assert {item["workload"] for item in items} == {"resnet18-64-32"}
 
 
 def test_the_targets_are_said_to_be_reached_or_missed(stored):
     rows = [line.strip("| ").split(" | ") for line in table.targets().splitlines()[2:]]
     assert {row[0] for row in rows} == {"0.10.2, AVX2"}, "none was set for a GPU"
-    found = {(row[2], row[3]): (row[4].split()[0], row[5], row[6]) for row in rows}
-    assert found == {
+    reached = {(row[2], row[3]): (row[4].split()[0], row[5], row[6]) for row in rows}
+    assert reached == {
         ("step of training", OPTION): ("1.50", "1.00", "reached"),
         ("step of training", REFERENCE): ("1.20", "1.10", "reached"),
         ("step of training", DEFAULT): ("2.00", "2.30", "**missed**"),
@@ -265,8 +265,8 @@ def test_what_was_not_measured_is_a_dash(stored):
 
 def test_every_table_and_the_picture_show_a_record_of_steps_beside_few(stored):
     """As where it is asked how the cost grows."""
-    kept = record.read("throughput")["versions"]["0.10.2, AVX2"]["resnet18-64-32"]
-    few = {side: dict(kept["groups"][0][side]) for side in (OURS, REFERENCE, OPTION)}
+    kept = record.read_raw("throughput")[0]
+    few = {side: dict(kept["groups"][0][side]) for side in (FLAXCNN, REFERENCE, OPTION)}
     for figures in few.values():
         del figures["forward"], figures["evaluate"]
     store("resnet18-256-32", kept | {"batch": 256, "groups": [few]})
