@@ -1,4 +1,4 @@
-"""Our own cases, from models and layers to optimisers and augmentation. `run` is what `parity suite` calls."""
+"""The cases of flaxcnn itself, from models and layers to optimisers and augmentation. `parity suite` calls `run`."""
 
 import time
 from collections.abc import Sequence

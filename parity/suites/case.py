@@ -1,4 +1,4 @@
-"""One case of a suite: a PyTorch computation and its Flax twin; and what came of comparing them."""
+"""One case of a suite, a PyTorch computation and its Flax twin, and the outcome of comparing them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Result = Literal["equivalent", "divergent", "inconclusive", "refused"]
 
 
 class Pair(NamedTuple):
-    """PyTorch's model, ours, and what both are given: a shape as PyTorch has it, or arrays in its layout."""
+    """PyTorch's model, Flax's, and the inputs of both: a shape or arrays, in PyTorch's layout."""
 
     torch: Any
     flax: Any
@@ -23,11 +23,11 @@ class Pair(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is compared with what.
+    """One comparison.
 
     Attributes:
         name: unique among all cases.
-        suite, group: what it belongs to; both select it on the command line, as its name does.
+        suite, group: that it belongs to; both select it on the command line, as its name does.
         quick: whether it is among the few that `quick` selects.
         mode: "train", "eval" or "both".
         build: makes the two models and their input, or the tensors that both sides computed; the same in
@@ -46,7 +46,7 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class ModeOutcome:
-    """What one mode of a case showed.
+    """The figures of one mode of a case.
 
     Attributes:
         mode: "train" or "eval".
@@ -54,8 +54,8 @@ class ModeOutcome:
         tensors: tensors that were compared, each alone: inputs, outputs, cotangents, gradients, state.
         gap: the largest semantic gap |a64 - b64| that one layer introduces, relative to the largest value of
             its tensor; tensors that are zero but for rounding have no scale and are left out.
-        output_gap: the same of the model's output as the model runs, all layers together.
-        margin: how many times larger the worst gap could be before it counted; infinite if all are zero.
+        output_gap: the gap of the model's output, when all its layers run together.
+        margin: how many times larger the worst gap could be before the verdict changed; infinite if all are zero.
     """
 
     mode: Mode
@@ -68,7 +68,7 @@ class ModeOutcome:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of a case: `sentence` says why, or where, if the result is not "equivalent"."""
+    """The result of a case. `sentence` gives the reason or the first divergence if it is not "equivalent"."""
 
     name: str
     suite: str

@@ -1,10 +1,11 @@
 """The cases that `make test` always runs; of the others it draws some by the day, and `make exhaustive` runs all.
 
-Chosen from data: `python -m experiments.instrument.mutation_power` plants a seeded sample of the defects that the
-suites catch, and says of each which of these cases catches it, or which test of the mutated file's own. A case is
-here because it catches what none before it does, for the least seconds, or because its group would have none. To
-choose again: take out of CORE what the record never names and whose group has another, add what it says to be caught
-by no case of the core, and run it once more.
+They are chosen from data. `python -m experiments.instrument.mutation_power` plants a seeded sample of the defects that
+the suites catch, and records which of these cases catches each, or which of the mutated file's own tests. A case is in
+CORE because it catches defects that none before it does, in the fewest seconds, or because its group has no other.
+
+To choose again: remove the cases that the record never names and whose group has another, add cases for the defects
+that no case of CORE catches, and run it once more.
 """
 
 import fnmatch
@@ -13,12 +14,12 @@ from typing import Literal
 
 from parity.suites.case import Case
 
-# "core": by `make test`, always; "slow": that, but not by `make check`; "drawn": by `make test` on some days;
+# "core": run by `make test` and `make check`; "slow": by `make test`; "drawn": by `make test` on some days;
 # "exhaustive": by `make exhaustive` only, which runs all.
 Tier = Literal["core", "slow", "drawn", "exhaustive"]
 
 CORE = (
-    # Small, and full of corners: most defects are seen by these.
+    # Small, and full of corners: these catch most defects.
     *(f"defaults-{number:02d}" for number in range(1, 5)),
     *(f"corners-{number:02d}" for number in range(1, 6)),
     *(f"parts-{number:02d}" for number in range(1, 3)),
@@ -84,9 +85,9 @@ CORE = (
     "resnet9-small",
 )
 
-# Of the core, what takes more than three seconds.
+# The cases of CORE that take more than three seconds.
 _SLOW = ("fast_conv-07", "parts-*", "blocks-*")
-# Deep or wide: minutes and up to ten gigabytes each, with the blocks of the others and more of them.
+# Deep or wide models: minutes and up to ten gigabytes each, made of the same blocks as the others.
 LARGE = (
     "wide*",
     "resnext*",
@@ -116,5 +117,5 @@ def _fits(case: Case, patterns: Iterable[str]) -> bool:
 
 
 def core(cases: Iterable[Case]) -> list[Case]:
-    """Those of the cases that are in CORE, in their order."""
+    """The cases that are in CORE, in their order."""
     return [case for case in cases if case.name in CORE]

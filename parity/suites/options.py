@@ -1,4 +1,4 @@
-"""Options of layers drawn from a seeded generator: the same cases in every run.
+"""Draws options of layers from a seeded generator: the same cases in every run.
 
 Each function draws the options of one layer as a dictionary, whose items name the case. Height and width of
 images always differ, so that a swapped pair shows.
@@ -21,12 +21,12 @@ SEED = 20151210
 def draw_options(layer: str, draw: Draw, count: int = CASES_A_LAYER) -> list[Options]:
     """`count` different options of a layer; every second one is differentiated by the rule derived by hand."""
     generator = np.random.default_rng([SEED, *layer.encode()])
-    found: list[Options] = []
-    while len(found) < count:
-        options = {"by_hand": len(found) % 2 == 1} | draw(generator)
-        if options not in found:
-            found.append(options)
-    return found
+    cases: list[Options] = []
+    while len(cases) < count:
+        options = {"by_hand": len(cases) % 2 == 1} | draw(generator)
+        if options not in cases:
+            cases.append(options)
+    return cases
 
 
 def in_words(options: Options) -> str:
@@ -54,7 +54,7 @@ def convolution(generator: np.random.Generator) -> Options:
 
 
 def fast_convolution(generator: np.random.Generator) -> Options:
-    """What the fast rules of `flaxcnn.ops.cpu.choice` compute: 3x3 with 64 channels and more, strided, and 1x1."""
+    """Convolutions for the fast rules of `flaxcnn.ops.cpu.choice`: 3x3 with 64 channels and more, strided, and 1x1."""
     height, width = generator.choice([8, 9, 10, 11], 2, replace=False)
     kernel, stride = ((3, 1), (3, 1), (3, 2), (1, 1), (1, 2))[generator.integers(5)]
     return {
@@ -104,7 +104,7 @@ def batch_normalisation(generator: np.random.Generator) -> Options:
     return {
         "image": _image(generator) if generator.random() < 0.7 else None,
         "channels": int(generator.integers(1, 6)),
-        # Our op leaves the cumulative average to the layer, which always has a scale and a bias.
+        # flaxcnn's op leaves the cumulative average to the layer, which always has a scale and a bias.
         "momentum": [0.1, 0.01, 0.5, 1.0, CUMULATIVE][generator.integers(5 if affine else 4)],
         "epsilon": [1e-5, 1e-3, 0.1][generator.integers(3)],
         "biased_running_variance": bool(generator.random() < 0.3),
@@ -125,7 +125,7 @@ def dense(generator: np.random.Generator) -> Options:
 
 
 def dropout(generator: np.random.Generator) -> Options:
-    """Evaluation, training at rate 0, and training with a mask: given, or drawn by our own generator."""
+    """Evaluation, training at rate 0, and training with a mask: given, or drawn by flaxcnn."""
     kind = ["eval", "train at rate 0", "given mask", "drawn mask"][generator.integers(4)]
     options = {"shape": _shape(generator), "kind": kind}
     if kind == "train at rate 0":
@@ -212,7 +212,7 @@ def _first(value: Any) -> Any:
 
 
 def _fits(image: tuple[int, int], window: Any, padding: Any, dilation: Any) -> bool:
-    """Whether one window at least lies inside the padded image."""
+    """Whether at least one window lies inside the padded image."""
     pads = [sum(pad) if isinstance(pad, tuple) else 2 * pad for pad in _both(padding)]
     spans = [d * (k - 1) + 1 for d, k in zip(_both(dilation), _both(window), strict=True)]
     return all(size + pad >= span for size, pad, span in zip(image, pads, spans, strict=True))

@@ -1,6 +1,6 @@
-"""What cannot be matched between PyTorch and flaxcnn, or is not meant to be: named, with the smallest reproducer.
+"""The differences of PyTorch and flaxcnn that cannot be removed, or should not be, each with its smallest reproducer.
 
-The suites keep out of these corners; everything else they compare is equivalent.
+The suites leave these corners out; everything that they compare is equivalent.
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ class Quirk:
 
     Attributes:
         name: of the quirk.
-        sentence: what differs, and why.
-        reproduce: gives PyTorch's value and ours, which are not equal.
+        sentence: the difference and its reason.
+        reproduce: gives PyTorch's value and flaxcnn's, which are not equal.
     """
 
     name: str
@@ -34,7 +34,7 @@ def torch_rate(scheduler: str, steps: int, *arguments: float | int, **options: f
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     try:
         with warnings.catch_warnings():
-            # The optimiser itself is never stepped.
+            # PyTorch warns because the optimiser is never stepped.
             warnings.simplefilter("ignore")
             made = getattr(torch.optim.lr_scheduler, scheduler)(optimiser, *arguments, **options)
             for _ in range(steps):
@@ -44,8 +44,8 @@ def torch_rate(scheduler: str, steps: int, *arguments: float | int, **options: f
     return float(optimiser.param_groups[0]["lr"])
 
 
-def our_rate(schedule: str, step: int, total_steps: int, **options: float | int) -> float:
-    """Our rate at a step of a schedule from 1.0, in float64."""
+def flax_rate(schedule: str, step: int, total_steps: int, **options: float | int) -> float:
+    """The rate at a step of a schedule of flaxcnn from 1.0, in float64."""
     from flaxcnn import optim
     from parity.capture.flax import precision
 
@@ -54,13 +54,13 @@ def our_rate(schedule: str, step: int, total_steps: int, **options: float | int)
 
 
 def cosine_after_its_end() -> tuple[Value, Value]:
-    """Step 45 of a cosine of 34 steps: 1 - cos(pi / 34) loses digits at step 35, and all that follows is a multiple."""
-    return torch_rate("CosineAnnealingLR", 45, 34), our_rate("cosine", 45, 34)
+    """Step 45 of a cosine of 34 steps: 1 - cos(pi / 34) loses digits at step 35, and later rates are its multiples."""
+    return torch_rate("CosineAnnealingLR", 45, 34), flax_rate("cosine", 45, 34)
 
 
 def linear_recursion() -> tuple[Value, Value]:
     """Step 60 of 100 steps from 1 to 0: the product of 60 rounded factors, and 0.4."""
-    return torch_rate("LinearLR", 60, 1.0, 0.0, 100), our_rate("linear", 60, 100)
+    return torch_rate("LinearLR", 60, 1.0, 0.0, 100), flax_rate("linear", 60, 100)
 
 
 def warm_up_before_a_linear_schedule() -> tuple[Value, Value]:
@@ -74,25 +74,25 @@ def warm_up_before_a_linear_schedule() -> tuple[Value, Value]:
         main = lr_scheduler.LinearLR(optimiser, 0.5, 0.0, 4)
         warm_up = lr_scheduler.LinearLR(optimiser, 0.2, 1.0, 2)
         lr_scheduler.SequentialLR(optimiser, [warm_up, main], [2]).step()
-    ours = our_rate("linear", 1, 6, start_factor=0.5, warmup_steps=2, warmup_start_factor=0.2)
-    return float(optimiser.param_groups[0]["lr"]), ours
+    flax_value = flax_rate("linear", 1, 6, start_factor=0.5, warmup_steps=2, warmup_start_factor=0.2)
+    return float(optimiser.param_groups[0]["lr"]), flax_value
 
 
 def warm_up_from_zero() -> tuple[Value, Value]:
     """The first rate of a warm-up whose start_factor is 0."""
-    ours = our_rate("constant", 0, 10, warmup_steps=2, warmup_start_factor=0.0)
-    return torch_rate("LinearLR", 0, 0.0, 1.0, 2), ours
+    flax_value = flax_rate("constant", 0, 10, warmup_steps=2, warmup_start_factor=0.0)
+    return torch_rate("LinearLR", 0, 0.0, 1.0, 2), flax_value
 
 
 def one_cycle_without_a_rise() -> tuple[Value, Value]:
     """The first rate where pct_start * total_steps is exactly 1."""
-    theirs = torch_rate("OneCycleLR", 0, 1.0, 10, pct_start=0.1, cycle_momentum=False)
-    return theirs, our_rate("one_cycle", 0, 10, pct_start=0.1)
+    torch_value = torch_rate("OneCycleLR", 0, 1.0, 10, pct_start=0.1, cycle_momentum=False)
+    return torch_value, flax_rate("one_cycle", 0, 10, pct_start=0.1)
 
 
 def one_cycle_after_its_end() -> tuple[Value, Value]:
     """The rate two steps after the last of ten."""
-    return torch_rate("OneCycleLR", 11, 1.0, 10, cycle_momentum=False), our_rate("one_cycle", 11, 10)
+    return torch_rate("OneCycleLR", 11, 1.0, 10, cycle_momentum=False), flax_rate("one_cycle", 11, 10)
 
 
 def no_gradient() -> tuple[Value, Value]:
@@ -120,10 +120,10 @@ def centred_variance_of_nothing() -> tuple[Value, Value]:
 
     gradient, steps = 0.55833995, 24
     parameter = torch.zeros(1, requires_grad=True)
-    theirs = torch.optim.RMSprop([parameter], lr=1.0, alpha=0.5, centered=True)
+    optimiser = torch.optim.RMSprop([parameter], lr=1.0, alpha=0.5, centered=True)
     for _ in range(steps):
         parameter.grad = torch.full((1,), gradient)
-        theirs.step()
+        optimiser.step()
     with precision("float32"):
         rule, params = optim.optimiser("rmsprop", 1.0, alpha=0.5, centered=True), {"p": jnp.zeros(1)}
         state, update = rule.init(params), jax.jit(rule.update)
@@ -160,11 +160,11 @@ def mixed_targets() -> tuple[Value, Value]:
     lam = float(mixup.make_params([])["lam"])
     torch.manual_seed(7)
     images = torch.zeros(2, 1, 1, 1, dtype=torch.float64)
-    _, theirs = mixup(images, torch.tensor([0, 1]))
+    _, torch_targets = mixup(images, torch.tensor([0, 1]))
     with precision("float64"):
         x, labels = jnp.zeros((2, 1, 1, 1)), jnp.eye(2)
-        _, ours = mix.mixup_with(x, labels, jnp.asarray(lam), mix.partners(x, None))
-    return float(theirs[0, 1]), float(ours[0, 1])
+        _, flax_targets = mix.mixup_with(x, labels, jnp.asarray(lam), mix.partners(x, None))
+    return float(torch_targets[0, 1]), float(flax_targets[0, 1])
 
 
 def cutmix_side_in_float32() -> tuple[Value, Value]:
@@ -175,45 +175,46 @@ def cutmix_side_in_float32() -> tuple[Value, Value]:
     from parity.capture.flax import precision
 
     size, share = 28, 0.9795918367346939
-    theirs = 2 * int(0.5 * math.sqrt(1.0 - share) * size)
+    torch_value = 2 * int(0.5 * math.sqrt(1.0 - share) * size)
     with precision("float32"):
         center = jnp.asarray(size // 2)
         x1, _, x2, _ = mix.cutmix_box(jnp.asarray(share), center, center, size, size)
-        return float(theirs), float(x2 - x1)
+        return float(torch_value), float(x2 - x1)
 
 
 QUIRKS = (
     Quirk(
         "cosine-after-its-end",
         "After its T_max CosineAnnealingLR multiplies up the digits that its recursion lost at the minimum, so it "
-        "strays from its own closed form, which we compute.",
+        "strays from its own closed form, which flaxcnn computes.",
         cosine_after_its_end,
     ),
     Quirk(
         "linear-recursion",
         "LinearLR multiplies one factor a step into the rate and gathers their rounding, some units in the last "
-        "place; we compute the closed form.",
+        "place; flaxcnn computes the closed form.",
         linear_recursion,
     ),
     Quirk(
         "warm-up-before-linear",
         "SequentialLR warms up to the optimiser's rate and then jumps to the start_factor of a linear schedule; "
-        "ours rises to the first rate of what follows.",
+        "flaxcnn's rises to the first rate of that schedule.",
         warm_up_before_a_linear_schedule,
     ),
     Quirk(
         "warm-up-from-zero",
-        "LinearLR refuses a start_factor of 0, since its recursion could never leave it; ours starts at rate 0.",
+        "LinearLR refuses a start_factor of 0, since its recursion could never leave it; flaxcnn's starts at "
+        "rate 0.",
         warm_up_from_zero,
     ),
     Quirk(
         "one-cycle-without-a-rise",
-        "OneCycleLR divides by zero when its rise ends at update 0; ours starts at the peak.",
+        "OneCycleLR divides by zero when its rise ends at update 0; flaxcnn's starts at the peak.",
         one_cycle_without_a_rise,
     ),
     Quirk(
         "one-cycle-after-its-end",
-        "OneCycleLR raises when it is stepped past total_steps; ours keeps the last rate.",
+        "OneCycleLR raises when it is stepped past total_steps; flaxcnn's keeps the last rate.",
         one_cycle_after_its_end,
     ),
     Quirk(
@@ -236,12 +237,12 @@ QUIRKS = (
     Quirk(
         "mixed-targets-in-float32",
         "Given integer labels, torchvision's MixUp and CutMix make targets in float32 whatever the images are; "
-        "ours have the images' dtype.",
+        "flaxcnn's have the images' dtype.",
         mixed_targets,
     ),
     Quirk(
         "cutmix-side-in-float32",
-        "CutMix floors the half side of its rectangle in Python's float64, ours in JAX's float32 while training, so "
+        "CutMix floors the half side of its rectangle in Python's float64, flaxcnn in JAX's float32 while training, so "
         "a share on the edge of a pixel can give a side two pixels longer or shorter.",
         cutmix_side_in_float32,
     ),

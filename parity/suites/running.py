@@ -1,4 +1,4 @@
-"""Run a case through the instrument and keep what a table needs of its report."""
+"""Runs a case through the instrument and keeps the figures that a table needs."""
 
 import contextlib
 import gc
@@ -21,7 +21,7 @@ def run_cases(cases: Iterable[Case], out: Path | None = None) -> Iterator[Outcom
     """The outcome of each case as it finishes.
 
     Args:
-        cases: what to run.
+        cases: those to run.
         out: a folder in which each case keeps its report, as `parity check --out` would.
     """
     import jax
@@ -48,7 +48,7 @@ def run_case(case: Case, out: Path | None = None) -> Outcome:
         built = case.build()
         directory = None if out is None else out / case.suite / case.name
         if isinstance(built, Pair):
-            # The fast rules make calls of oneDNN only in what JAX does not store.
+            # The fast rules call oneDNN only in programs that JAX does not store.
             with never_stored() if case.group == "fast_conv" else contextlib.nullcontext():
                 report = parity.check(*built, mode=case.mode, seed=SEED, out=directory)
         else:
@@ -74,18 +74,18 @@ def judged_directly(compared: list[Compared], directory: Path | None) -> Report:
 
 
 def outcome_of(report: Report, mode: Mode) -> ModeOutcome:
-    """What one mode of a report shows."""
+    """The figures of one mode of a report."""
     layers, output = report.entries(mode, "layer"), 0.0
     gap, tensors, margin = 0.0, 0, math.inf
     for judged in report.entries(mode):
-        for one in judged.quantities:
+        for tensor in judged.quantities:
             tensors += 1
-            if one.status in ("equivalent", "divergent"):
-                margin = min(margin, one.margin)
-            introduced, inherited = one.quantity.introduced, one.quantity.inherited
-            if introduced is not None and introduced.scale > one.allowed:
+            if tensor.status in ("equivalent", "divergent"):
+                margin = min(margin, tensor.margin)
+            introduced, inherited = tensor.quantity.introduced, tensor.quantity.inherited
+            if introduced is not None and introduced.scale > tensor.allowed:
                 gap = max(gap, introduced.gap_max_relative)
-            last = judged.entry.name.endswith("-> output") and one.quantity.phase == "forward"
+            last = judged.entry.name.endswith("-> output") and tensor.quantity.phase == "forward"
             if last and inherited is not None:
                 output = max(output, inherited.gap_max_relative)
     return ModeOutcome(mode, len(layers), tensors, gap, output, margin)

@@ -1,4 +1,4 @@
-"""Which cases a list of names selects: suites, groups, cases, patterns, or `quick`."""
+"""Selects cases by names: of suites, groups or cases, patterns, or `quick`."""
 
 import difflib
 import fnmatch
@@ -18,9 +18,9 @@ def select(cases: Sequence[Case], names: Sequence[str]) -> list[Case]:
     """The cases that any of the names selects, in their own order; all if no name is given.
 
     Args:
-        cases: all there are.
+        cases: all of them.
         names: of a suite (`models`), a group (`conv`), a case (`resnet50`), a pattern (`resnet*`), or `quick`:
-            a few cases of everything. `quick` beside other names keeps the few among what those select.
+            a few cases of everything. `quick` beside other names keeps the few among the cases that those select.
 
     Raises:
         UnknownName: a name selects nothing; the nearest names are given.

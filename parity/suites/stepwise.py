@@ -1,4 +1,4 @@
-"""From what the two frameworks recorded, step by step and in two precisions, to tensors that can be compared."""
+"""Turns the recordings of both frameworks, step by step and in two precisions, into tensors to compare."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ def by_step(
     runs: Runs,
     phases: Mapping[str, Phase] | None = None,
     *,
-    what: str = "step",
+    unit: str = "step",
     source_torch: str = "",
     source_flax: str = "",
 ) -> list[Compared]:
@@ -45,11 +45,11 @@ def by_step(
     Args:
         runs: recordings of the same steps with the same names; the order is that of `torch64`.
         phases: the phase of a tensor by its name, "state" where none is given.
-        what: the word before the number of a step, which counts from 0.
-        source_torch, source_flax: "file:line" of what was run.
+        unit: the word before the number of a step, which counts from 0.
+        source_torch, source_flax: "file:line" of the code of each side.
 
     Raises:
-        CannotCompare: a side records other steps or tensors than the others, or a value that is not finite.
+        CannotCompare: the runs record different steps or tensors, or a value that is not finite.
     """
     phases = phases or {}
     lengths = {name: len(recording) for name, recording in runs._asdict().items()}
@@ -57,7 +57,7 @@ def by_step(
         raise CannotCompare(f"The runs have different numbers of steps ({lengths}): record the same steps.")
     compared = []
     for number, step in enumerate(zip(*runs, strict=True)):
-        where = f"{what} {number}"
+        where = f"{unit} {number}"
         _check(where, dict(zip(Runs._fields, step, strict=True)))
         for name in step[1]:
             arrays = [side[name] for side in step]
@@ -68,7 +68,7 @@ def by_step(
 
 def _check(where: str, sides: dict[str, dict[str, np.ndarray]]) -> None:
     names = {side: sorted(arrays) for side, arrays in sides.items()}
-    if any(found != names["torch64"] for found in names.values()):
+    if any(recorded != names["torch64"] for recorded in names.values()):
         raise CannotCompare(
             f"At {where} the runs recorded different tensors ({names}): map each to the same name."
         )

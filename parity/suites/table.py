@@ -16,7 +16,7 @@ MARKS: dict[Result, tuple[str, str]] = {
 
 
 def line(outcome: Outcome, width: int) -> "Text":
-    """A case and what came of it; why, on a line of its own, if it is not equivalent.
+    """A case and its outcome; the reason, on a line of its own, if it is not equivalent.
 
     Args:
         outcome: of the case.

@@ -41,10 +41,10 @@ class NnxSmall(nnx.Module):
         dtype=None,
     ):
         rngs = nnx.Rngs(0)
-        one = ((1, 1), (1, 1))
-        self.stem = nnx.Conv(3, 4, (3, 3), padding=one, use_bias=first_bias, rngs=rngs)
+        padding_of_one = ((1, 1), (1, 1))
+        self.stem = nnx.Conv(3, 4, (3, 3), padding=padding_of_one, use_bias=first_bias, rngs=rngs)
         self.norm = nnx.BatchNorm(4, momentum=momentum, epsilon=epsilon, rngs=rngs)
-        strided = one if padding == "symmetric" else padding
+        strided = padding_of_one if padding == "symmetric" else padding
         self.body = nnx.Conv(
             4, 6, (3, 3), strides=2, padding=strided, use_bias=use_bias, dtype=dtype, rngs=rngs
         )
@@ -70,10 +70,10 @@ class LinenSmall(linen.Module):
 
     @linen.compact
     def __call__(self, x, *, train: bool):
-        one = ((1, 1), (1, 1))
-        x = linen.Conv(4, (3, 3), padding=one, use_bias=False)(x)
+        padding_of_one = ((1, 1), (1, 1))
+        x = linen.Conv(4, (3, 3), padding=padding_of_one, use_bias=False)(x)
         x = linen.relu(linen.BatchNorm(use_running_average=not train, momentum=0.9)(x))
-        x = linen.relu(linen.Conv(6, (3, 3), strides=2, padding=one)(x))
+        x = linen.relu(linen.Conv(6, (3, 3), strides=2, padding=padding_of_one)(x))
         return linen.Dense(5)(jnp.transpose(x, (0, 3, 1, 2)).reshape(x.shape[0], -1))
 
 
@@ -104,10 +104,10 @@ class NnxMixed(nnx.Module):
 
     def __init__(self, *, groups=2, gelu_approximate=False, transpose_kernel=False):
         rngs = nnx.Rngs(1)
-        one = ((1, 1), (1, 1))
+        padding_of_one = ((1, 1), (1, 1))
         self.gn = nnx.GroupNorm(4, num_groups=2, epsilon=1e-5, rngs=rngs)
-        self.dw = nnx.Conv(4, 4, (3, 3), padding=one, feature_group_count=4, rngs=rngs)
-        self.gr = nnx.Conv(4, 8, (3, 3), padding=one, feature_group_count=groups, rngs=rngs)
+        self.dw = nnx.Conv(4, 4, (3, 3), padding=padding_of_one, feature_group_count=4, rngs=rngs)
+        self.gr = nnx.Conv(4, 8, (3, 3), padding=padding_of_one, feature_group_count=groups, rngs=rngs)
         self.tr = nnx.ConvTranspose(
             8, 3, (2, 2), strides=2, padding="VALID", transpose_kernel=transpose_kernel, rngs=rngs
         )
@@ -119,7 +119,7 @@ class NnxMixed(nnx.Module):
     def __call__(self, x):
         y = nnx.gelu(self.dw(self.gn(x)), approximate=self.approximate)
         y = self.tr(nnx.silu(self.gr(y)))
-        wide = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-        y = self.ln(jnp.concatenate([wide, y], axis=-1))
+        upsampled = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+        y = self.ln(jnp.concatenate([upsampled, y], axis=-1))
         y = self.bare * y
         return {"logits": self.out(y.mean((1, 2))), "map": y}

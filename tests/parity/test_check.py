@@ -1,4 +1,4 @@
-"""The verdicts: ports that are right are proven so, and a planted defect is found at its layer."""
+"""The verdicts: right ports are proven equal, and a planted defect is found at its layer."""
 
 import dataclasses
 import json
@@ -30,8 +30,8 @@ def small(flax_model, **options):
 
 
 def where(report):
-    found = report.first_divergence
-    return (found.layer, found.phase, found.quantity) if found else None
+    divergence = report.first_divergence
+    return (divergence.layer, divergence.phase, divergence.quantity) if divergence else None
 
 
 def test_an_nnx_model_with_other_names_is_proven_equal():
@@ -65,7 +65,7 @@ def test_the_linen_running_variance_is_a_divergence_unless_accepted():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transpose_kernel", [False, pytest.param(True, marks=pytest.mark.drawn)])
-def test_special_convolutions_norms_and_glue_are_proven_equal(transpose_kernel):
+def test_special_convolutions_norms_and_connections_are_proven_equal(transpose_kernel):
     flax_model = NnxMixed(transpose_kernel=transpose_kernel)
     report = parity.check(TorchMixed(), flax_model, "2x4x4x4", mode="eval")
     assert report.verdict == "equivalent", report.summary()
@@ -99,11 +99,11 @@ QUICK = ("F padding", "G gradient stopped", "S momentum")
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PLANTED]
 )
 def test_a_planted_defect_is_found_at_its_layer(name):
-    options, place = PLANTED[name]
-    # What shows in evaluation too is looked for there: half the work.
+    options, layer_phase_quantity = PLANTED[name]
+    # Evaluation is half the work, and only the momentum shows in training alone.
     report = small(NnxSmall(**options), mode="train" if name[0] == "S" else "eval")
     assert report.verdict == "divergent"
-    assert where(report) == place
+    assert where(report) == layer_phase_quantity
 
 
 def test_a_layer_pinned_to_float32_is_named_and_proven_to_that_precision():

@@ -1,4 +1,4 @@
-"""Weights through every format and both ways, against torchvision's own models."""
+"""Conversion of weights in every format and both ways, against torchvision's own models."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ from parity.errors import WeightsError
 def resnet():
     torch.manual_seed(0)
     model = torchvision.models.resnet18(num_classes=7).eval()
-    # Statistics as after training, so that a lost one is seen.
+    # Statistics as after training, so that a missing one is seen.
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.5, 0.5)
@@ -29,9 +29,9 @@ def resnet():
     return model
 
 
-def same(one, other):
-    assert list(one) == list(other) or set(one) == set(other)
-    return all(torch.equal(one[name], other[name]) and one[name].dtype == other[name].dtype for name in one)
+def same(first, second):
+    assert list(first) == list(second) or set(first) == set(second)
+    return all(torch.equal(a, second[name]) and a.dtype == second[name].dtype for name, a in first.items())
 
 
 @pytest.mark.slow
@@ -64,12 +64,12 @@ def test_flaxcnn_to_torchvision_loads_strictly_and_is_bit_equal(tmp_path, resnet
     from flaxcnn.functional import functional
 
     _, params, state = functional(flaxcnn.models.resnet18(num_classes=7, seed=3))
-    flaxcnn.weights.save(tmp_path / "ours.safetensors", params, state)
-    convert(tmp_path / "ours.safetensors", tmp_path / "ours.pth")
-    theirs = torchvision.models.resnet18(num_classes=7)
-    theirs.load_state_dict(torch.load(tmp_path / "ours.pth", weights_only=True), strict=True)
+    flaxcnn.weights.save(tmp_path / "flax.safetensors", params, state)
+    convert(tmp_path / "flax.safetensors", tmp_path / "flax.pth")
+    torch_model = torchvision.models.resnet18(num_classes=7)
+    torch_model.load_state_dict(torch.load(tmp_path / "flax.pth", weights_only=True), strict=True)
     kernel = np.asarray(params["layer1.0.conv1.weight"]).transpose(3, 2, 0, 1)
-    np.testing.assert_array_equal(theirs.layer1[0].conv1.weight.detach().numpy(), kernel)
+    np.testing.assert_array_equal(torch_model.layer1[0].conv1.weight.detach().numpy(), kernel)
 
 
 def test_there_and_back_is_bit_equal(tmp_path, resnet):

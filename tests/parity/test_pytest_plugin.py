@@ -1,4 +1,4 @@
-"""The plugin, in a pytest of its own with a check that answers at once."""
+"""The plugin, in a pytest of its own where `parity.check` returns at once."""
 
 import importlib.metadata
 import subprocess
@@ -42,7 +42,7 @@ def run(pytester):
     def run(source, *arguments):
         pytester.makeconftest(CONFTEST)
         pytester.makepyfile(test_it=source)
-        # A process of its own: in this one, modules loaded again would not be those that the types mean.
+        # A process of its own: here, modules would be loaded again, and their classes would not be those checked.
         return pytester.runpytest_subprocess(*LOAD, "-p", "no:cacheprovider", *arguments)
 
     return run

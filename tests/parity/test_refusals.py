@@ -1,4 +1,4 @@
-"""What cannot be compared is refused in one clear sentence."""
+"""Models and inputs that cannot be compared are refused in one clear sentence."""
 
 import re
 from types import SimpleNamespace
@@ -69,12 +69,12 @@ def test_different_output_shapes():
 
 
 def test_a_loss_of_each_example_is_told_from_their_mean():
-    class Each(NnxLinear):
+    class LossOfEachExample(NnxLinear):
         def __call__(self, x):
             return super().__call__(x).sum(1)
 
     with pytest.raises(OutputsDiffer, match="reduce the loss of each example to one number") as caught:
-        parity.check(TorchLinear(after=lambda y: y.sum()), Each(), "2x3", mode="eval")
+        parity.check(TorchLinear(after=lambda y: y.sum()), LossOfEachExample(), "2x3", mode="eval")
     assert caught.value.cause == "loss-reduction"
 
 

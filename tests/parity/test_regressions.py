@@ -102,7 +102,7 @@ def test_another_order_of_a_sum_is_not_called_non_deterministic(change, differ):
 
 @pytest.mark.slow
 def test_the_objectives_own_cotangent_is_not_shown_as_a_gap(tmp_path):
-    """It is given to both models but recorded on PyTorch's side only, and stood first among the heat maps."""
+    """Both models get it, but it is recorded on PyTorch's side only: its heat map came first."""
     flax, twin = models.cnn(image_size=4, channels=(2, 3), hidden=4, dropout=0.0), twins.CNN(
         image_size=(4, 4), channels=(2, 3), hidden=4, dropout=0.0
     )  # fmt: skip
@@ -111,8 +111,8 @@ def test_the_objectives_own_cotangent_is_not_shown_as_a_gap(tmp_path):
         names = [name for name in arrays.files if name.startswith("torch/")]
         assert names
         for name in names:
-            ours, theirs = arrays[name], arrays["flax/" + name.removeprefix("torch/")]
-            assert np.abs(ours - theirs).max() <= 1e-12 * np.abs(ours).max(), name
+            a, b = arrays[name], arrays["flax/" + name.removeprefix("torch/")]
+            assert np.abs(a - b).max() <= 1e-12 * np.abs(a).max(), name
 
 
 @pytest.mark.slow

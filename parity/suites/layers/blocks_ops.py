@@ -1,7 +1,7 @@
-"""Single residual blocks against torchvision's, or our twins: small, where whole models take long.
+"""Single residual blocks against torchvision's, or against the twins: small, where whole models take long.
 
-Each is trained once and then called with nothing named, which is evaluation. The scales and biases with which its
-norms begin are compared too; a model's are replaced by PyTorch's before anything is.
+Each block is trained once and then called with its defaults, which is evaluation. The first scales and biases of its
+norms are compared too; in a model they are replaced by PyTorch's before anything is compared.
 """
 
 from collections.abc import Callable
@@ -40,20 +40,20 @@ def basic(generator: np.random.Generator) -> list[Op]:
 
 def bottleneck(generator: np.random.Generator) -> list[Op]:
     """As wide as by default; in groups, strided on the first 1x1, with a last norm that begins at zero."""
-    # So many planes that one channel more a group shows.
-    wide = resnet.Bottleneck(INPUTS, 64, 1, _projection(INPUTS, 256, 1))
+    # With so many planes one channel more in a group would show.
+    default = resnet.Bottleneck(INPUTS, 64, 1, _projection(INPUTS, 256, 1))
     grouped = resnet.Bottleneck(INPUTS, 8, 2, _projection(INPUTS, 32, 2), groups=2, base_width=32)
     twins.with_stride_on_first(nn.Sequential(grouped))
     first = {"stride": 2, "stride_on": "1x1", "zero_init_residual": True}
     kind = blocks.Bottleneck
     return [
-        _block(generator, "Bottleneck", wide, kind, 64),
+        _block(generator, "Bottleneck", default, kind, 64),
         _block(generator, "Bottleneck in groups", grouped, kind, 8, groups=2, width_per_group=32, **first),
     ]
 
 
 def pre_activation(generator: np.random.Generator) -> list[Op]:
-    """Both kinds of block, over a stride and not."""
+    """Both kinds of block, and the basic one without a stride too."""
     basic_kind, deep_kind = blocks.PreActivationBasicBlock, blocks.PreActivationBottleneck
     strided, plain = (twins.PreActivationBlock(INPUTS, n, s, "B") for n, s in ((6, 2), (INPUTS, 1)))
     deep = twins.PreActivationBottleneck(INPUTS, 2, 2)
@@ -91,7 +91,7 @@ def _block(
         state = dict(zip(names.values(), weights, strict=True))
         y = functional_call(twin.train(), state, (images,))
         after = functional_call(twin.eval(), state, (images,))
-        start = torch.cat([one.to(images.dtype) for one in began.values()])
+        start = torch.cat([value.to(images.dtype) for value in began.values()])
         return y, after, start, *(value for key, value in state.items() if "running" in key)
 
     def by_flax(*arrays: jax.Array) -> tuple[jax.Array, ...]:
@@ -101,7 +101,7 @@ def _block(
         start = jnp.concatenate([_at(block, key)[...].astype(images.dtype) for key in began])
         for key, value in zip(names.values(), weights, strict=True):
             _put(block, key, value)
-        # The plain rules: what computes a convolution fast has cases of its own, and takes longer to compile.
+        # The plain rules: the fast rules for convolutions have cases of their own, and take longer to compile.
         with ops.fast_rules():
             y, after = block(images, train=True), block(images)
         running = (_at(block, key)[...] for key in names.values() if "running" in key)
@@ -112,7 +112,7 @@ def _block(
 
 
 def _given(twin: nn.Module, generator: np.random.Generator) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Random weights and statistics for a block, by names that say their layout; and what the block calls each."""
+    """Random weights and statistics for a block, by names that tell their layout; and the block's names of them."""
     given, names = {}, {}
     for number, (key, value) in enumerate(twin.state_dict().items()):
         if value.is_floating_point():
@@ -129,14 +129,14 @@ def _of_a_norm(twin: nn.Module, key: str) -> bool:
 
 
 def _at(block: nnx.Module, path: str) -> Any:
-    found: Any = block
+    node: Any = block
     for part in path.split("."):
-        found = found[int(part)] if part.isdigit() else getattr(found, part)
-    return found
+        node = node[int(part)] if part.isdigit() else getattr(node, part)
+    return node
 
 
 def _put(block: nnx.Module, path: str, value: jax.Array) -> None:
-    """A new variable in the place of another: one that is written to keeps its dtype."""
+    """Replace a variable by a new one: a variable that is written to keeps its dtype."""
     owner, _, name = path.rpartition(".")
     old = _at(block, path)
     if old[...].shape != value.shape:

@@ -1,7 +1,7 @@
 """The suite `layers`: every op and layer over generated options, against PyTorch's.
 
-Every second case differentiates our op by the rule derived by hand, the others by JAX. `single_ops` has cases of
-defaults and corners. Nothing is loaded before a case is built.
+Every second case differentiates flaxcnn's op by the rule derived by hand, the others by JAX. `single_ops` has the cases
+of defaults and corners. Nothing is loaded before a case is built.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from parity.suites.layers.single_ops import single_op_cases
 from parity.suites.options import SEED, Options
 
 QUICK_CASES = 2
-# Layer: how its options are drawn, and in which modes it is run ("both" where train and eval differ).
+# For each layer the function that draws its options, and its mode ("both" where train and eval differ).
 LAYERS: dict[str, tuple[drawing.Draw, str]] = {
     "conv": (drawing.convolution, "eval"),
     "fast_conv": (drawing.fast_convolution, "eval"),

@@ -1,4 +1,4 @@
-"""Functions of `flaxcnn.ops` where their rules take another branch: ties, borders, thresholds, examples under vmap."""
+"""Functions of `flaxcnn.ops` in corners: ties, borders, thresholds, examples under vmap."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ def pooling(generator: np.random.Generator) -> list[Op]:
     # In the first channel no window holds a number, in the others some do.
     low = np.where(generator.random(ties.shape) < 0.7, -np.inf, ties).astype(np.float32)
     low[:, 0] = -np.inf
-    found = [
+    pooled = [
         _max_pooling("max_pool2d of minus infinity", low, 3, padding=1, stride=(1, 2), dilation=(2, 1)),
         _max_pooling("max_pool2d of ties", ties, 3, stride=2, padding=1, ceil_mode=True),
     ]
     for size in ((1, 2), (2, 1), (9, 3)):
-        found.append(
+        pooled.append(
             Op(
                 f"adaptive_avg_pool2d to {size[0]} x {size[1]}",
                 {"images": ties},
@@ -35,7 +35,7 @@ def pooling(generator: np.random.Generator) -> list[Op]:
                 ("images",),
             )
         )
-    return found
+    return pooled
 
 
 def _max_pooling(name: str, images: np.ndarray, window: int, **options: Any) -> Op:
@@ -51,19 +51,19 @@ def _max_pooling(name: str, images: np.ndarray, window: int, **options: Any) -> 
 
 
 def normalisation(generator: np.random.Generator) -> list[Op]:
-    """Statistics of two values, of one and of none; their own derivatives, and the second ones of the output."""
+    """Statistics of two values, of one and of none; their derivatives; second derivatives of the output."""
     rows = {"rows": 3 + _normal(generator, 4, 3)}
     statistics = {"mean": _normal(generator, 3), "var": generator.uniform(0.5, 2, 3).astype(np.float32)}
-    two, one = np.array([True, False, False, True]), np.array([False, False, True, False])
+    two_rows, one_row = np.array([True, False, False, True]), np.array([False, False, True, False])
 
     def masked(mask: np.ndarray) -> tuple[Any, Any]:
         def by_torch(rows: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, ...]:
             kept = rows[torch.tensor(mask)]
             if not len(kept):
                 return rows, mean, var
-            center, spread = kept.mean(0), kept.var(0, unbiased=False)
-            y = (rows - center) / torch.sqrt(spread + 1e-5)
-            unbiased = spread * len(kept) / max(len(kept) - 1, 1)
+            center, biased = kept.mean(0), kept.var(0, unbiased=False)
+            y = (rows - center) / torch.sqrt(biased + 1e-5)
+            unbiased = biased * len(kept) / max(len(kept) - 1, 1)
             return y, mean.lerp(center, 0.1), var.lerp(unbiased, 0.1)
 
         def by_flax(rows: jax.Array, mean: jax.Array, var: jax.Array) -> tuple[jax.Array, ...]:
@@ -91,18 +91,18 @@ def normalisation(generator: np.random.Generator) -> list[Op]:
 
     given = rows | statistics
     return [
-        Op("batch_norm of two values", {"rows": rows["rows"][:2]} | statistics, *masked(two[[0, 3]])),
-        Op("batch_norm of two rows that count", given, *masked(two)),
-        Op("batch_norm of one row that counts", given, *masked(one)),
-        # What is normalised by nothing is a convention of ours; the statistics stay.
-        Op("batch_norm of no row that counts", given, *masked(two & one), shown=False),
+        Op("batch_norm of two values", {"rows": rows["rows"][:2]} | statistics, *masked(two_rows[[0, 3]])),
+        Op("batch_norm of two rows that count", given, *masked(two_rows)),
+        Op("batch_norm of one row that counts", given, *masked(one_row)),
+        # The output without any row is flaxcnn's convention, so only the statistics are compared: they stay.
+        Op("batch_norm of no row that counts", given, *masked(two_rows & one_row), shown=False),
         Op("statistics of batch_norm", given, torch_moments, flax_moments, None, ("rows",)),
         Op("derivative of batch_norm", given, torch_slope, flax_slope, None, ("rows",)),
     ]
 
 
 def dropout(generator: np.random.Generator) -> list[Op]:
-    """Masks whose threshold is one of the drawn numbers, all and nothing dropped, the layer's own mask."""
+    """Masks whose threshold is a drawn number, all and nothing dropped, the layer's own mask."""
     shape, key = (5, 4), jax.random.key(3)
     bits = np.asarray(jax.random.bits(key, shape, jnp.uint32))
     x = {"x": _normal(generator, *shape)}
@@ -214,21 +214,21 @@ def batched(generator: np.random.Generator) -> list[Op]:
     def over_images(images: jax.Array, kernel: jax.Array) -> jax.Array:
         # Two examples of three images, side by side in the second axis.
         pairs = jnp.reshape(images, (3, 2, *images.shape[1:]))
-        found = jax.vmap(lambda one: ops.conv2d(one, kernel, stride=2), 1, 1)(pairs)
-        return jnp.reshape(found, (6, *found.shape[2:]))
+        outputs = jax.vmap(lambda example: ops.conv2d(example, kernel, stride=2), 1, 1)(pairs)
+        return jnp.reshape(outputs, (6, *outputs.shape[2:]))
 
     def over_kernels(images: jax.Array, kernel: jax.Array) -> jax.Array:
         kernels = jnp.reshape(kernel, (*kernel.shape[:3], 2, 3))
-        found = jax.vmap(lambda one: ops.conv2d(images, one), 3, 3)(kernels)
-        return jnp.reshape(found, (*found.shape[:3], 6))
+        outputs = jax.vmap(lambda kernel: ops.conv2d(images, kernel), 3, 3)(kernels)
+        return jnp.reshape(outputs, (*outputs.shape[:3], 6))
 
     def normalised(images: jax.Array) -> jax.Array:
-        def one(images: jax.Array) -> jax.Array:
+        def example(images: jax.Array) -> jax.Array:
             zeros = jnp.zeros(2, images.dtype)
             return ops.batch_norm(images, None, None, zeros, zeros, train=True)[0]
 
         pairs = jnp.reshape(images, (3, 2, *images.shape[1:]))
-        return jnp.reshape(jax.vmap(one, 1, 1)(pairs), images.shape)
+        return jnp.reshape(jax.vmap(example, 1, 1)(pairs), images.shape)
 
     def by_torch(images: Tensor) -> Tensor:
         # Every second image belongs to the same example.

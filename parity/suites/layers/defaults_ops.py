@@ -1,4 +1,4 @@
-"""Functions of `flaxcnn.ops`, and layers, called with nothing named that has a default; and PyTorch's likewise."""
+"""Functions of `flaxcnn.ops`, and layers, called with their defaults; and PyTorch's with theirs."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ def pooling(generator: np.random.Generator) -> list[Op]:
             lambda cotangent, images: ops.avg_pool2d_backward(cotangent, images.shape, 3),
             wanted,
         ),
-        # Without padding there is nothing that could count or not.
+        # Whether padding counts shows only where there is padding.
         Op(
             "avg_pool2d with padding",
             given,
@@ -116,8 +116,8 @@ def normalisation(generator: np.random.Generator) -> list[Op]:
     def back_eval(
         cotangent: jax.Array, images: jax.Array, mean: jax.Array, var: jax.Array, *more: jax.Array
     ) -> Any:
-        found = ops.batch_norm_eval_backward(cotangent, images, *(more or (None,))[:1], mean, var)
-        return found[: 1 + len(more)]
+        gradients = ops.batch_norm_eval_backward(cotangent, images, *(more or (None,))[:1], mean, var)
+        return gradients[: 1 + len(more)]
 
     return [
         Op("batch_norm without parameters", plain, torch, flax, back, wanted[:1]),
@@ -134,7 +134,7 @@ def normalisation(generator: np.random.Generator) -> list[Op]:
 def _over_batches(
     name: str, generator: np.random.Generator, arrays: dict[str, np.ndarray], options: dict[str, None]
 ) -> Op:
-    """The layer trained on three batches, and its output in evaluation: what the last one says by itself."""
+    """The layer trained on three batches: its output in evaluation, and its statistics."""
     given = {"batches": 2 + _normal(generator, 3, 6, CHANNELS)} | arrays
 
     def torch(batches: Tensor, mean: Tensor, var: Tensor, scale: Tensor, bias: Tensor) -> Any:

@@ -1,4 +1,4 @@
-"""Our layers and ops as NNX models of one layer, differentiated by JAX or by the rule derived by hand."""
+"""Layers and ops of flaxcnn as NNX models of one layer, differentiated by JAX or by the rule derived by hand."""
 
 import functools
 from collections.abc import Callable
@@ -14,7 +14,8 @@ from flaxcnn import ops
 from flaxcnn.models import layers
 from flaxcnn.ops.cpu.choice import RULES, allowed_rules, allowing
 
-Rule = Callable[..., Any]
+# A function of arrays: the forward or the backward rule of an op.
+ArrayFunction = Callable[..., Any]
 
 
 class Single(nnx.Module):
@@ -40,7 +41,7 @@ class Apply(nnx.Module):
         return self.function(*inputs)
 
 
-def by_hand(forward: Rule, backward: Rule) -> Rule:
+def by_hand(forward: ArrayFunction, backward: ArrayFunction) -> ArrayFunction:
     """`forward`, differentiated by `backward(cotangent, *inputs)` instead of by JAX.
 
     `backward` gives one cotangent for each input, None for inputs that have none.
@@ -57,19 +58,19 @@ def by_hand(forward: Rule, backward: Rule) -> Rule:
     return function
 
 
-def applied(forward: Rule, backward: Rule, hand: bool, **options: Any) -> Apply:
-    """An op as a layer; `options` go to both rules."""
+def applied(forward: ArrayFunction, backward: ArrayFunction, hand: bool, **options: Any) -> Apply:
+    """An op as a layer; both rules are given the `options`."""
     ahead = functools.partial(forward, **options)
     return Apply(by_hand(ahead, functools.partial(backward, **options)) if hand else ahead)
 
 
-def only(rule: Rule) -> Rule:
-    """A backward rule that returns a lone cotangent, as one that returns a tuple."""
-    return lambda *arguments, **options: (rule(*arguments, **options),)
+def in_tuple(backward: ArrayFunction) -> ArrayFunction:
+    """A backward rule that returns one cotangent, as a rule that returns a tuple."""
+    return lambda *arguments, **options: (backward(*arguments, **options),)
 
 
 class ConvByHand(layers.Conv):
-    """Our convolution layer with the gradient of `ops.conv2d_backward`."""
+    """flaxcnn's convolution layer with the gradient of `ops.conv2d_backward`."""
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c2"]:
         """Convolve a batch of images."""
@@ -79,7 +80,7 @@ class ConvByHand(layers.Conv):
             "dilation": self.dilation,
             "groups": self.groups,
         }
-        # JAX traces both later, outside what surrounds this call.
+        # JAX traces both rules later, outside the context of this call.
         allowed = allowed_rules()
 
         def forward(*arrays: Array | None) -> Array:
@@ -96,7 +97,7 @@ class ConvByHand(layers.Conv):
 
 
 class _Fast:
-    """Beside a convolution layer: it computes by the fast rules, however little there is to do."""
+    """A mixin for convolution layers: they compute by the fast rules, however small the images."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Convolve a batch of images."""
@@ -105,11 +106,11 @@ class _Fast:
 
 
 class FastConv(_Fast, layers.Conv):
-    """Our convolution layer by the fast rules."""
+    """flaxcnn's convolution layer by the fast rules."""
 
 
 class FastConvByHand(_Fast, ConvByHand):
-    """The same with the gradient of `ops.conv2d_backward`."""
+    """The same layer with the gradient of `ops.conv2d_backward`."""
 
 
 class Linear(nnx.Module):
@@ -132,7 +133,7 @@ class Linear(nnx.Module):
 
 
 class BatchNorm(layers.BatchNorm):
-    """Our batch norm, also without scale and bias, and with the gradients of the rules derived by hand."""
+    """flaxcnn's batch norm, also without scale and bias, and with the gradients of the rules derived by hand."""
 
     def __init__(self, channels: int, *, affine: bool, hand: bool, **options: Any) -> None:
         super().__init__(channels, **options)
@@ -158,17 +159,17 @@ class BatchNorm(layers.BatchNorm):
             cotangent: Array, x: Array, scale: Any, bias: Any, mean: Array, var: Array, mask: Any
         ) -> tuple[Any, ...]:
             if train:
-                found = ops.batch_norm_backward(cotangent, x, scale, epsilon=epsilon, mask=mask)
+                gradients = ops.batch_norm_backward(cotangent, x, scale, epsilon=epsilon, mask=mask)
             else:
-                found = ops.batch_norm_eval_backward(cotangent, x, scale, mean, var, epsilon=epsilon)
-            return (found[0], *(found[1:] if self.affine else (None, None)), None, None, None)
+                gradients = ops.batch_norm_eval_backward(cotangent, x, scale, mean, var, epsilon=epsilon)
+            return (gradients[0], *(gradients[1:] if self.affine else (None, None)), None, None, None)
 
         return by_hand(forward, backward)(x, scale, bias, mean, var, mask)
 
     def _plain(
         self, x: Float[Array, "n *space c"], mask: Bool[Array, " n"] | None, train: bool
     ) -> Float[Array, "n *space c"]:
-        """What the layer does, but with neither scale nor bias."""
+        """The layer's computation with neither scale nor bias."""
         y, mean, var = ops.batch_norm(
             x,
             None,
@@ -211,9 +212,9 @@ class CrossEntropy(nnx.Module):
         def backward(
             cotangent: Array, logits: Array, labels: Array, weights: Any, mask: Any
         ) -> tuple[Any, ...]:
-            found = ops.cross_entropy_backward(
+            gradient = ops.cross_entropy_backward(
                 cotangent, logits, labels, class_weights=weights, mask=mask, **options
             )
-            return found, None, None, None
+            return gradient, None, None, None
 
         return (by_hand(forward, backward) if self.hand else forward)(logits, labels, weights, mask)

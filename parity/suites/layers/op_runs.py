@@ -1,7 +1,7 @@
-"""Pure functions compared one by one: outputs, and gradients by JAX and by the rules by hand.
+"""Compares pure functions one by one: outputs, and gradients by JAX and by the rules by hand.
 
-A case of a layer goes through a model and four captures of all that it does. Here a small function is one program a
-precision, so that it can be called with its options left alone, or in a corner, for little.
+A case of a layer needs a model and four captures of its calls. Here a small function is one program for each precision,
+so that cases of defaults and corners take little time.
 """
 
 import dataclasses
@@ -20,10 +20,10 @@ from parity.errors import CannotCompare
 
 Arrays = dict[str, np.ndarray]
 Recorded = dict[str, np.ndarray]
-# How an array whose name begins so is turned from PyTorch's layout to ours; others are the same in both.
+# The transposition from PyTorch's layout to Flax's, by the first word of an array's name; others have one layout.
 _AXES = {"images": (0, 2, 3, 1), "kernel": (2, 3, 1, 0), "matrix": (1, 0)}
 _BY_HAND = " by hand"
-# Compiled for one call: what LLVM would do to make it fast takes longer than it saves.
+# Programs run once, so that LLVM's optimisation takes longer than it saves.
 _QUICKLY = {"xla_backend_optimization_level": 0}
 
 
@@ -32,15 +32,15 @@ class Op:
     """One function of both sides.
 
     Attributes:
-        name: where a difference is told to be.
-        given: the arguments by name, in PyTorch's layout; names that begin with "images", "kernel" or "matrix" are
-            turned to ours.
-        torch, flax: called with the arguments in their order; both return an output, or a tuple of one that is
+        name: names the location of a difference.
+        given: the arguments by name, in PyTorch's layout; arrays whose names begin with "images", "kernel" or
+            "matrix" are transposed to Flax's.
+        torch, flax: called with the arguments in their order; both return an output, or a tuple of an output that is
             differentiated and of state that is only compared. Outputs of four axes are images.
         backward: the rule by hand, called with the cotangent of the output and the arguments; one gradient for
             each of `differentiated`.
         differentiated: the names of the arguments whose gradients are compared.
-        shown: whether the output is compared too; one that is minus infinity has no gap.
+        shown: whether the output is compared too; an output of minus infinity has no gap.
     """
 
     name: str
@@ -74,7 +74,7 @@ def compare(ops: Sequence[Op], generator: np.random.Generator) -> list[Compared]
     ]
     compared = []
     for op, *sides in zip(ops, *torch_runs, *flax_runs, strict=True):
-        # In PyTorch's order, since JAX sorts names; what is by hand comes last.
+        # In PyTorch's order, since JAX sorts names; the gradients by hand come last.
         for name in (*sides[1], *(name for name in sides[-1] if name.endswith(_BY_HAND))):
             arrays = [side[name.removesuffix(_BY_HAND)] for side in sides[:2]] + [s[name] for s in sides[2:]]
             if not all(np.isfinite(array).all() for array in arrays):
@@ -86,11 +86,11 @@ def compare(ops: Sequence[Op], generator: np.random.Generator) -> list[Compared]
 
 def _torch(op: Op, cotangent: np.ndarray, dtype: str) -> Recorded:
     tensors = _tensors(op, dtype)
-    found = op.torch(*tensors.values())
-    recorded = _named(op, found, lambda value: value.detach().numpy())
+    result = op.torch(*tensors.values())
+    recorded = _named(op, result, lambda value: value.detach().numpy())
     if op.differentiated:
         wanted = [tensors[name] for name in op.differentiated]
-        gradients = torch.autograd.grad(_first(found), wanted, torch.tensor(cotangent.astype(dtype)))
+        gradients = torch.autograd.grad(_first(result), wanted, torch.tensor(cotangent.astype(dtype)))
         recorded |= {f"gradient of {n}": g.numpy() for n, g in zip(op.differentiated, gradients, strict=True)}
     return recorded
 
@@ -101,7 +101,7 @@ def _torch_output(op: Op, dtype: str) -> Any:
 
 
 def _tensors(op: Op, dtype: str) -> dict[str, torch.Tensor]:
-    # A copy: a module may write into what it is given.
+    # A copy: a module may write into its inputs.
     tensors = {name: torch.tensor(_cast(array, dtype)) for name, array in op.given.items()}
     for name in op.differentiated:
         tensors[name].requires_grad_()
@@ -109,22 +109,24 @@ def _tensors(op: Op, dtype: str) -> dict[str, torch.Tensor]:
 
 
 def _flax(op: Op, cotangent: np.ndarray, dtype: str) -> Recorded:
-    """The whole in one program: compiling operation by operation would take longer than everything else."""
+    """Everything in one program: compiling operation by operation would take longest."""
     with precision(dtype):
-        given = {name: jnp.asarray(_turned(name, _cast(array, dtype))) for name, array in op.given.items()}
-        pull = jnp.asarray(_turned_output(cotangent.astype(dtype)))
-        found = jax.jit(functools.partial(_flax_one, op), compiler_options=_QUICKLY)(given, pull)
-    return {name: _back(name, np.asarray(value)) for name, value in found.items()}
+        given = {
+            name: jnp.asarray(_flax_layout(name, _cast(array, dtype))) for name, array in op.given.items()
+        }
+        pull = jnp.asarray(_flax_output_layout(cotangent.astype(dtype)))
+        recorded = jax.jit(functools.partial(_flax_recorded, op), compiler_options=_QUICKLY)(given, pull)
+    return {name: _torch_layout(name, np.asarray(value)) for name, value in recorded.items()}
 
 
-def _flax_one(op: Op, given: dict[str, jax.Array], cotangent: jax.Array) -> dict[str, jax.Array]:
+def _flax_recorded(op: Op, given: dict[str, jax.Array], cotangent: jax.Array) -> dict[str, jax.Array]:
     def forward(*wanted: jax.Array) -> tuple[jax.Array, Any]:
-        found = op.flax(*_in_order(op, given | dict(zip(op.differentiated, wanted, strict=True))))
-        return _first(found), found
+        result = op.flax(*_in_order(op, given | dict(zip(op.differentiated, wanted, strict=True))))
+        return _first(result), result
 
     wanted = [given[name] for name in op.differentiated]
-    _, back, found = jax.vjp(forward, *wanted, has_aux=True)
-    recorded = _named(op, found, lambda value: value)
+    _, back, result = jax.vjp(forward, *wanted, has_aux=True)
+    recorded = _named(op, result, lambda value: value)
     recorded |= {f"gradient of {n}": g for n, g in zip(op.differentiated, back(cotangent), strict=True)}
     if op.backward is not None:
         by_hand = op.backward(cotangent, *_in_order(op, given))
@@ -135,36 +137,36 @@ def _flax_one(op: Op, given: dict[str, jax.Array], cotangent: jax.Array) -> dict
 
 
 def _in_order(op: Op, given: dict[str, jax.Array]) -> list[jax.Array]:
-    """The arguments as they were given: JAX sorts the names of what it compiles."""
+    """The arguments in the order of `op.given`: JAX sorts the names of the arguments that it compiles."""
     return [given[name] for name in op.given]
 
 
-def _named(op: Op, found: Any, read: Callable[[Any], Any]) -> dict[str, Any]:
-    values = found if isinstance(found, tuple) else (found,)
+def _named(op: Op, result: Any, read: Callable[[Any], Any]) -> dict[str, Any]:
+    values = result if isinstance(result, tuple) else (result,)
     names = ["output", *(f"state {number}" for number in range(1, len(values)))]
     kept = zip(names, values, strict=True) if op.shown else zip(names[1:], values[1:], strict=True)
     return {name: read(value) for name, value in kept}
 
 
-def _first(found: Any) -> Any:
-    return found[0] if isinstance(found, tuple) else found
+def _first(result: Any) -> Any:
+    return result[0] if isinstance(result, tuple) else result
 
 
 def _cast(array: np.ndarray, dtype: str) -> np.ndarray:
     return array.astype(dtype) if array.dtype.kind == "f" else array
 
 
-def _turned(name: str, array: np.ndarray) -> np.ndarray:
+def _flax_layout(name: str, array: np.ndarray) -> np.ndarray:
     axes = _AXES.get(name.partition("_")[0])
     return array if axes is None else array.transpose(axes)
 
 
-def _turned_output(array: np.ndarray) -> np.ndarray:
+def _flax_output_layout(array: np.ndarray) -> np.ndarray:
     return np.moveaxis(array, 1, -1) if array.ndim == 4 else array
 
 
-def _back(name: str, array: np.ndarray) -> np.ndarray:
-    """A result in PyTorch's layout again."""
+def _torch_layout(name: str, array: np.ndarray) -> np.ndarray:
+    """A result of Flax in PyTorch's layout."""
     argument = name.removesuffix(_BY_HAND).removeprefix("gradient of ")
     axes = _AXES.get(argument.partition("_")[0])
     if axes is not None:

@@ -1,4 +1,4 @@
-"""From the options of a layer to the pair of models, and the inputs, of its case.
+"""Builds the pair of models, and the inputs, of a layer's case from its options.
 
 Every builder is `(options, generator) -> Pair`; the generator gives the inputs their values.
 """
@@ -13,8 +13,7 @@ from torch import nn
 from flaxcnn import ops
 from flaxcnn.models import layers
 from parity.suites.case import Pair
-from parity.suites.layers import flax_layers as ours
-from parity.suites.layers import torch_layers as theirs
+from parity.suites.layers import flax_layers, torch_layers
 from parity.suites.options import CUMULATIVE, Options
 
 CHANNELS, ROWS = 4, 2
@@ -25,13 +24,13 @@ def convolution(options: Options, generator: np.random.Generator) -> Pair:
     settings = {name: options[name] for name in ("stride", "dilation", "groups")}
     sided = _sided(options["padding"])
     kernel, outputs, channels = options["kernel"], options["outputs"], options.get("channels", CHANNELS)
-    kind = theirs.PaddedConv2d if sided else nn.Conv2d
+    kind = torch_layers.PaddedConv2d if sided else nn.Conv2d
     padding = 0 if sided else options["padding"]
     torch = kind(channels, outputs, kernel, padding=padding, bias=options["bias"], **settings)
     torch.sides = options["padding"]
-    plain, hand = layers.Conv, ours.ConvByHand
+    plain, hand = layers.Conv, flax_layers.ConvByHand
     if "channels" in options:
-        plain, hand = ours.FastConv, ours.FastConvByHand
+        plain, hand = flax_layers.FastConv, flax_layers.FastConvByHand
     layer = hand if options["by_hand"] else plain
     flax = layer(
         channels,
@@ -49,20 +48,20 @@ def maximum_pooling(options: Options, generator: np.random.Generator) -> Pair:
     """`nn.MaxPool2d` and `ops.max_pool2d`."""
     settings = {name: options[name] for name in ("stride", "dilation", "ceil_mode")}
     sided = _sided(options["padding"])
-    torch = (theirs.PaddedMaxPool2d if sided else nn.MaxPool2d)(
+    torch = (torch_layers.PaddedMaxPool2d if sided else nn.MaxPool2d)(
         options["window"], padding=0 if sided else options["padding"], **settings
     )
     torch.sides = options["padding"]
-    flax = ours.applied(
+    flax = flax_layers.applied(
         ops.max_pool2d,
-        ours.only(ops.max_pool2d_backward),
+        flax_layers.in_tuple(ops.max_pool2d_backward),
         options["by_hand"],
         window=options["window"],
         padding=options["padding"],
         **settings,
     )
     images = _images(options, generator)
-    # Whole numbers in a small range: many windows have several greatest elements.
+    # Whole numbers in a small range: in many windows several elements are the greatest.
     return _pair(torch, flax, np.round(2 * images) if options["ties"] else images)
 
 
@@ -71,11 +70,11 @@ def average_pooling(options: Options, generator: np.random.Generator) -> Pair:
     names = ("stride", "ceil_mode", "count_include_pad", "divisor_override")
     settings = {name: options[name] for name in names}
     sided = _sided(options["padding"])
-    torch = (theirs.PaddedAvgPool2d if sided else nn.AvgPool2d)(
+    torch = (torch_layers.PaddedAvgPool2d if sided else nn.AvgPool2d)(
         options["window"], padding=0 if sided else options["padding"], **settings
     )
     torch.sides = options["padding"]
-    flax = ours.applied(
+    flax = flax_layers.applied(
         ops.avg_pool2d,
         _by_shape(ops.avg_pool2d_backward),
         options["by_hand"],
@@ -89,7 +88,7 @@ def average_pooling(options: Options, generator: np.random.Generator) -> Pair:
 def adaptive_pooling(options: Options, generator: np.random.Generator) -> Pair:
     """`nn.AdaptiveAvgPool2d` and `ops.adaptive_avg_pool2d`."""
     size = options["output_size"]
-    flax = ours.applied(
+    flax = flax_layers.applied(
         ops.adaptive_avg_pool2d,
         _by_shape(ops.adaptive_avg_pool2d_backward),
         options["by_hand"],
@@ -104,10 +103,10 @@ def batch_normalisation(options: Options, generator: np.random.Generator) -> Pai
     momentum = None if options["momentum"] == CUMULATIVE else options["momentum"]
     settings = {"momentum": momentum, "eps": options["epsilon"], "affine": affine}
     if biased or options["mask"]:
-        torch: nn.Module = theirs.BatchNorm(channels, biased_running_variance=biased, **settings)
+        torch: nn.Module = torch_layers.BatchNorm(channels, biased_running_variance=biased, **settings)
     else:
         torch = (nn.BatchNorm2d if options["image"] else nn.BatchNorm1d)(channels, **settings)
-    flax = ours.BatchNorm(
+    flax = flax_layers.BatchNorm(
         channels,
         affine=affine,
         hand=options["by_hand"],
@@ -127,7 +126,7 @@ def dense(options: Options, generator: np.random.Generator) -> Pair:
     if bias and not hand:
         flax: nnx.Module = layers.Dense(inputs, outputs, rngs=nnx.Rngs(0))
     else:
-        flax = ours.Linear(inputs, outputs, bias=bias, hand=hand)
+        flax = flax_layers.Linear(inputs, outputs, bias=bias, hand=hand)
     return _pair(
         nn.Linear(inputs, outputs, bias=bias), flax, _normal(generator, (*options["leading"], inputs))
     )
@@ -138,9 +137,9 @@ def dropout(options: Options, generator: np.random.Generator) -> Pair:
     rate, kind = options["rate"], options["kind"]
     x = _normal(generator, options["shape"])
     if kind in ("eval", "train at rate 0"):
-        return _pair(theirs.FunctionalDropout(rate), layers.Dropout(rate), x, moded=True)
+        return _pair(torch_layers.FunctionalDropout(rate), layers.Dropout(rate), x, moded=True)
     shape = (x.shape[0], *x.shape[2:], x.shape[1])
-    # The mask is drawn in our layout, and handed to PyTorch in its own.
+    # The mask is drawn in Flax's layout, and handed to PyTorch in PyTorch's.
     mask = np.moveaxis(np.asarray(ops.dropout_mask(jax.random.key(0), rate, shape)), -1, 1)
 
     def forward(x: jax.Array, mask: jax.Array) -> jax.Array:
@@ -150,13 +149,13 @@ def dropout(options: Options, generator: np.random.Generator) -> Pair:
     def backward(cotangent: jax.Array, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, None]:
         return ops.dropout_backward(cotangent, mask, rate), None
 
-    flax = ours.Apply(ours.by_hand(forward, backward) if options["by_hand"] else forward)
-    return _pair(theirs.MaskedDropout(rate), flax, x, np.ascontiguousarray(mask))
+    flax = flax_layers.Apply(flax_layers.by_hand(forward, backward) if options["by_hand"] else forward)
+    return _pair(torch_layers.MaskedDropout(rate), flax, x, np.ascontiguousarray(mask))
 
 
 def relu(options: Options, generator: np.random.Generator) -> Pair:
     """`nn.ReLU` and `ops.relu`."""
-    flax = ours.applied(ops.relu, ours.only(ops.relu_backward), options["by_hand"])
+    flax = flax_layers.applied(ops.relu, flax_layers.in_tuple(ops.relu_backward), options["by_hand"])
     return _pair(nn.ReLU(), flax, _normal(generator, options["shape"], options["zeros"]))
 
 
@@ -171,8 +170,8 @@ def cross_entropy(options: Options, generator: np.random.Generator) -> Pair:
         from torch import from_numpy
 
         weight = from_numpy(generator.uniform(0.5, 2, classes).astype(np.float32))
-    torch = theirs.CrossEntropy(constant_labels=options["by_hand"], weight=weight, **settings)
-    flax = ours.CrossEntropy(
+    torch = torch_layers.CrossEntropy(constant_labels=options["by_hand"], weight=weight, **settings)
+    flax = flax_layers.CrossEntropy(
         weighted=classes if weight is not None else 0, hand=options["by_hand"], **settings
     )
     if options["distributions"]:
@@ -203,9 +202,9 @@ def penalty(options: Options, generator: np.random.Generator) -> Pair:
     def back(cotangent: jax.Array, *arrays: jax.Array) -> tuple[jax.Array, ...]:
         return tuple(backward(cotangent, list(arrays)))
 
-    flax = ours.applied(ahead, back, options["by_hand"])
+    flax = flax_layers.applied(ahead, back, options["by_hand"])
     arrays = [_normal(generator, shape, options["zeros"]) for shape in options["shapes"]]
-    return _pair(theirs.Penalty(options["norm"]), flax, *arrays)
+    return _pair(torch_layers.Penalty(options["norm"]), flax, *arrays)
 
 
 BUILDERS: dict[str, Callable[[Options, np.random.Generator], Pair]] = {
@@ -224,7 +223,7 @@ BUILDERS: dict[str, Callable[[Options, np.random.Generator], Pair]] = {
 
 
 def _pair(torch: nn.Module, flax: nnx.Module, *inputs: np.ndarray, moded: bool = False) -> Pair:
-    return Pair(theirs.Single(torch), ours.Single(flax, moded=moded), list(inputs))
+    return Pair(torch_layers.Single(torch), flax_layers.Single(flax, moded=moded), list(inputs))
 
 
 def _sided(padding: object) -> bool:
@@ -241,10 +240,10 @@ def _normal(generator: np.random.Generator, shape: tuple[int, ...], zeros: float
     return np.where(generator.random(shape) < zeros, 0.0, values).astype(np.float32)
 
 
-def _by_shape(rule: ours.Rule) -> ours.Rule:
-    """A backward rule that asks for the input's shape, as one that is given the input."""
+def _by_shape(shape_rule: flax_layers.ArrayFunction) -> flax_layers.ArrayFunction:
+    """A backward rule that takes the input's shape, as a rule that takes the input."""
 
     def backward(cotangent: jax.Array, x: jax.Array, **options: object) -> tuple[jax.Array]:
-        return (rule(cotangent, x.shape, **options),)
+        return (shape_rule(cotangent, x.shape, **options),)
 
     return backward

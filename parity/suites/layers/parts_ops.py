@@ -1,6 +1,6 @@
-"""The fast rules for convolutions, called directly, which `flaxcnn.ops.cpu.choice` would only choose for more work.
+"""The fast rules for convolutions, called directly: `flaxcnn.ops.cpu.choice` takes them for larger arrays only.
 
-Small images with few channels make several blocks of a batch, and odd sizes tiles that hang over.
+The shapes make several blocks of a batch, and tiles that reach over the border.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from torch.nn import functional, grad
 from flaxcnn.ops.cpu import patches, pointwise, strided
 from flaxcnn.ops.cpu import winograd as tiles
 from flaxcnn.ops.geometry import Axis, axes
+from parity.suites.layers.flax_layers import ArrayFunction
 from parity.suites.layers.op_runs import Op
 
-Rule = Any
 # Functions of (images or cotangent, kernel or images, geometry): forward, and the gradients of images and kernel.
-Rules = tuple[Rule | None, Rule | None, Rule | None]
+ConvolutionRules = tuple[ArrayFunction | None, ArrayFunction | None, ArrayFunction | None]
 
 
 def winograd(generator: np.random.Generator) -> list[Op]:
@@ -27,7 +27,7 @@ def winograd(generator: np.random.Generator) -> list[Op]:
     return _convolution(generator, "winograd", rules, (5, 2, 44, 45), (1, 2, 3, 3), padding=1)
 
 
-def strided_rules() -> Rules:
+def strided_rules() -> ConvolutionRules:
     """The rules of strided convolutions: phases for the images, patches for the kernel."""
     return None, strided.input_gradient_by_phases, patches.kernel_gradient_by_patches
 
@@ -46,7 +46,7 @@ def strided_parts(generator: np.random.Generator) -> list[Op]:
         *_convolution(
             generator, "1x1, strided to the end", products, (2, 3, 5, 7), (2, 3, 1, 1), stride=(2, 3)
         ),
-        # So many windows that half of the images, an odd number of them, are more than a block.
+        # With so many windows half of the images, an odd number, are more than a block.
         *_convolution(generator, "patches in blocks", only_patches, (601, 1, 44, 44), (1, 1, 1, 1)),
         *_convolution(
             generator, "dilated patches", only_patches, (1, 2, 7, 8), (2, 2, 2, 2), stride=2, dilation=2
@@ -58,7 +58,7 @@ def strided_parts(generator: np.random.Generator) -> list[Op]:
 def _convolution(
     generator: np.random.Generator,
     name: str,
-    rules: Rules,
+    rules: ConvolutionRules,
     shape: tuple[int, ...],
     kernel_shape: tuple[int, ...],
     *,
@@ -66,16 +66,16 @@ def _convolution(
     padding: int = 0,
     dilation: int = 1,
 ) -> list[Op]:
-    """A convolution and its two gradients, each by its rule if it has one."""
+    """A convolution and its two gradients, as far as there are rules for them."""
     options = {"stride": stride, "padding": padding, "dilation": dilation}
     images, kernel = _normal(generator, *shape), _normal(generator, *kernel_shape)
     n, _, h, w = shape
     spatial = axes((n, h, w, shape[1]), kernel_shape[2:], **options)
-    cotangent = _normal(generator, n, kernel_shape[0], *(one.output for one in spatial))
+    cotangent = _normal(generator, n, kernel_shape[0], *(axis.output for axis in spatial))
     forward, of_images, of_kernel = rules
-    found = []
+    parts = []
     if forward is not None:
-        found.append(
+        parts.append(
             Op(
                 f"{name}: output",
                 {"images": images, "kernel": kernel},
@@ -84,7 +84,7 @@ def _convolution(
             )
         )
     if of_images is not None:
-        found.append(
+        parts.append(
             Op(
                 f"{name}: gradient of the images",
                 {"images_back": cotangent, "kernel": kernel},
@@ -93,8 +93,8 @@ def _convolution(
             )
         )
     if of_kernel is not None:
-        found.append(_kernel_gradient(name, images, cotangent, kernel_shape, of_kernel, spatial, options))
-    return found
+        parts.append(_kernel_gradient(name, images, cotangent, kernel_shape, of_kernel, spatial, options))
+    return parts
 
 
 def _kernel_gradient(
@@ -102,7 +102,7 @@ def _kernel_gradient(
     images: np.ndarray,
     cotangent: np.ndarray,
     shape: tuple[int, ...],
-    rule: Rule,
+    rule: ArrayFunction,
     spatial: tuple[Axis, Axis],
     options: dict[str, Any],
 ) -> Op:
@@ -110,7 +110,7 @@ def _kernel_gradient(
         return grad.conv2d_weight(images, shape, images_back, **options)
 
     def by_flax(images: jax.Array, images_back: jax.Array) -> jax.Array:
-        # What has four axes is turned as images are: [o, h, w, i] to [o, i, h, w].
+        # Outputs of four axes are transposed as images are: [o, h, w, i] to [o, i, h, w].
         return jnp.transpose(rule(images_back, images, spatial), (3, 0, 1, 2))
 
     given = {"images": images, "images_back": cotangent}
@@ -118,7 +118,7 @@ def _kernel_gradient(
 
 
 def _grouped(generator: np.random.Generator) -> Op:
-    """Phases are the rule that knows of groups; some of these have no tap."""
+    """The gradient by phases in groups; some of the phases have no tap."""
     options = {"stride": 3, "groups": 2}
     spatial = axes((2, 7, 8, 4), (3, 2), stride=3, padding=0)
     cotangent, kernel = _normal(generator, 2, 6, 2, 3), _normal(generator, 6, 2, 3, 2)

@@ -1,11 +1,11 @@
-"""More cases of the suite `layers`: functions called with every option left alone, in corners, and in blocks.
+"""More cases of the suite `layers`: functions with their defaults, in corners, and in blocks.
 
-    defaults   nothing is named that has a default, so that a default that changes is seen
-    corners    where a rule takes another branch: minus infinity, a variance of two values, thresholds, vmap
+    defaults   every option keeps its default, so that a changed default is seen
+    corners    the rarer branches of a rule: minus infinity, a variance of two values, thresholds, vmap
     parts      the fast rules for convolutions, called directly: several blocks of images, phases without taps
     blocks     residual blocks, one by one
 
-Mutation of our source found them missing (`experiments.instrument.mutation_study`). Nothing is loaded before a
+Mutation of flaxcnn's source found them missing (`experiments.instrument.mutation_study`). Nothing is loaded before a
 case is built.
 """
 
@@ -17,7 +17,7 @@ from parity.comparison.direct import Compared
 from parity.suites.case import Case
 from parity.suites.options import SEED
 
-# What each case of a group is about: a function of `parity.suites.{group}_ops`.
+# The cases of each group: functions of `parity.suites.layers.{group}_ops`.
 THEMES: dict[str, tuple[str, ...]] = {
     "defaults": ("convolution", "pooling", "normalisation", "losses"),
     "corners": ("pooling", "normalisation", "dropout", "cross_entropy", "batched"),

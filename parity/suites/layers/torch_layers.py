@@ -1,6 +1,6 @@
-"""What PyTorch has no layer for, as `torch.nn` modules: one-sided padding, masked rows, penalties.
+"""Layers that PyTorch lacks, as `torch.nn` modules: one-sided padding, masked rows, penalties.
 
-They are oracles: built from PyTorch's own functions, or written out from the formula.
+They are oracles: built from PyTorch's own functions, or written from the formula.
 """
 
 from typing import Any
@@ -61,7 +61,7 @@ class PaddedAvgPool2d(nn.AvgPool2d):
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation from its formula, for what PyTorch's lacks: a biased running variance, a row mask."""
+    """Batch normalisation from its formula, with options that PyTorch's lacks: biased running variance, row mask."""
 
     def __init__(self, channels: int, *, biased_running_variance: bool, **options: Any) -> None:
         super().__init__(channels, **options)
@@ -90,7 +90,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 class FunctionalDropout(nn.Module):
-    """Dropout as a function: not a module that the instrument knows as dropout, and forces to one mask."""
+    """Dropout as a function: the instrument does not know this module as dropout, and does not force its mask."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -110,15 +110,15 @@ class MaskedDropout(FunctionalDropout):
 
 
 class CrossEntropy(nn.CrossEntropyLoss):
-    """Cross-entropy over the rows that a mask keeps; without a reduction the others lose nothing."""
+    """Cross-entropy over the rows that a mask keeps; without a reduction the loss of the others is 0."""
 
     def __init__(self, *, constant_labels: bool, **options: Any) -> None:
-        """`constant_labels`: label distributions get no gradient, as in a rule for the logits alone."""
+        """`constant_labels`: label distributions get no gradient, as in the rule by hand for the logits."""
         super().__init__(**options)
         self.constant_labels = constant_labels
 
     def forward(self, logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The loss of the short batch of the kept rows."""
+        """The loss of the batch of the kept rows."""
         labels = labels.detach() if self.constant_labels else labels
         if mask is None:
             return super().forward(logits, labels)

@@ -1,7 +1,7 @@
-"""The suite `losses`: values and gradients of what is trained on, against PyTorch.
+"""The suite `losses`: values and gradients of loss functions and objectives, against PyTorch.
 
-    cross_entropy   every reduction by every label smoothing by class weights, for labels, labels some of which are
-                    ignored, one-hot rows, distributions, and logits so large that softmax saturates
+    cross_entropy   every reduction by every label smoothing by class weights, for labels, partly ignored labels,
+                    one-hot rows, distributions, and logits so large that softmax saturates
     penalties       cross-entropy with label smoothing, L1 and L2 in one objective
     mixup, cutmix   torchvision's blend of images and targets, through a classifier, into that objective
 
@@ -42,7 +42,7 @@ def loss_cases() -> list[Case]:
 def objective_options(group: str) -> list[Options]:
     """The settings of the cases of `penalties`, `mixup` and `cutmix`, the same in every run."""
     generator = np.random.default_rng([SEED, *group.encode()])
-    found = []
+    cases = []
     for number in range(OBJECTIVES_A_GROUP):
         mixing = None if group == "penalties" else group
         l1, l2 = [(1e-3, 0.0), (0.0, 1e-2), (1e-2, 1e-3), (0.0, 0.0)][number % 4]
@@ -57,8 +57,8 @@ def objective_options(group: str) -> list[Options]:
         if mixing is not None:
             alpha = (1.0, 0.2, 4.0)[int(generator.integers(3))]
             options |= {"alpha": alpha, "seed": int(generator.integers(1000))}
-        found.append(options)
-    return found
+        cases.append(options)
+    return cases
 
 
 def _cross_entropy_options() -> list[Options]:
@@ -80,12 +80,12 @@ def _cross_entropy(options: Options, number: int) -> Callable[[], list[Compared]
         from parity.suites.stepwise import Runs, by_step
 
         arrays = _classified(options, np.random.default_rng((SEED, number)))
-        found = Runs(
+        recordings = Runs(
             *(runs.torch_cross_entropy(options, arrays, dtype) for dtype in ("float32", "float64")),
             *(runs.flax_cross_entropy(options, arrays, dtype) for dtype in ("float32", "float64")),
         )
         phases: dict[str, Phase] = {"loss": "forward", "gradient of the logits": "backward"}
-        return by_step(found, phases, what="setting")
+        return by_step(recordings, phases, unit="setting")
 
     return build
 
@@ -96,14 +96,14 @@ def _objective(options: Options, number: int) -> Callable[[], list[Compared]]:
         from parity.suites.stepwise import Runs, by_step
 
         arrays = _images(np.random.default_rng((SEED, number)))
-        found = Runs(
+        recordings = Runs(
             *(runs.torch_objective(options, arrays, dtype) for dtype in ("float32", "float64")),
             *(runs.flax_objective(options, arrays, dtype) for dtype in ("float32", "float64")),
         )
         phases: dict[str, Phase] = {
-            name: "backward" if name.startswith("gradient") else "forward" for name in found.torch64[0]
+            name: "backward" if name.startswith("gradient") else "forward" for name in recordings.torch64[0]
         }
-        return by_step(found, phases, what="objective")
+        return by_step(recordings, phases, unit="objective")
 
     return build
 
@@ -132,7 +132,7 @@ def _classified(options: Options, generator: np.random.Generator) -> dict[str, n
 
 
 def _images(generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """Images of no square, labels, and a linear classifier some of whose weights are zero."""
+    """Images that are not square, labels, and a linear classifier with some weights of zero."""
     inputs = CHANNELS * HEIGHT * WIDTH
     weight = 0.2 * generator.standard_normal((inputs, CLASSES))
     weight[generator.random(weight.shape) < 0.1] = 0.0

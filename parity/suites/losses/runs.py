@@ -1,4 +1,4 @@
-"""What the cases of the suite `losses` compute, by PyTorch and by flaxcnn: values and gradients.
+"""The computations of the suite `losses`, by PyTorch and by flaxcnn: values and gradients.
 
 Each function returns a recording, one dictionary a comparison, under the same names on both sides.
 """
@@ -59,7 +59,9 @@ def flax_cross_entropy(options: Options, arrays: Arrays, dtype: str) -> Recordin
     """`flaxcnn.ops.cross_entropy` and its gradients, by JAX; every setting of the grid."""
     more = {} if options["ignore_index"] is None else {"ignore_index": options["ignore_index"]}
 
-    def one(setting: dict[str, Any], logits: jax.Array, given: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    def computed(
+        setting: dict[str, Any], logits: jax.Array, given: dict[str, jax.Array]
+    ) -> dict[str, jax.Array]:
         def loss(logits: jax.Array) -> jax.Array:
             return ops.cross_entropy(
                 logits,
@@ -78,10 +80,10 @@ def flax_cross_entropy(options: Options, arrays: Arrays, dtype: str) -> Recordin
         given = {name: jnp.asarray(_cast(array, dtype)) for name, array in arrays.items()}
         logits = given.pop("logits")
         # One program: compiling op by op would take longer than everything else.
-        found = jax.jit(lambda logits, given: [one(setting, logits, given) for setting in grid(options)])(
-            logits, given
-        )
-    return [{name: np.asarray(value) for name, value in step.items()} for step in found]
+        recording = jax.jit(
+            lambda logits, given: [computed(setting, logits, given) for setting in grid(options)]
+        )(logits, given)
+    return [{name: np.asarray(value) for name, value in step.items()} for step in recording]
 
 
 def torch_objective(options: Options, arrays: Arrays, dtype: str) -> Recording:
@@ -95,9 +97,9 @@ def torch_objective(options: Options, arrays: Arrays, dtype: str) -> Recording:
         if options[name]:
             loss = loss + options[name] * sum(norm(p).sum() for p in params.values())
     gradients = torch.autograd.grad(loss, [images, *params.values()])
-    found = _mixed_names(images, targets) | {"loss": loss}
-    found |= {f"gradient of the {name}": g for name, g in zip(("images", *params), gradients, strict=True)}
-    return [{name: value.detach().numpy() for name, value in found.items()}]
+    tensors = _mixed_names(images, targets) | {"loss": loss}
+    tensors |= {f"gradient of the {name}": g for name, g in zip(("images", *params), gradients, strict=True)}
+    return [{name: value.detach().numpy() for name, value in tensors.items()}]
 
 
 def flax_objective(options: Options, arrays: Arrays, dtype: str) -> Recording:
@@ -118,15 +120,15 @@ def flax_objective(options: Options, arrays: Arrays, dtype: str) -> Recording:
             return loss + penalty(params, config)
 
         value, (pull, gradient) = jax.value_and_grad(objective, (0, 1))(images, params)
-        found = _mixed_names(_channels_first(images[:rows]), targets[:rows]) | {"loss": value}
-        found |= {"gradient of the images": _channels_first(pull[:rows])}
-        return found | {f"gradient of the {name}": gradient[name] for name in PARAMETERS}
+        tensors = _mixed_names(_channels_first(images[:rows]), targets[:rows]) | {"loss": value}
+        tensors |= {"gradient of the images": _channels_first(pull[:rows])}
+        return tensors | {f"gradient of the {name}": gradient[name] for name in PARAMETERS}
 
     with precision(dtype):
         params = {name: jnp.asarray(arrays[name].astype(dtype)) for name in PARAMETERS}
         images, labels = _padded(arrays, padded, dtype)
-        found = jax.jit(run)(jnp.asarray(images), jnp.asarray(labels), params)
-    return [{name: np.asarray(value) for name, value in found.items()}]
+        tensors = jax.jit(run)(jnp.asarray(images), jnp.asarray(labels), params)
+    return [{name: np.asarray(value) for name, value in tensors.items()}]
 
 
 def torch_mixed(options: Options, arrays: Arrays, dtype: str) -> tuple[Tensor, Tensor]:
@@ -168,12 +170,12 @@ def drawn_by_torchvision(options: Options, height: int, width: int) -> tuple[flo
 
 
 def _mixed_names(images: Any, targets: Any) -> dict[str, Any]:
-    """Targets that were mixed, as distributions, belong to the record; integer labels do not."""
+    """The tensors to record: mixed targets, which are distributions, and no integer labels."""
     return {"images": images, "targets": targets} if targets.ndim == 2 else {"images": images}
 
 
 def _padded(arrays: Arrays, padding: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images [n h w c] and labels, with `padding` more rows; what stands in those must not matter."""
+    """Images [n h w c] and labels, with `padding` more rows, whose values must not matter."""
     images = np.moveaxis(arrays["images"], 1, -1).astype(dtype)
     filling = np.full((padding, *images.shape[1:]), 7.0, dtype)
     return np.concatenate([images, filling]), np.concatenate([arrays["labels"], np.zeros(padding, np.int64)])

@@ -1,4 +1,4 @@
-"""The suite `models`: every model of the registry against torchvision, or against a twin of our own.
+"""The suite `models`: every model of the registry against torchvision, or against a twin written for it.
 
     torchvision   the ten builders that torchvision has too, and its resnet50 with the stride on the first 1x1
     cifar         He et al. 2015, section 4.2: every depth, shortcuts A and B, another stem
@@ -60,7 +60,7 @@ def _case(
 
 
 def _torchvision() -> list[Case]:
-    def theirs(name: str) -> Callable[[], Any]:
+    def built(name: str) -> Callable[[], Any]:
         def build() -> Any:
             import torchvision
 
@@ -68,11 +68,11 @@ def _torchvision() -> list[Case]:
 
         return build
 
-    cases = [_case(name, "torchvision", theirs(name), inputs=IMAGENET_INPUT) for name in TORCHVISION]
+    cases = [_case(name, "torchvision", built(name), inputs=IMAGENET_INPUT) for name in TORCHVISION]
     first = _case(
         "resnet50-v1",
         "torchvision",
-        lambda: _twins().with_stride_on_first(theirs("resnet50")()),
+        lambda: _twins().with_stride_on_first(built("resnet50")()),
         model="resnet50",
         options={"stride_on": "1x1"},
         inputs=IMAGENET_INPUT,

@@ -1,7 +1,7 @@
-"""PyTorch twins of the models that torchvision does not have, written from the papers, not from our code.
+"""PyTorch twins of the models that torchvision does not have, written from the papers, not from flaxcnn's code.
 
-They are oracles: plain `torch.nn` modules, built the way a PyTorch user writes them, with the parameter names
-that our own models carry.
+They are oracles: plain `torch.nn` modules, written as a PyTorch user writes them, with the parameter names of
+flaxcnn's models.
 
 References: He et al. 2015, section 4.2 (CIFAR ResNets, shortcut A) and table 1 (the depths); He et al. 2016
 (pre-activation).
@@ -266,7 +266,7 @@ class PreActivationResNet(nn.Module):
 
 
 def with_stride_on_first(model: nn.Module) -> nn.Module:
-    """A bottleneck network of torchvision as the paper has it: the stride on the first 1x1, not on the 3x3."""
+    """Move the stride of torchvision's bottlenecks to the first 1x1, as in the paper."""
     for block in model.modules():
         if hasattr(block, "conv3"):
             block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride

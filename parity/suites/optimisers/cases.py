@@ -44,11 +44,10 @@ def _builder(options: Options, number: int) -> Callable[[], list[Compared]]:
         generator = np.random.default_rng((SEED, number))
         start = runs.initial_parameters(generator)
         gradients = runs.gradients_of(options["gradients"], generator)
-        found = Runs(
+        recordings = Runs(
             *(runs.torch_run(options, start, gradients, dtype) for dtype in ("float32", "float64")),
             *(runs.flax_run(options, start, gradients, dtype) for dtype in ("float32", "float64")),
         )
-        theirs = source_of(runs.TORCH[options["optimiser"]])
-        return by_step(found, source_torch=theirs)
+        return by_step(recordings, source_torch=source_of(runs.TORCH[options["optimiser"]]))
 
     return build

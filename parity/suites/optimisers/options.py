@@ -1,8 +1,8 @@
-"""Hyper-parameters of the cases of the suite `optimisers`: some chosen, so that none is left to luck, some drawn.
+"""Hyper-parameters of the cases of the suite `optimisers`: some chosen, so that none is left to chance, some drawn.
 
-Names are those of `flaxcnn.optim.optimiser`, with `learning_rate`, and two of our own: `gradients`, how the
-gradients of a case are made, and `decay_mask`, whether only arrays of two and more dimensions are decayed: as a tree
-of bools, or "by a function", our own.
+Names are those of `flaxcnn.optim.optimiser`, and three of the suite: `learning_rate`; `gradients`, the kind of
+gradients; and `decay_mask`, whether only arrays of two and more dimensions are decayed. The mask is a tree of bools,
+or flaxcnn's function if it is "by a function".
 """
 
 from collections.abc import Callable
@@ -62,12 +62,12 @@ _CHOSEN: dict[str, list[Options]] = {
 def optimiser_options(group: str, count: int = CASES_A_GROUP) -> list[Options]:
     """`count` different settings of an optimiser, or of clipping, the same in every run."""
     generator = np.random.default_rng([SEED, *group.encode()])
-    found = [_complete(group, options) for options in _CHOSEN[group]]
-    while len(found) < count:
+    cases = [_complete(group, options) for options in _CHOSEN[group]]
+    while len(cases) < count:
         options = _complete(group, _DRAWS[group](generator))
-        if options not in found:
-            found.append(options)
-    return found
+        if options not in cases:
+            cases.append(options)
+    return cases
 
 
 def _complete(group: str, options: Options) -> Options:
@@ -76,10 +76,10 @@ def _complete(group: str, options: Options) -> Options:
 
 
 def _common(generator: np.random.Generator, rates: tuple[float, ...]) -> Options:
-    decay = _one(generator, (0.0, 5e-4, 0.01, 0.3))
+    decay = _choice(generator, (0.0, 5e-4, 0.01, 0.3))
     return {
-        "gradients": _one(generator, GRADIENTS),
-        "learning_rate": _one(generator, rates),
+        "gradients": _choice(generator, GRADIENTS),
+        "learning_rate": _choice(generator, rates),
         "weight_decay": decay,
         "decay_mask": decay > 0 and bool(generator.integers(2)),
         "maximize": bool(generator.random() < 0.25),
@@ -87,8 +87,8 @@ def _common(generator: np.random.Generator, rates: tuple[float, ...]) -> Options
 
 
 def _sgd(generator: np.random.Generator) -> Options:
-    momentum = _one(generator, (0.0, 0.5, 0.9, 0.99))
-    dampening = _one(generator, (0.0, 0.1, 0.5, 1.0)) if momentum else 0.0
+    momentum = _choice(generator, (0.0, 0.5, 0.9, 0.99))
+    dampening = _choice(generator, (0.0, 0.1, 0.5, 1.0)) if momentum else 0.0
     nesterov = momentum > 0 and dampening == 0 and bool(generator.integers(2))
     own = {"momentum": momentum, "dampening": dampening, "nesterov": nesterov}
     return _common(generator, (0.3, 0.1, 1e-3)) | own
@@ -96,36 +96,36 @@ def _sgd(generator: np.random.Generator) -> Options:
 
 def _adam(generator: np.random.Generator) -> Options:
     return _common(generator, (0.1, 0.01, 1e-3)) | {
-        "betas": (_one(generator, (0.0, 0.5, 0.9, 0.95)), _one(generator, (0.9, 0.99, 0.999))),
-        "eps": _one(generator, (1e-10, 1e-8, 1e-4, 0.1)),
+        "betas": (_choice(generator, (0.0, 0.5, 0.9, 0.95)), _choice(generator, (0.9, 0.99, 0.999))),
+        "eps": _choice(generator, (1e-10, 1e-8, 1e-4, 0.1)),
         "amsgrad": bool(generator.integers(2)),
     }
 
 
 def _rmsprop(generator: np.random.Generator) -> Options:
     return _common(generator, (0.1, 0.01, 1e-3)) | {
-        "momentum": _one(generator, (0.0, 0.5, 0.9)),
+        "momentum": _choice(generator, (0.0, 0.5, 0.9)),
         # Centred, an alpha near 0 leaves nothing but rounding under the root, in both frameworks.
-        "alpha": _one(generator, (0.5, 0.9, 0.99, 0.999)),
-        "eps": _one(generator, (1e-8, 1e-4, 0.1)),
+        "alpha": _choice(generator, (0.5, 0.9, 0.99, 0.999)),
+        "eps": _choice(generator, (1e-8, 1e-4, 0.1)),
         "centered": bool(generator.integers(2)),
     }
 
 
 def _clipping(generator: np.random.Generator) -> Options:
     draws: dict[str, Draw] = {"sgd": _sgd, "adam": _adam, "adamw": _adam, "rmsprop": _rmsprop}
-    name = _one(generator, tuple(draws))
+    name = _choice(generator, tuple(draws))
     kind = generator.integers(3)
     clips = {
-        "clip_norm": _one(generator, (0.1, 1.0, 8.0, 12.0)) if kind != 0 else None,
-        "clip_value": _one(generator, (0.1, 0.5, 2.0)) if kind != 1 else None,
+        "clip_norm": _choice(generator, (0.1, 1.0, 8.0, 12.0)) if kind != 0 else None,
+        "clip_value": _choice(generator, (0.1, 0.5, 2.0)) if kind != 1 else None,
     }
     options = {"optimiser": name} | draws[name](generator) | clips
     # Nothing of a tiny gradient would be clipped.
     return options | ({"gradients": "normal"} if options["gradients"] == "tiny" else {})
 
 
-def _one(generator: np.random.Generator, values: tuple[Any, ...]) -> Any:
+def _choice(generator: np.random.Generator, values: tuple[Any, ...]) -> Any:
     return values[int(generator.integers(len(values)))]
 
 

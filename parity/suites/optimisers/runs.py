@@ -1,7 +1,7 @@
 """The steps of a case of the suite `optimisers`, by PyTorch and by `flaxcnn.optim`, with all internal state.
 
-What is recorded at each step carries PyTorch's names (`exp_avg of fc.weight`), in the order of its computation:
-clipped gradients, internal state, parameters.
+The tensors of each step have PyTorch's names (`exp_avg of fc.weight`), in the order of their computation: clipped
+gradients, internal state, parameters.
 """
 
 from typing import Any
@@ -34,8 +34,8 @@ TORCH = {
 }
 # The internal state of torch.optim, in the order in which a step computes it.
 _STATE = ("step", "grad_avg", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "momentum_buffer")
-# What is ours, not the optimiser's own.
-_OURS = ("optimiser", "gradients", "decay_mask", "clip_norm", "clip_value", "learning_rate")
+# Options of the suite, which are not arguments of the optimiser.
+_SUITE_OPTIONS = ("optimiser", "gradients", "decay_mask", "clip_norm", "clip_value", "learning_rate")
 
 
 def initial_parameters(generator: np.random.Generator) -> Arrays:
@@ -53,7 +53,7 @@ def gradients_of(kind: str, generator: np.random.Generator, steps: int = STEPS) 
         generator: of the numbers.
         steps: how many.
     """
-    found = {}
+    gradients = {}
     for name, shape in SHAPES.items():
         values = _normal(generator, (steps, *shape))
         number = np.arange(steps).reshape((steps,) + (1,) * len(shape))
@@ -66,8 +66,8 @@ def gradients_of(kind: str, generator: np.random.Generator, steps: int = STEPS) 
             values = 1e-7 * values
         elif kind == "drifting":
             values = values + number / steps
-        found[name] = np.asarray(values, np.float32)
-    return found
+        gradients[name] = np.asarray(values, np.float32)
+    return gradients
 
 
 def is_decayed(shape: tuple[int, ...]) -> bool:
@@ -79,7 +79,7 @@ def torch_run(options: Options, parameters: Arrays, gradients: Arrays, dtype: st
     """The steps of `torch.optim`, as a user of PyTorch takes them."""
     tensors = {name: torch.tensor(a.astype(dtype), requires_grad=True) for name, a in parameters.items()}
     moves = {name: torch.tensor(a.astype(dtype)) for name, a in gradients.items()}
-    own = {name: value for name, value in options.items() if name not in _OURS}
+    own = {name: value for name, value in options.items() if name not in _SUITE_OPTIONS}
     decay = own.pop("weight_decay", 0.0)
     masked = options.get("decay_mask", False)
     groups = [
@@ -91,29 +91,29 @@ def torch_run(options: Options, parameters: Arrays, gradients: Arrays, dtype: st
     for step in range(len(next(iter(gradients.values())))):
         for name, tensor in tensors.items():
             tensor.grad = moves[name][step].clone()
-        found = _clip(options, tensors)
+        tensors_of_step = _clip(options, tensors)
         optimiser.step()
         for kind in _STATE:
             for name, tensor in tensors.items():
                 value = optimiser.state[tensor].get(kind)
                 # RMSprop counts its steps and never uses the number.
                 if value is not None and not (kind == "step" and options["optimiser"] == "rmsprop"):
-                    found[f"{kind} of {name}"] = value
-        found |= tensors
-        recording.append({name: value.detach().numpy().copy() for name, value in found.items()})
+                    tensors_of_step[f"{kind} of {name}"] = value
+        tensors_of_step |= tensors
+        recording.append({name: value.detach().numpy().copy() for name, value in tensors_of_step.items()})
     return recording
 
 
 def _clip(options: Options, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Clip the gradients in place; the norm, where it was measured, and the gradients, where they were clipped."""
-    found = {}
+    """Clip the gradients in place; return the norm and the clipped gradients, as far as the options clip."""
+    recorded = {}
     if options.get("clip_value"):
         torch.nn.utils.clip_grad_value_(tensors.values(), options["clip_value"])
     if options.get("clip_norm"):
-        found["norm"] = torch.nn.utils.clip_grad_norm_(tensors.values(), options["clip_norm"])
+        recorded["norm"] = torch.nn.utils.clip_grad_norm_(tensors.values(), options["clip_norm"])
     if options.get("clip_value") or options.get("clip_norm"):
-        found |= {f"clipped gradient of {name}": t.grad for name, t in tensors.items()}
-    return found
+        recorded |= {f"clipped gradient of {name}": t.grad for name, t in tensors.items()}
+    return recorded
 
 
 def flax_run(options: Options, parameters: Arrays, gradients: Arrays, dtype: str) -> Recording:
@@ -130,8 +130,8 @@ def flax_run(options: Options, parameters: Arrays, gradients: Arrays, dtype: str
             params, state = carry
             updates, state = transformation.update(gradient, state, params)
             params = optax.apply_updates(params, updates)
-            found = _our_clipping(options, gradient) | _internal(state, params) | params
-            return (params, state), found
+            tensors = _flax_clipping(options, gradient) | _internal(state, params) | params
+            return (params, state), tensors
 
         @jax.jit
         def run(params: dict[str, jax.Array], gradients: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -144,16 +144,16 @@ def flax_run(options: Options, parameters: Arrays, gradients: Arrays, dtype: str
         return unstacked(run(start, moves))
 
 
-def _our_clipping(options: Options, gradient: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    found, clipped = {}, gradient
+def _flax_clipping(options: Options, gradient: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    recorded, clipped = {}, gradient
     if options.get("clip_value"):
         clipped, _ = optim.clip_by_value(options["clip_value"]).update(clipped, optax.EmptyState())
     if options.get("clip_norm"):
-        found["norm"] = optim.global_norm(clipped)
+        recorded["norm"] = optim.global_norm(clipped)
         clipped, _ = optim.clip_by_global_norm(options["clip_norm"]).update(clipped, optax.EmptyState())
     if options.get("clip_value") or options.get("clip_norm"):
-        found |= {f"clipped gradient of {name}": g for name, g in clipped.items()}
-    return found
+        recorded |= {f"clipped gradient of {name}": g for name, g in clipped.items()}
+    return recorded
 
 
 def _internal(state: Any, params: dict[str, jax.Array]) -> dict[str, jax.Array]:

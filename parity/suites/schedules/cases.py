@@ -1,10 +1,10 @@
 """The suite `schedules`: every schedule of `flaxcnn.optim` against `torch.optim.lr_scheduler`, over 200 steps.
 
-The learning rate is compared at each step. PyTorch's schedulers compute in Python's float64 and an optimiser
-rounds what they say to the parameters' dtype, so its float32 value is that rounding; ours computes in float32.
-The group `warm_up` puts a `LinearLR` in front by a `SequentialLR`; `schedule_defaults` names no option that has a
-default. Cosine schedules that go on after their end are compared with PyTorch's own closed form: its recursion strays
-from that, as `parity.suites.quirks` shows. Nothing is loaded before a case is built.
+The learning rate is compared at each step. PyTorch's schedulers compute in Python's float64 and an optimiser rounds
+the rate to the parameters' dtype: this is PyTorch's float32 value. flaxcnn computes in float32. The group `warm_up`
+puts a `LinearLR` in front by a `SequentialLR`; `schedule_defaults` names no option that has a default. Cosine schedules
+that go on after their end are compared with PyTorch's own closed form, since its recursion strays from that, as
+`parity.suites.quirks` shows. Nothing is loaded before a case is built.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ CASES_A_SCHEDULE = 6
 QUICK_CASES = 1
 NAMES = ("constant", "step", "multistep", "exponential", "linear", "cosine", "one_cycle")
 GROUPS = (*NAMES, "warm_up", "schedule_defaults")
-# Nothing is named that has a default, of each schedule that has one; the functions around a schedule.
+# Each schedule with its defaults; and the functions around a schedule with theirs.
 _DEFAULTS: list[Options] = [
     {"schedule": "step", "step_size": 30},
     {"schedule": "multistep", "milestones": (20, 90)},
@@ -56,9 +56,9 @@ def schedule_options(group: str) -> list[Options]:
         return [{"base_lr": 0.3, "total_steps": STEPS} | options for options in _DEFAULTS]
     generator = np.random.default_rng([SEED, *group.encode()])
     count = len(NAMES) if group == "warm_up" else CASES_A_SCHEDULE
-    found: list[Options] = []
-    while len(found) < count:
-        name = NAMES[len(found)] if group == "warm_up" else group
+    cases: list[Options] = []
+    while len(cases) < count:
+        name = NAMES[len(cases)] if group == "warm_up" else group
         options = {"schedule": name} | _drawn(name, generator)
         if group == "warm_up":
             options |= {
@@ -67,9 +67,9 @@ def schedule_options(group: str) -> list[Options]:
             }
             # PyTorch jumps at the end of the warm-up where a linear schedule starts elsewhere: see quirks.
             options |= {"start_factor": 1.0} if name == "linear" else {}
-        if options not in found:
-            found.append(options)
-    return found
+        if options not in cases:
+            cases.append(options)
+    return cases
 
 
 def _drawn(name: str, generator: np.random.Generator) -> Options:
@@ -113,7 +113,7 @@ def _builder(options: Options) -> Callable[[], list[Compared]]:
             rates,
             *(runs.flax_rates(options, STEPS, dtype) for dtype in ("float32", "float64")),
         )
-        found = Runs(*(unstacked({"learning rate": side}) for side in sides))
-        return by_step(found)
+        recordings = Runs(*(unstacked({"learning rate": side}) for side in sides))
+        return by_step(recordings)
 
     return build

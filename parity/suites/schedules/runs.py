@@ -14,8 +14,8 @@ from flaxcnn import optim
 from parity.capture.flax import precision
 from parity.suites.options import Options
 
-# What is ours, not the schedule's own.
-_OURS = (
+# Options of the suite, which are not arguments of the schedule.
+_SUITE_OPTIONS = (
     "schedule",
     "base_lr",
     "total_steps",
@@ -30,7 +30,7 @@ _OURS = (
 def torch_rates(options: Options, steps: int) -> np.ndarray:
     """The learning rate of each of `steps` updates of PyTorch, in float64, as the optimiser shows it.
 
-    With the option `closed_form`, what the scheduler's own closed form says instead.
+    With the option `closed_form`, the values of the scheduler's own closed form.
     """
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=options["base_lr"])
     closed_form, interval, rates = options.get("closed_form", False), options.get("interval", 1), []
@@ -50,10 +50,10 @@ def torch_rates(options: Options, steps: int) -> np.ndarray:
 
 
 def flax_rates(options: Options, steps: int, dtype: str) -> np.ndarray:
-    """The learning rate of each of our `steps` updates, computed in `dtype`.
+    """The learning rate of each of `steps` updates of flaxcnn, computed in `dtype`.
 
-    With the option `interval`, the schedule moves on after so many; with `directly`, `with_warm_up` is called with
-    nothing named that has a default, as `schedule` never calls it.
+    With the option `interval`, the schedule moves on after so many updates. With `directly`, `with_warm_up` is called
+    with its defaults, which `schedule` never does.
     """
     given = {name: value for name, value in options.items() if name not in ("closed_form", "directly")}
     interval, warm_up = given.pop("interval", None), given.get("warmup_steps", 0)
@@ -70,12 +70,12 @@ def flax_rates(options: Options, steps: int, dtype: str) -> np.ndarray:
 
 def torch_scheduler(optimiser: Optimizer, options: Options) -> lr_scheduler.LRScheduler:
     """The scheduler of these options, with its warm-up in front."""
-    own = {name: value for name, value in options.items() if name not in _OURS}
+    own = {name: value for name, value in options.items() if name not in _SUITE_OPTIONS}
     base_lr, warm_up = options["base_lr"], options.get("warmup_steps", 0)
     main = _BUILDERS[options["schedule"]](optimiser, base_lr, options["total_steps"] - warm_up, own)
     if not warm_up:
         return main
-    # Where none is given, PyTorch's own default.
+    # Without one PyTorch takes its default.
     start = {"start_factor": options["warmup_start_factor"]} if "warmup_start_factor" in options else {}
     first = lr_scheduler.LinearLR(optimiser, total_iters=warm_up, **start)
     return lr_scheduler.SequentialLR(optimiser, [first, main], [warm_up])
@@ -89,7 +89,7 @@ def _one_cycle(optimiser: Optimizer, rate: float, total: int, own: Options) -> l
 
 
 def _linear(optimiser: Optimizer, rate: float, total: int, own: Options) -> lr_scheduler.LRScheduler:
-    # Ours falls from the rate to nothing unless told otherwise, PyTorch's rises from a third of it.
+    # By default flaxcnn's falls from the rate to zero, and PyTorch's rises from a third of it.
     shares = {"start_factor": 1.0, "end_factor": 0.0} | own
     return lr_scheduler.LinearLR(optimiser, total_iters=total, **shares)
 

@@ -1,8 +1,8 @@
-"""The suite `statistics`: what training leaves behind in batch norm, and dropout, over many steps.
+"""The suite `statistics`: the statistics of batch norm, and dropout, over many steps of training.
 
     running_statistics   mean, variance and count over 60 steps, for every momentum, batches of changing size
     frozen_statistics    the same with a stretch of steps in evaluation mode in the middle of training
-    dropout_mask         `nn.Dropout` against ours with the masks that PyTorch drew, and steps in evaluation mode
+    dropout_mask         `nn.Dropout` against flaxcnn's with the masks that PyTorch drew, and steps in evaluation mode
 
 Outputs and gradients are compared at each step, too. Nothing is loaded before a case is built.
 """
@@ -74,14 +74,14 @@ def _batch_norm(options: Options, number: int) -> Callable[[], list[Compared]]:
         arrays = {name: _normal(generator, (CHANNELS,)) for name in ("weight", "bias", "running_mean")}
         arrays["running_var"] = generator.uniform(0.5, 2.0, CHANNELS).astype(np.float32)
         batches = batches_of(options, generator)
-        found = Runs(
+        recordings = Runs(
             *(runs.torch_batch_norm(options, arrays, batches, dtype) for dtype in ("float32", "float64")),
             *(runs.flax_batch_norm(options, arrays, batches, dtype) for dtype in ("float32", "float64")),
         )
         phases: dict[str, Phase] = {"output": "forward"} | {
             f"gradient of the {name}": "backward" for name in ("input", "weight", "bias")
         }
-        return by_step(found, phases, source_flax=source_of(layers.BatchNorm))
+        return by_step(recordings, phases, source_flax=source_of(layers.BatchNorm))
 
     return build
 
@@ -93,12 +93,12 @@ def _dropout(options: Options, number: int) -> Callable[[], list[Compared]]:
 
         batches = batches_of(options | {"changing_batches": True}, np.random.default_rng((SEED, number)))
         masks = {dtype: runs.masks_of_torch(options, batches, dtype) for dtype in ("float32", "float64")}
-        found = Runs(
+        recordings = Runs(
             *(runs.torch_dropout(options, batches, dtype) for dtype in masks),
             *(runs.flax_dropout(options, batches, masks[dtype], dtype) for dtype in masks),
         )
         phases: dict[str, Phase] = {"output": "forward", "gradient of the input": "backward"}
-        return by_step(found, phases)
+        return by_step(recordings, phases)
 
     return build
 
@@ -106,16 +106,16 @@ def _dropout(options: Options, number: int) -> Callable[[], list[Compared]]:
 def batches_of(options: Options, generator: np.random.Generator) -> list[dict[str, np.ndarray]]:
     """The images of each step, the cotangent of the output, and whether the step trains.
 
-    Each channel has a mean and a spread of its own, which wander as training goes on.
+    Each channel has a mean and a std of its own; the mean grows as training goes on.
     """
     mean = generator.uniform(-4.0, 4.0, (1, CHANNELS, 1, 1))
-    spread = generator.uniform(0.2, 3.0, (1, CHANNELS, 1, 1))
+    std = generator.uniform(0.2, 3.0, (1, CHANNELS, 1, 1))
     batches = []
     for number in range(STEPS):
         # Two values of a channel are the fewest that have a variance.
         rows = (8, 2, 5, 1)[number % 4] if options["changing_batches"] else 6
         shape = (rows, CHANNELS, HEIGHT, WIDTH)
-        images = mean + 0.02 * number + spread * generator.standard_normal(shape)
+        images = mean + 0.02 * number + std * generator.standard_normal(shape)
         batches.append(
             {
                 "images": images.astype(np.float32),

@@ -1,6 +1,6 @@
-"""What the cases of the suite `statistics` compute, by `torch.nn` and by flaxcnn, step by step.
+"""The computations of the suite `statistics`, by `torch.nn` and by flaxcnn, step by step.
 
-Images are `[n, c, h, w]` in what is recorded; ours are turned on the way in and on the way out.
+Recorded images are `[n, c, h, w]`; flaxcnn's are transposed on the way in and on the way out.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ def torch_batch_norm(options: Options, arrays: Arrays, batches: list[Arrays], dt
     settings = {"momentum": _momentum(options), "eps": options["epsilon"], "dtype": getattr(torch, dtype)}
     channels = len(arrays["weight"])
     if biased:
-        # PyTorch has no such option: the formula, written out in PyTorch's own functions.
+        # PyTorch has no such option: this is the formula, written with PyTorch's functions.
         layer: nn.Module = torch_layers.BatchNorm(channels, biased_running_variance=True, **settings)
     else:
         layer = nn.BatchNorm2d(channels, **settings)
@@ -45,9 +45,9 @@ def torch_batch_norm(options: Options, arrays: Arrays, batches: list[Arrays], dt
         cotangent = torch.tensor(batch["cotangent"].astype(dtype))
         gradients = torch.autograd.grad(y, [x, layer.weight, layer.bias], cotangent)
         names = ("input", *PARAMETERS)
-        found = {"output": y} | {f"gradient of the {n}": g for n, g in zip(names, gradients, strict=True)}
-        found |= {name: getattr(layer, name) for name in STATISTICS}
-        recording.append({name: value.detach().numpy().copy() for name, value in found.items()})
+        tensors = {"output": y} | {f"gradient of the {n}": g for n, g in zip(names, gradients, strict=True)}
+        tensors |= {name: getattr(layer, name) for name in STATISTICS}
+        recording.append({name: value.detach().numpy().copy() for name, value in tensors.items()})
     return recording
 
 
@@ -81,10 +81,10 @@ def flax_batch_norm(options: Options, arrays: Arrays, batches: list[Arrays], dty
         for batch in batches:
             x, cotangent = (_channels_last(batch[name], dtype) for name in ("images", "cotangent"))
             y, pull, gradient, state = compiled(params, state, x, cotangent, bool(batch["train"]))
-            found = {"output": np.moveaxis(np.asarray(y), -1, 1)}
-            found["gradient of the input"] = np.moveaxis(np.asarray(pull), -1, 1)
-            found |= {f"gradient of the {n}": np.asarray(gradient[n][...]) for n in PARAMETERS}
-            recording.append(found | {name: np.asarray(state[name][...]) for name in STATISTICS})
+            tensors = {"output": np.moveaxis(np.asarray(y), -1, 1)}
+            tensors["gradient of the input"] = np.moveaxis(np.asarray(pull), -1, 1)
+            tensors |= {f"gradient of the {n}": np.asarray(gradient[n][...]) for n in PARAMETERS}
+            recording.append(tensors | {name: np.asarray(state[name][...]) for name in STATISTICS})
         return recording
 
 
@@ -102,7 +102,7 @@ def torch_dropout(options: Options, batches: list[Arrays], dtype: str) -> Record
 
 
 def masks_of_torch(options: Options, batches: list[Arrays], dtype: str) -> list[np.ndarray]:
-    """Which elements `nn.Dropout` keeps at each step of `torch_dropout`, seen by dropping from ones."""
+    """The elements that `nn.Dropout` keeps at each step of `torch_dropout`: those that it keeps of ones."""
     layer, masks = nn.Dropout(options["rate"]), []
     for number, batch in enumerate(batches):
         torch.manual_seed(number)

@@ -14,9 +14,9 @@ from parity.diagnose.families.convolution import Convolution
 from parity.diagnose.families.normalisation import Normalisation
 from parity.diagnose.families.transposed import Transposed
 from parity.diagnose.identify import Side, identify, rounding_bound
-from parity.verdict.policy import Policy
 from parity.diagnose.kernels import Parameters
 from parity.diagnose.pattern import pattern
+from parity.verdict.policy import Policy
 
 
 def drawn(*shape, seed=0):

@@ -42,28 +42,28 @@ LAYERS_OF_1E_14 = ("max_pool-02", "dense-04", "dropout-02", "cross_entropy-06", 
 
 
 def marked(case):
-    found = tier(case)
-    marks = [] if found == "core" else [getattr(pytest.mark, found)]
+    when = tier(case)
+    marks = [] if when == "core" else [getattr(pytest.mark, when)]
     return pytest.param(case, id=case.name, marks=marks)
 
 
 @pytest.mark.parametrize("case", [marked(case) for case in CASES])
 def test_every_case(case):
-    found = run_case(case)
+    outcome = run_case(case)
     if case.suite == "models":
         # A model's programs and arrays are large, and no other case can use them.
         jax.clear_caches()
         gc.collect()
-    assert found.result == "equivalent", found.sentence
-    assert found.margin > 1
-    tensors = sum(mode.tensors for mode in found.modes)
+    assert outcome.result == "equivalent", outcome.sentence
+    assert outcome.margin > 1
+    tensors = sum(mode.tensors for mode in outcome.modes)
     assert tensors == TENSORS.get(case.name, tensors) > 0
-    assert found.gap < (1e-14 if case.name in LAYERS_OF_1E_14 else GAPS.get(case.suite, 1.0))
+    assert outcome.gap < (1e-14 if case.name in LAYERS_OF_1E_14 else GAPS.get(case.suite, 1.0))
     if case.suite == "models":
-        assert [mode.mode for mode in found.modes] == ["eval", "train"]
-        assert found.gap > 0
-        assert found.margin < math.inf
-        assert all(0 < mode.output_gap < 1e-11 for mode in found.modes)
+        assert [mode.mode for mode in outcome.modes] == ["eval", "train"]
+        assert outcome.gap > 0
+        assert outcome.margin < math.inf
+        assert all(0 < mode.output_gap < 1e-11 for mode in outcome.modes)
 
 
 def test_the_core_has_a_case_of_every_group():

@@ -17,13 +17,13 @@ from parity.suites.selection import select
 CASES = all_cases()
 
 
-def outcome(name):
+def outcome_of(name):
     (case,) = select(CASES, [name])
     return run_case(case)
 
 
 def changed(monkeypatch, name, **options):
-    """Call an op of ours with some options changed behind the caller's back."""
+    """Call an op of flaxcnn with some options changed."""
     original = getattr(ops, name)
 
     @functools.wraps(original)
@@ -42,17 +42,17 @@ def test_a_convolution_that_pads_elsewhere_turns_red(monkeypatch):
         return original(jnp.roll(x, 1, axis=2), *arguments, **options)
 
     monkeypatch.setattr(ops, "conv2d", shifted)
-    found = run_case(case)
-    assert found.result == "divergent"
-    assert "first at layer (forward, output, eval mode)" in found.sentence
-    assert found.margin < 1e-6
+    outcome = run_case(case)
+    assert outcome.result == "divergent"
+    assert "first at layer (forward, output, eval mode)" in outcome.sentence
+    assert outcome.margin < 1e-6
 
 
 def test_an_epsilon_off_by_a_millionth_turns_red(monkeypatch):
     changed(monkeypatch, "batch_norm", epsilon=1e-5 + 1e-11)
-    found = outcome("batch_norm-04")
-    assert found.result == "divergent"
-    assert "first at layer (forward, output" in found.sentence
+    outcome = outcome_of("batch_norm-04")
+    assert outcome.result == "divergent"
+    assert "first at layer (forward, output" in outcome.sentence
 
 
 def test_an_op_that_raises_is_refused_and_named(monkeypatch):
@@ -60,14 +60,14 @@ def test_an_op_that_raises_is_refused_and_named(monkeypatch):
         raise ValueError("broken on purpose")
 
     monkeypatch.setattr(ops, "dense", broken)
-    found = outcome("dense-01")
-    assert found.result == "refused"
-    assert "in the module 'layer': broken on purpose" in found.sentence
+    outcome = outcome_of("dense-01")
+    assert outcome.result == "refused"
+    assert "in the module 'layer': broken on purpose" in outcome.sentence
 
 
 @pytest.fixture
 def computed(monkeypatch):
-    """By which rules convolutions and their gradients are computed, as they are traced."""
+    """The names of the rules that compute convolutions and their gradients, as they are traced."""
     names = []
     original = bilinear.rule_of
 

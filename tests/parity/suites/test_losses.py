@@ -25,17 +25,17 @@ def test_smoothing_over_the_other_classes_only_turns_red(monkeypatch):
         )
 
     monkeypatch.setattr(ops, "cross_entropy", elsewhere)
-    found = run_case(CASES["cross_entropy_grid-02"])
-    assert found.result == "divergent"
-    assert "first at setting 2 (forward, loss" in found.sentence
+    outcome = run_case(CASES["cross_entropy_grid-02"])
+    assert outcome.result == "divergent"
+    assert "first at setting 2 (forward, loss" in outcome.sentence
 
 
 def test_a_share_of_the_partner_instead_turns_red(monkeypatch):
     original = mix.mixup_with
     monkeypatch.setattr(mix, "mixup_with", lambda x, y, lam, partner: original(x, y, 1.0 - lam, partner))
-    found = run_case(CASES["mixup-02"])
-    assert found.result == "divergent"
-    assert "first at objective 0 (forward, images" in found.sentence
+    outcome = run_case(CASES["mixup-02"])
+    assert outcome.result == "divergent"
+    assert "first at objective 0 (forward, images" in outcome.sentence
 
 
 def test_targets_blended_before_the_rectangle_is_clipped_turn_red(monkeypatch):
@@ -52,9 +52,9 @@ def test_targets_blended_before_the_rectangle_is_clipped_turn_red(monkeypatch):
 
     monkeypatch.setattr(mix, "cutmix_box", box)
     monkeypatch.setattr(mix, "cutmix_with", unclipped)
-    found = run_case(CASES["cutmix-02"])
-    assert found.result == "divergent"
-    assert "first at objective 0 (forward, targets" in found.sentence
+    outcome = run_case(CASES["cutmix-02"])
+    assert outcome.result == "divergent"
+    assert "first at objective 0 (forward, targets" in outcome.sentence
 
 
 def test_a_pull_on_weights_that_are_zero_turns_red(monkeypatch):
@@ -62,22 +62,22 @@ def test_a_pull_on_weights_that_are_zero_turns_red(monkeypatch):
         return sum(jnp.sum(jnp.abs(p)) for p in params.values())
 
     monkeypatch.setattr(ops, "l1_penalty", pulled)
-    found = run_case(CASES["penalties-01"])
-    assert found.result == "divergent"
-    assert "(backward, gradient of the weight" in found.sentence
+    outcome = run_case(CASES["penalties-01"])
+    assert outcome.result == "divergent"
+    assert "(backward, gradient of the weight" in outcome.sentence
 
 
 def test_every_option_occurs():
     grid = [case.detail for name, case in CASES.items() if name.startswith("cross_entropy")]
     assert len(grid) == len(LABELS) * len(REDUCTIONS)
     settings = loss_runs.grid({"reduction": "mean"})
-    assert {one["label_smoothing"] for one in settings} == set(loss_runs.SMOOTHING)
-    assert {one["weighted"] for one in settings} == {True, False}
+    assert {setting["label_smoothing"] for setting in settings} == set(loss_runs.SMOOTHING)
+    assert {setting["weighted"] for setting in settings} == {True, False}
     for group in ("penalties", "mixup", "cutmix"):
-        found = objective_options(group)
-        assert any(one["l1"] and one["l2"] and one["label_smoothing"] for one in found)
-        assert any(one["padded"] for one in found)
-        assert not all(one["padded"] for one in found)
+        cases = objective_options(group)
+        assert any(case["l1"] and case["l2"] and case["label_smoothing"] for case in cases)
+        assert any(case["padded"] for case in cases)
+        assert not all(case["padded"] for case in cases)
 
 
 def test_some_rectangles_lie_inside_the_image_and_some_are_clipped():

@@ -17,8 +17,8 @@ def test_every_model_of_the_registry_has_a_case():
 
 def test_every_residual_builder_of_torchvision_has_a_case():
     torchvision = pytest.importorskip("torchvision")
-    found = torchvision.models.list_models(module=torchvision.models)
-    residual = {name for name in found if name.startswith(("resne", "wide_resne"))}
+    builders = torchvision.models.list_models(module=torchvision.models)
+    residual = {name for name in builders if name.startswith(("resne", "wide_resne"))}
     assert set(TORCHVISION) == residual
 
 
@@ -30,6 +30,6 @@ def test_an_epsilon_of_flax_in_place_of_torchs_is_found_at_the_first_batch_norm(
         return original(*arguments, **options | {"epsilon": 1e-6})
 
     monkeypatch.setattr(ops, "batch_norm", mutant)
-    found = run_case(CASES["cnn-batch-norm"])
-    assert found.result == "divergent"
-    assert "first at bn1 (forward, output, eval mode)" in found.sentence
+    outcome = run_case(CASES["cnn-batch-norm"])
+    assert outcome.result == "divergent"
+    assert "first at bn1 (forward, output, eval mode)" in outcome.sentence

@@ -27,21 +27,21 @@ def test_a_first_step_that_is_dampened_turns_red_there(monkeypatch):
         return optax.GradientTransformation(init, update)
 
     monkeypatch.setattr(optimisers, "dampened_momentum", dampened)
-    found = run_case(CASES["sgd-04"])
-    assert found.result == "divergent"
-    assert "first at step 0 (state, momentum_buffer of conv.weight" in found.sentence
+    outcome = run_case(CASES["sgd-04"])
+    assert outcome.result == "divergent"
+    assert "first at step 0 (state, momentum_buffer of conv.weight" in outcome.sentence
 
 
 def test_decay_after_the_momentum_turns_red_in_the_buffer(monkeypatch):
     original = optax.chain
     monkeypatch.setattr(optax, "chain", lambda decay, trace, rate: original(trace, decay, rate))
-    found = run_case(CASES["sgd-02"])
-    assert found.result == "divergent"
-    assert "first at step 0 (state, momentum_buffer" in found.sentence
+    outcome = run_case(CASES["sgd-02"])
+    assert outcome.result == "divergent"
+    assert "first at step 0 (state, momentum_buffer" in outcome.sentence
 
 
 def test_a_largest_square_after_the_bias_correction_turns_red(monkeypatch):
-    """The two part where the square first falls below what it was, not at the first step."""
+    """The two diverge where the square first falls, not at the first step."""
     original = rules.adam_direction
 
     def corrected(beta_mean, beta_square, epsilon, *, amsgrad=False):
@@ -59,38 +59,35 @@ def test_a_largest_square_after_the_bias_correction_turns_red(monkeypatch):
         return optax.GradientTransformation(inner.init, update)
 
     monkeypatch.setattr(optimisers, "adam_direction", corrected)
-    found = run_case(CASES["adam-03"])
-    assert found.result == "divergent"
-    assert "max_exp_avg_sq" in found.sentence
+    outcome = run_case(CASES["adam-03"])
+    assert outcome.result == "divergent"
+    assert "max_exp_avg_sq" in outcome.sentence
 
 
 def test_a_norm_without_pytorchs_epsilon_turns_red(monkeypatch):
     monkeypatch.setattr("flaxcnn.optim.clipping.NORM_EPSILON", 0.0)
-    found = run_case(CASES["clipping-01"])
-    assert found.result == "divergent"
-    assert "first at step 0 (state, clipped gradient of conv.weight" in found.sentence
+    outcome = run_case(CASES["clipping-01"])
+    assert outcome.result == "divergent"
+    assert "first at step 0 (state, clipped gradient of conv.weight" in outcome.sentence
 
 
 def test_a_run_that_is_not_finite_is_refused_in_one_sentence():
     options = {"optimiser": "sgd", "gradients": "normal", "learning_rate": 1e30, "weight_decay": 1.0}
     generator = np.random.default_rng(0)
     start, gradients = initial_parameters(generator), gradients_of("normal", generator, 3)
-    narrow, wide = (
-        run(options, start, gradients, dtype)
-        for dtype, run in (("float32", torch_run), ("float64", torch_run))
-    )
-    ours = flax_run(options, start, gradients, "float64")
+    torch32, torch64 = (torch_run(options, start, gradients, dtype) for dtype in ("float32", "float64"))
+    flax64 = flax_run(options, start, gradients, "float64")
     with pytest.raises(CannotCompare, match=r"conv.weight of PyTorch is not finite in float32.*\.$") as error:
-        by_step(Runs(narrow, wide, narrow, ours))
+        by_step(Runs(torch32, torch64, torch32, flax64))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_same_cases_in_every_run_and_all_different(group):
-    found = optimiser_options(group)
-    assert found == optimiser_options(group)
-    assert len(found) == CASES_A_GROUP
-    assert all(found.count(one) == 1 for one in found)
+    cases = optimiser_options(group)
+    assert cases == optimiser_options(group)
+    assert len(cases) == CASES_A_GROUP
+    assert all(cases.count(options) == 1 for options in cases)
 
 
 @pytest.mark.parametrize(
@@ -104,16 +101,19 @@ def test_the_same_cases_in_every_run_and_all_different(group):
     ],
 )
 def test_every_option_is_on_in_some_case_and_off_in_another(group, wanted):
-    found = optimiser_options(group)
+    cases = optimiser_options(group)
     for option in wanted:
-        on = [bool(one.get(option)) for one in found]
+        on = [bool(options.get(option)) for options in cases]
         assert any(on), option
         assert not all(on), option
-    assert any(one.get("clip_norm") and one.get("clip_value") for one in found) or group != "clipping"
+    assert (
+        any(options.get("clip_norm") and options.get("clip_value") for options in cases)
+        or group != "clipping"
+    )
 
 
 def test_every_kind_of_gradient_occurs():
-    kinds = {one["gradients"] for group in GROUPS for one in optimiser_options(group)}
+    kinds = {options["gradients"] for group in GROUPS for options in optimiser_options(group)}
     assert kinds == set(GRADIENTS)
     sparse = gradients_of("sparse", np.random.default_rng(0))["fc.weight"]
     assert not sparse[0].any()

@@ -12,11 +12,11 @@ def drawn(layer):
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_the_same_in_every_run_and_all_different(layer):
-    found = drawn(layer)
-    assert found == drawn(layer)
-    assert len(found) == 24
-    assert all(found.count(one) == 1 for one in found)
-    assert sum(one["by_hand"] for one in found) == 12 or layer == "dropout"
+    cases = drawn(layer)
+    assert cases == drawn(layer)
+    assert len(cases) == 24
+    assert all(cases.count(case) == 1 for case in cases)
+    assert sum(case["by_hand"] for case in cases) == 12 or layer == "dropout"
 
 
 @pytest.mark.parametrize(
@@ -44,19 +44,19 @@ def test_the_same_in_every_run_and_all_different(layer):
     ],
 )
 def test_every_option_occurs(layer, wanted):
-    found = drawn(layer)
+    cases = drawn(layer)
     for name, value in wanted.items():
-        assert any(one[name] == value for one in found), f"{name}={value}"
+        assert any(case[name] == value for case in cases), f"{name}={value}"
 
 
 @pytest.mark.parametrize("layer", ["conv", "max_pool", "avg_pool"])
 def test_padding_differs_from_side_to_side_in_some_cases(layer):
-    sides = [one["padding"] for one in drawn(layer) if isinstance(one["padding"], tuple)]
+    sides = [case["padding"] for case in drawn(layer) if isinstance(case["padding"], tuple)]
     assert any(isinstance(pad[0], tuple) and pad[0][0] != pad[0][1] for pad in sides)
 
 
 def test_a_depthwise_convolution_occurs_with_more_outputs_than_inputs():
-    assert any(one["groups"] == 4 and one["outputs"] == 8 for one in drawn("conv"))
+    assert any(case["groups"] == 4 and case["outputs"] == 8 for case in drawn("conv"))
 
 
 def test_in_words_leaves_out_what_is_off():

@@ -20,7 +20,7 @@ def outcome(name, result):
 def run_with(monkeypatch, results, **options):
     """Run as many cases as there are results, which are taken as given."""
     given = iter(results)
-    monkeypatch.setattr(running, "run_case", lambda one, out: outcome(one.name, next(given)))
+    monkeypatch.setattr(running, "run_case", lambda case, out: outcome(case.name, next(given)))
     names = ["resnet20", "resnet32", "resnet44"][: len(results)]
     stream = io.StringIO()
     code = run(names, console=Console(file=stream, width=200, highlight=False), **options)

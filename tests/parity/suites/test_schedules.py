@@ -11,10 +11,10 @@ from parity.suites.schedules.cases import GROUPS, NAMES, STEPS, schedule_cases, 
 CASES = {case.name: case for case in schedule_cases()}
 
 
-def test_every_schedule_of_ours_has_cases():
+def test_every_schedule_of_flaxcnn_has_cases():
     assert set(optim.schedule_names()) == set(NAMES)
     assert set(GROUPS) == {case.group for case in CASES.values()}
-    assert {one["schedule"] for one in schedule_options("warm_up")} == set(NAMES)
+    assert {options["schedule"] for options in schedule_options("warm_up")} == set(NAMES)
 
 
 @pytest.mark.parametrize(("name", "first"), [("cosine-01", 0), ("step-01", 14), ("one_cycle-01", 0)])
@@ -26,9 +26,9 @@ def test_a_count_that_is_one_ahead_turns_red(monkeypatch, name, first):
         return lambda step: rate(jnp.asarray(step) + 1)
 
     monkeypatch.setattr(optim, "schedule", ahead)
-    found = run_case(CASES[name])
-    assert found.result == "divergent"
-    assert f"first at step {first} (state, learning rate" in found.sentence
+    outcome = run_case(CASES[name])
+    assert outcome.result == "divergent"
+    assert f"first at step {first} (state, learning rate" in outcome.sentence
 
 
 def test_a_cosine_that_ends_on_its_last_step_turns_red(monkeypatch):
@@ -38,9 +38,9 @@ def test_a_cosine_that_ends_on_its_last_step_turns_red(monkeypatch):
     assert builder is original
     shorter = (lambda base_lr, total, **given: original(base_lr, total - 1, **given), required, optional)
     monkeypatch.setitem(schedules._SCHEDULES, "cosine", shorter)
-    found = run_case(CASES["cosine-01"])
-    assert found.result == "divergent"
-    assert "first at step 1 (state, learning rate" in found.sentence
+    outcome = run_case(CASES["cosine-01"])
+    assert outcome.result == "divergent"
+    assert "first at step 1 (state, learning rate" in outcome.sentence
 
 
 def test_a_schedule_beyond_its_end_occurs_and_one_that_is_not():

@@ -1,4 +1,4 @@
-"""Which cases a name selects."""
+"""The cases that a name selects."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_quick_keeps_a_few_of_everything_or_of_what_is_named():
         ("vgg*", r"called 'vgg\*'; there are"),
     ],
 )
-def test_an_unknown_name_is_refused_with_what_there_is(name, sentence):
+def test_an_unknown_name_is_refused_with_the_known_ones(name, sentence):
     with pytest.raises(UnknownName, match=sentence) as caught:
         names("models", name)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Functions one by one: what differs is named, and defects that every case had survived are seen."""
+"""Functions one by one: a difference is named, and defects that no other case caught are caught."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +23,8 @@ def pointwise(images, kernel):
 
 
 def pulled_back(cotangent, images, kernel):
-    found = jnp.einsum("nhwo,io->nhwi", cotangent, kernel[0, 0])
-    return found, jnp.einsum("nhwi,nhwo->io", images, cotangent)[None, None]
+    images_gradient = jnp.einsum("nhwo,io->nhwi", cotangent, kernel[0, 0])
+    return images_gradient, jnp.einsum("nhwi,nhwo->io", images, cotangent)[None, None]
 
 
 def op(**changed):
@@ -40,17 +40,17 @@ def op(**changed):
 
 
 def test_outputs_and_both_gradients_are_compared_in_pytorchs_layout():
-    found = compare([op()], np.random.default_rng(0))
-    assert [one.quantity for one in found] == [
+    compared = compare([op()], np.random.default_rng(0))
+    assert [tensor.quantity for tensor in compared] == [
         "output",
         "gradient of images",
         "gradient of kernel",
         "gradient of images by hand",
         "gradient of kernel by hand",
     ]
-    assert [one.torch64.shape for one in found] == [one.flax32.shape for one in found]
-    assert found[2].torch64.shape == KERNEL.shape
-    assert judged_directly(found, None).verdict == "equivalent"
+    assert [tensor.torch64.shape for tensor in compared] == [tensor.flax32.shape for tensor in compared]
+    assert compared[2].torch64.shape == KERNEL.shape
+    assert judged_directly(compared, None).verdict == "equivalent"
 
 
 def test_a_rule_by_hand_that_is_wrong_is_told_by_the_name_of_its_function():
@@ -60,7 +60,7 @@ def test_a_rule_by_hand_that_is_wrong_is_told_by_the_name_of_its_function():
     assert "first at pointwise (backward, gradient of images by hand" in report.summary()
 
 
-def test_what_is_not_finite_is_refused_unless_it_is_not_shown():
+def test_an_output_that_is_not_finite_is_refused_unless_it_is_not_shown():
     given = {"images": np.where(IMAGES > 0, IMAGES, -np.inf), "kernel": KERNEL}
     sides = {"torch": lambda images, kernel: images.amax(1), "flax": lambda images, kernel: images.max(3)}
     low = {"given": given, "differentiated": (), "backward": None} | sides
@@ -82,13 +82,13 @@ SURVIVED = {
 
 
 @pytest.mark.drawn
-@pytest.mark.parametrize("what", SURVIVED, ids=lambda what: f"{what[1]} {what[2]}")
-def test_a_defect_that_had_survived_turns_a_case_red(what):
-    mutant = next(one for one in all_mutants() if (one.file, one.function, one.what) == what)
+@pytest.mark.parametrize("change", SURVIVED, ids=lambda change: f"{change[1]} {change[2]}")
+def test_a_defect_that_had_survived_turns_a_case_red(change):
+    mutant = next(m for m in all_mutants() if (m.file, m.function, m.what) == change)
     with planted(mutant):
         try:
-            result = run_case(CASES[SURVIVED[what]]).result
+            result = run_case(CASES[SURVIVED[change]]).result
         except (TypeError, IndexError):
-            # A function that is called with the wrong shapes.
+            # The mutant called a function with wrong shapes.
             result = "raised"
     assert result != "equivalent"
