@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ from flax import nnx
 
 from parity.capture.calling import mode_arguments, takes
 from parity.capture.intercept import Interceptor, Module
+from parity.capture.interception import intercepted
 from parity.capture.kinds import flax_kind
 from parity.capture.owner import Owner
 from parity.capture.source import source_of
@@ -128,45 +129,25 @@ def _describe(path: tuple[Any, ...], module: nnx.Module, leaves: dict[str, tuple
     )
 
 
-@contextlib.contextmanager
 def _intercepted(
     model: nnx.Module,
     described: dict[str, Module],
     interceptor: Interceptor,
     compiled: dict[Any, Callable[..., Any]],
-) -> Iterator[None]:
-    """Route `__call__` of every class in the model through the interceptor; restore the classes after."""
-    modules = {id(module): described[_dotted(path)] for path, module in _walk(model)}
-    classes = {type(module) for _, module in _walk(model)}
-    # Only the class that defines `__call__` is changed, so that inheritance keeps working.
-    definers = {next((c for c in kind.__mro__ if "__call__" in vars(c)), None) for kind in classes}
-    owners = [definer for definer in definers if definer is not None]
-    originals: dict[type, Callable[..., Any]] = {owner: vars(owner)["__call__"] for owner in owners}
-    running: list[int] = []
+) -> contextlib.AbstractContextManager[None]:
+    """Route the calls of every module in the model through the interceptor, in this thread."""
+    modules = {id(module): module for _, module in _walk(model)}
+    descriptions = {id(module): described[_dotted(path)] for path, module in _walk(model)}
 
-    def routed(original: Callable[..., Any]) -> Callable[..., Any]:
-        def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-            # The second condition: `super().__call__` inside a call is part of that call.
-            if id(self) not in modules or (running and running[-1] == id(self)):
-                return original(self, *args, **kwargs)
-            running.append(id(self))
-            try:
-                call = functools.partial(original, self)
-                if _is_leaf(self):
-                    call = functools.partial(_call_compiled, compiled, original, self)
-                return interceptor.call(modules[id(self)], call, args, kwargs)
-            finally:
-                running.pop()
+    def route(
+        module: Any, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        call = functools.partial(original, module)
+        if _is_leaf(module):
+            call = functools.partial(_call_compiled, compiled, original, module)
+        return interceptor.call(descriptions[id(module)], call, args, kwargs)
 
-        return functools.wraps(original)(__call__)
-
-    for owner, original in originals.items():
-        owner.__call__ = routed(original)
-    try:
-        yield
-    finally:
-        for owner, original in originals.items():
-            owner.__call__ = original
+    return intercepted(modules, route)
 
 
 def _is_leaf(module: nnx.Module) -> bool:
