@@ -104,11 +104,11 @@ class Checkpoints:
     def _require_same_arrays(self, kind: Kind, saved: dict[str, Any], target: dict[str, Any]) -> None:
         wanted = _shapes(target)
         for name in sorted(set(saved) | set(wanted)):
-            ours, theirs = wanted.get(name), saved.get(name, [None])[0]
-            if ours != theirs:
+            here, there = wanted.get(name), saved.get(name, [None])[0]
+            if here != there:
                 raise CheckpointError(
                     f"The checkpoint {self.folder / kind} belongs to another model or optimiser: {name} is "
-                    f"{theirs or 'absent'} there and {ours or 'absent'} here; use the configuration that wrote it."
+                    f"{there or 'absent'} there and {here or 'absent'} here; use the configuration that wrote it."
                 )
 
     def _latest(self, kind: Kind) -> int | None:

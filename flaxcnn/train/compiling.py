@@ -29,6 +29,21 @@ def compiler_options(platform: str | None = None) -> dict[str, str]:
     return _CPU_OPTIONS
 
 
+# JAX's names for the precisions of the configuration. With None it takes TF32 on NVIDIA GPUs and bfloat16 on TPUs.
+PRODUCTS: dict[str, str | None] = {
+    "float32": "float32",
+    "tensorfloat32": "tensorfloat32",
+    "bfloat16": None,
+}
+
+
+def products_in(precision: str) -> contextlib.AbstractContextManager[None]:
+    """Trace products of float32 numbers in a precision of `PRODUCTS` inside; a CPU has only one, and is left alone."""
+    if jax.default_backend() == "cpu":
+        return contextlib.nullcontext()
+    return jax.default_matmul_precision(PRODUCTS[precision])
+
+
 # Programs are small, some 20 KiB; this many bytes are thousands of them.
 _CACHE_LIMIT = 2**32
 
@@ -75,8 +90,10 @@ class Compiled:
     Args:
         function: a pure function of arrays.
         donate: positions of the arguments whose buffers it may reuse; the caller must not touch them again.
-        rules: of `flaxcnn.ops.cpu.choice.RULES`, what may be used for its convolutions where it says nothing else.
-            All of them suit what runs for long: a large program is then compiled anew in every process.
+        rules: of `flaxcnn.ops.cpu.choice.RULES`, those that its convolutions may use where the function itself does
+            not choose. All of them suit a program that runs for long: if it is large, every process compiles it anew.
+        precision: of products of float32 numbers on accelerators, a key of `PRODUCTS`. It holds while this function is
+            traced, its backward pass included, and for nothing else in the process.
     """
 
     def __init__(
@@ -85,6 +102,7 @@ class Compiled:
         *,
         donate: tuple[int, ...] = (),
         rules: tuple[str, ...] = choice.USUAL,
+        precision: str = "float32",
     ) -> None:
         self.compilations = 0
         self.compile_seconds = 0.0
@@ -94,7 +112,7 @@ class Compiled:
         @functools.wraps(function)
         def counted(*arguments: Any) -> Any:
             self.compilations += 1
-            with choice.allowing(choice.Allowed(frozenset(rules))):
+            with choice.allowing(choice.Allowed(frozenset(rules))), products_in(precision):
                 return function(*arguments)
 
         self._jitted = jax.jit(counted, donate_argnums=donate, compiler_options=compiler_options())

@@ -18,16 +18,23 @@ Predict = Callable[[Parameters, State, Num[Array, "n h w c"]], Float[Array, "n k
 
 
 def make_predict(
-    apply: Apply, mean: Float[Array, " c"] | np.ndarray, std: Float[Array, " c"] | np.ndarray
+    apply: Apply,
+    mean: Float[Array, " c"] | np.ndarray,
+    std: Float[Array, " c"] | np.ndarray,
+    *,
+    precision: str = "float32",
 ) -> Compiled:
-    """A compiled `(params, state, images) -> logits` in evaluation mode; images are uint8 or in [0, 1]."""
+    """A compiled `(params, state, images) -> logits` in evaluation mode; images are uint8 or in [0, 1].
+
+    `precision` is that of products of float32 numbers on accelerators, as `Compiled` has it.
+    """
     mean, std = jnp.asarray(mean), jnp.asarray(std)
 
     def predict(params: Parameters, state: State, images: Num[Array, "n h w c"]) -> Float[Array, "n k"]:
         x = data.normalise(data.to_float(images), mean, std)
         return apply(params, state, x, train=False)[0]
 
-    return Compiled(predict)
+    return Compiled(predict, precision=precision)
 
 
 def logits_of(

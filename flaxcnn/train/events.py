@@ -1,8 +1,5 @@
 """TensorBoard events, written by tensorboardX: TensorFlow is not needed."""
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +14,11 @@ class EventWriter:
     """
 
     def __init__(self, folder: Path, enabled: bool, first_step: int) -> None:
-        self.writer = None
-        if enabled:
-            with _without_torch():
-                from tensorboardX import SummaryWriter
-
-            self.writer = SummaryWriter(str(folder / "events"), purge_step=first_step or None)
+        self.folder, self.enabled, self.first_step = folder, enabled, first_step
+        self.writer: Any = None
 
     def __enter__(self) -> "EventWriter":
-        """Nothing to prepare: the file is there."""
+        """Nothing to prepare: the first `write` opens the file."""
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -35,25 +28,17 @@ class EventWriter:
 
     def write(self, record: dict[str, Any]) -> None:
         """One epoch."""
-        if self.writer is None:
+        if not self.enabled:
             return
+        if self.writer is None:
+            self.writer = self._opened()
         for name, value in record.items():
             if name not in ("step", "epoch") and value is not None:
                 self.writer.add_scalar(name.replace("_", "/", 1), value, record["step"])
         self.writer.flush()
 
+    def _opened(self) -> Any:
+        # tensorboardX imports PyTorch where that is installed, which takes seconds: a run must not start with it.
+        from tensorboardX import SummaryWriter
 
-@contextlib.contextmanager
-def _without_torch() -> Iterator[None]:
-    """Hide PyTorch from an import: tensorboardX looks for it, for tensors that it is never given here.
-
-    To import it would take half of the time in which a run starts.
-    """
-    if "torch" in sys.modules:
-        yield
-        return
-    sys.modules["torch"] = None  # type: ignore[assignment]  # what Python has for "there is none"
-    try:
-        yield
-    finally:
-        del sys.modules["torch"]
+        return SummaryWriter(str(self.folder / "events"), purge_step=self.first_step or None)

@@ -190,8 +190,10 @@ class Trainer:
         self.folder.append(record | timings)
         is_best = self._is_best(validation, record)
         if is_best:
-            position.best_accuracy = record["validation_accuracy"] or record["train_accuracy"]
-            position.best_loss = record["validation_loss"] or record["train_loss"]
+            # The split is asked about, not its figures: an accuracy or a loss of 0.0 is a figure.
+            split = "train" if validation is None else "validation"
+            position.best_accuracy = record[f"{split}_accuracy"]
+            position.best_loss = record[f"{split}_loss"]
             position.best_epoch = record["epoch"]
         position.epoch, position.batch = position.epoch + 1, 0
         position.loss_sum, position.correct, position.count, position.seconds = 0.0, 0, 0, 0.0
@@ -207,8 +209,8 @@ class Trainer:
         """By validation accuracy, then loss; without a validation split the latest epoch is the best."""
         if validation is None:
             return record["epoch"] == self.job.config.run.epochs
-        ours = (validation.accuracy, -validation.loss)
-        return ours > (self.position.best_accuracy, -self.position.best_loss)
+        this_epoch = (validation.accuracy, -validation.loss)
+        return this_epoch > (self.position.best_accuracy, -self.position.best_loss)
 
     def evaluate(self, source: data.Source | None) -> Evaluation | None:
         """Metrics of a split with the current weights (their moving average, where there is one)."""

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -61,11 +60,7 @@ def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
 
 
 def pure(config: Config, model: nnx.Module) -> Functional:
-    """The model of a run as a pure function, in the run's precision, by the rules that the run allows.
-
-    What JAX compiles from now on computes in that precision too.
-    """
-    use_precision(config.run.precision)
+    """The model of a run as a pure function, in the run's compute dtype, by the rules that the run allows."""
     parts = functional(model, compute_dtype=jnp.bfloat16 if config.run.precision == "bfloat16" else None)
     if config.run.fast_rules:
         return parts
@@ -75,16 +70,6 @@ def pure(config: Config, model: nnx.Module) -> Functional:
             return parts.apply(*arguments, **options)
 
     return parts._replace(apply=apply)
-
-
-def use_precision(precision: str) -> None:
-    """Have accelerators compute products of float32 numbers in `precision`, one of the configuration's.
-
-    Left alone JAX takes TF32 on NVIDIA GPUs and bfloat16 on TPUs. A CPU has one precision only.
-    """
-    if jax.default_backend() != "cpu":
-        of_products = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16": None}
-        jax.config.update("jax_default_matmul_precision", of_products[precision])
 
 
 def load_splits(config: Config) -> data.Splits:
@@ -128,8 +113,10 @@ def set_up(config: Config) -> Job:
         model=model,
         recipe=recipe,
         train_state=initial_state(config, parts, recipe.optimiser),
-        train_step=Compiled(make_train_step(recipe), donate=(0,), rules=RULES),
-        predict=make_predict(parts.apply, recipe.mean, recipe.std),
+        train_step=Compiled(
+            make_train_step(recipe), donate=(0,), rules=RULES, precision=config.run.precision
+        ),
+        predict=make_predict(parts.apply, recipe.mean, recipe.std, precision=config.run.precision),
         steps_per_epoch=steps_per_epoch,
     )
 

@@ -118,6 +118,6 @@ def load_run(path: str | Path, kind: Kind = "last", *, data_dir: str | None = No
         params=params,
         state=state,
         folded=fold(params, state),
-        predict=make_predict(pure(config, copy).apply, mean, std),
+        predict=make_predict(pure(config, copy).apply, mean, std, precision=config.run.precision),
         normalisation=(mean, std),
     )

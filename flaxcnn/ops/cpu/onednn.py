@@ -16,6 +16,7 @@ oneDNN's documentation of its convolution and matmul primitives.
 import contextlib
 import json
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -125,10 +126,41 @@ def _call(name: str, config: dict[str, Any], shape: tuple[int, ...], *arrays: Ar
 
 @contextlib.contextmanager
 def never_stored() -> Iterator[None]:
-    """Keep what is compiled inside out of JAX's persistent compilation cache."""
-    before = jax.config.jax_persistent_cache_min_compile_time_secs
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", math.inf)
+    """Keep the programs that are compiled inside out of JAX's persistent compilation cache.
+
+    JAX has this setting once for the process. It is changed when the first thread enters and restored when the last
+    one leaves, so that threads cannot restore each other's change. Programs that other threads compile meanwhile are
+    not stored either: they are compiled again in the next process.
+    """
+    _unstored.enter()
     try:
         yield
     finally:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
+        _unstored.leave()
+
+
+class _Unstored:
+    """How many are inside `never_stored`, and the user's setting to restore."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = 0.0
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = getattr(jax.config, _CACHE_FROM)
+                jax.config.update(_CACHE_FROM, math.inf)
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                jax.config.update(_CACHE_FROM, self._before)
+
+
+# JAX stores programs that took at least so many seconds to compile.
+_CACHE_FROM = "jax_persistent_cache_min_compile_time_secs"
+_unstored = _Unstored()

@@ -2,16 +2,22 @@
 
 import collections
 import contextlib
+import importlib.abc
+import math
 import os
 import re
 import subprocess
 import sys
+import threading
 
 import jax
+import jax.numpy as jnp
 import pytest
 
+from flaxcnn.ops.cpu import onednn
 from flaxcnn.train import run
-from flaxcnn.train.compiling import trim
+from flaxcnn.train.compiling import Compiled, trim
+from flaxcnn.train.events import EventWriter
 
 SETTINGS = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE", "XDG_CACHE_HOME")
 
@@ -175,3 +181,79 @@ def test_what_calls_onednn_is_compiled_once_and_not_stored_and_the_rest_is_store
     assert (large, small) == (available, "False"), words
     kept = {name.split("-")[0] for name in stored}
     assert kept == {"jit_small"} | (set() if available == "True" else {"jit_large"}), words
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "expected"),
+    [
+        ("gpu", "float32", "float32"),
+        ("gpu", "tensorfloat32", "tensorfloat32"),
+        ("gpu", "bfloat16", None),
+        ("cpu", "tensorfloat32", None),
+    ],
+)
+def test_products_have_the_precision_of_the_run_and_the_process_keeps_its_own(
+    backend, precision, expected, monkeypatch
+):
+    """JAX traces the backward rule after the forward pass, so a scope around the model alone would miss it."""
+    monkeypatch.setattr("jax.default_backend", lambda: backend)
+    seen = {}
+
+    @jax.custom_vjp
+    def squared(x):
+        seen["forward"] = jax.config.jax_default_matmul_precision
+        return x @ x
+
+    def forward(x):
+        return squared(x), x
+
+    def backward(x, cotangent):
+        seen["backward"] = jax.config.jax_default_matmul_precision
+        return (cotangent @ x.T + x.T @ cotangent,)
+
+    squared.defvjp(forward, backward)
+    Compiled(jax.grad(lambda x: jnp.sum(squared(x))), precision=precision)(jnp.eye(2))
+    assert seen == {"forward": expected, "backward": expected}
+    assert jax.config.jax_default_matmul_precision is None
+
+
+def test_tensorboard_is_written_without_hiding_torch_from_other_imports(tmp_path, monkeypatch):
+    """A thread that imported PyTorch while it was hidden found none."""
+    monkeypatch.delitem(sys.modules, "tensorboardX", raising=False)
+    seen = []
+
+    class Finder(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name.startswith("tensorboardX"):
+                seen.append("torch" in sys.modules and sys.modules["torch"] is None)
+
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    with EventWriter(tmp_path, enabled=True, first_step=0) as events:
+        events.write({"epoch": 1, "step": 3, "train_loss": 0.5})
+    assert seen
+    assert not any(seen)
+    assert list((tmp_path / "events").iterdir())
+
+
+def test_the_cache_is_off_until_the_last_thread_has_left_and_then_as_before():
+    """Two threads that each restore what they found could leave the cache off for good."""
+    setting = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, setting)
+    inside, may_leave = threading.Event(), threading.Event()
+
+    def other():
+        with onednn.never_stored():
+            inside.set()
+            may_leave.wait(30)
+
+    thread = threading.Thread(target=other)
+    with onednn.never_stored():
+        thread.start()
+        assert inside.wait(30)
+    assert getattr(jax.config, setting) == math.inf
+    may_leave.set()
+    thread.join()
+    assert getattr(jax.config, setting) == before
+    with pytest.raises(ValueError, match="stop"), onednn.never_stored():
+        raise ValueError("stop")
+    assert getattr(jax.config, setting) == before

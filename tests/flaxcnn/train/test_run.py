@@ -1,5 +1,6 @@
 """Whole runs: what they leave behind, that they repeat, that they go on where they were stopped."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -8,6 +9,7 @@ import signal
 import jax
 import numpy as np
 import pytest
+from rich.console import Console
 
 from flaxcnn.train import run
 from flaxcnn.train.checkpoint import CheckpointError, Checkpoints
@@ -240,22 +242,18 @@ def test_the_fast_rules_are_for_the_run_to_switch_off(config):
     assert "names=frozenset()" in printed(False)
 
 
-@pytest.mark.parametrize(
-    ("backend", "precision", "products"),
-    [
-        ("gpu", "float32", "float32"),
-        ("gpu", "tensorfloat32", "tensorfloat32"),
-        ("gpu", "bfloat16", None),
-        ("cpu", "float32", None),
-    ],
-)
-def test_float32_is_float32_on_an_accelerator_too(config, backend, precision, products, monkeypatch):
-    """JAX's own default there is TF32, or bfloat16."""
-    monkeypatch.setattr("jax.default_backend", lambda: backend)
-    before = jax.config.jax_default_matmul_precision
-    config = config.replace(precision=precision)
-    try:
-        pure(config, model_of(config, load_splits(config).info))
-        assert jax.config.jax_default_matmul_precision == products
-    finally:
-        jax.config.update("jax_default_matmul_precision", before)
+def test_an_accuracy_of_zero_is_a_figure(config, monkeypatch):
+    """`or` took 0.0 for "none", and kept the figures of the training split as the best."""
+    job = set_up(config)
+    trainer = Trainer(job, RunFolder.create(config.run.out, config), Console(quiet=True))
+    measured = trainer.evaluate
+    accuracies = iter([0.0, 0.0])
+
+    def evaluated(source):
+        figures = measured(source)
+        return dataclasses.replace(figures, accuracy=next(accuracies), loss=0.0)
+
+    monkeypatch.setattr(trainer, "evaluate", evaluated)
+    trainer.run()
+    assert (trainer.position.best_accuracy, trainer.position.best_loss) == (0.0, 0.0)
+    assert trainer.position.best_epoch == 1
