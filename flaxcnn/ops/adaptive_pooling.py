@@ -18,12 +18,12 @@ def adaptive_avg_pool2d(x: Float[Array, "n h w c"], output_size: Pair) -> Float[
 
         y[n, i, j, c] = sum_{r, u} A[i, r] B[j, u] x[n, r, u, c].
 
-    Arguments:
+    Args:
         x: images [n, h, w, c].
         output_size: the number of bins, an int or (height, width); 1 is global average pooling.
 
     Raises:
-        ValueError: if the output size is no positive integer.
+        ValueError: the output size is not a positive integer.
 
     Reference: torch.nn.functional.adaptive_avg_pool2d.
     """
@@ -46,9 +46,9 @@ def adaptive_avg_pool2d_backward(
     every bin hands each of its positions an equal share of its cotangent, and the shares add up where bins
     overlap. It is the forward rule with A and B transposed.
 
-    Arguments:
+    Args:
         cotangent: dL/dy, [n, ho, wo, c].
-        input_shape: (n, h, w, c), the shape of the images that were pooled; the rule needs no more of them.
+        input_shape: (n, h, w, c), the shape of the pooled images; the rule does not need their values.
         output_size: as given to adaptive_avg_pool2d.
 
     Returns:
@@ -63,19 +63,19 @@ def adaptive_avg_pool2d_backward(
 
 def _bilinear(rows: np.ndarray, columns: np.ndarray, x: Float[Array, "n h w c"]) -> Float[Array, "n ho wo c"]:
     """Apply one matrix along the height and one along the width."""
-    wide = accumulation_dtype(x.dtype)
+    dtype = accumulation_dtype(x.dtype)
     y = jnp.einsum(
         "ir,ju,nruc->nijc",
-        jnp.asarray(rows, wide),
-        jnp.asarray(columns, wide),
-        x.astype(wide),
+        jnp.asarray(rows, dtype),
+        jnp.asarray(columns, dtype),
+        x.astype(dtype),
         precision=jax.lax.Precision.HIGHEST,  # an average must not round like a matmul on an accelerator
     )
     return y.astype(x.dtype)
 
 
 def _bins(length: int, count: int) -> np.ndarray:
-    """Give the matrix [count, length] that averages one axis over its bins."""
+    """Return the matrix [count, length] that averages one axis over its bins."""
     matrix = np.zeros((count, length))
     for index in range(count):
         start, stop = (index * length) // count, -(-(index + 1) * length // count)

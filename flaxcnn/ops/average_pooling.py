@@ -32,7 +32,7 @@ def avg_pool2d(
     padded image, or inside the image itself without ``count_include_pad``; never those that only
     ``ceil_mode`` adds.
 
-    Arguments:
+    Args:
         x: images [n, h, w, c].
         window: its size, an int or (height, width).
         stride: an int or a pair; the window's size when None.
@@ -42,13 +42,13 @@ def avg_pool2d(
         divisor_override: one divisor for all windows instead of the count.
 
     Raises:
-        ValueError: if an option is out of its range, or no window fits the padded image.
+        ValueError: an option is out of its range, or no window fits the padded image.
 
     Reference: torch.nn.functional.avg_pool2d.
     """
     height, width = pooling_axes(x.shape, window, stride=stride, padding=padding, ceil_mode=ceil_mode)
-    wide = x.astype(accumulation_dtype(x.dtype))
-    sums = _sum_pool(wide, height, width)
+    summands = x.astype(accumulation_dtype(x.dtype))
+    sums = _sum_pool(summands, height, width)
     return (sums * _shares(height, width, count_include_pad, divisor_override, sums.dtype)).astype(x.dtype)
 
 
@@ -73,9 +73,9 @@ def avg_pool2d_backward(
     In the terms of flaxcnn.ops.cpu.taps, y = (sum_a T_a) (sum_b T_b) x / D, hence
     dL/dx = (sum_b T_b') (sum_a T_a') (g / D).
 
-    Arguments:
+    Args:
         cotangent: dL/dy, [n, ho, wo, c].
-        input_shape: (n, h, w, c), the shape of the images that were pooled; the rule needs no more of them.
+        input_shape: (n, h, w, c), the shape of the pooled images; the rule does not need their values.
         window, stride, padding, ceil_mode, count_include_pad, divisor_override: as given to avg_pool2d.
 
     Returns:
@@ -84,13 +84,13 @@ def avg_pool2d_backward(
     Reference: torch.nn.functional.avg_pool2d.
     """
     height, width = pooling_axes(input_shape, window, stride=stride, padding=padding, ceil_mode=ceil_mode)
-    wide = cotangent.astype(accumulation_dtype(cotangent.dtype))
-    shares = wide * _shares(height, width, count_include_pad, divisor_override, wide.dtype)
+    summands = cotangent.astype(accumulation_dtype(cotangent.dtype))
+    shares = summands * _shares(height, width, count_include_pad, divisor_override, summands.dtype)
     rows = scatter_taps([shares] * height.window, 1, height)
     return scatter_taps([rows] * width.window, 2, width).astype(cotangent.dtype)
 
 
-# One program where it is called outside a jit, and not one for each of its slices; inside, no trace of it.
+# Outside a jit this compiles one program instead of one for each slice; inside a jit it is inlined.
 @functools.partial(jax.jit, static_argnums=(1, 2), inline=True)
 def _sum_pool(x: Float[Array, "n h w c"], height: Axis, width: Axis) -> Float[Array, "n ho wo c"]:
     """Add up along the width, then along the height."""
@@ -114,7 +114,7 @@ def _counts(axis: Axis, *, count_include_pad: bool) -> np.ndarray:
 def _shares(
     height: Axis, width: Axis, count_include_pad: bool, divisor_override: int | None, dtype: jnp.dtype
 ) -> Float[Array, "1 ho wo 1"]:
-    """Give 1 / D, the share that each position has in its window's average."""
+    """Return 1 / D, the weight of each position in its window's average."""
     if divisor_override is None:
         rows = _counts(height, count_include_pad=count_include_pad)
         columns = _counts(width, count_include_pad=count_include_pad)

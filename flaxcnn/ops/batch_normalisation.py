@@ -37,9 +37,9 @@ def batch_norm(
         running_mean <- (1 - m) running_mean + m mean,
         running_var  <- (1 - m) running_var  + m var N / (N - 1).
 
-    Outside training the running statistics take the place of the batch's and are returned unchanged.
+    Outside training the running statistics replace those of the batch and are returned unchanged.
 
-    Arguments:
+    Args:
         x: [n, h, w, c], [n, c], or any array with the batch first and the channels last.
         scale: [c], or None for 1.
         bias: [c], or None for 0.
@@ -57,7 +57,7 @@ def batch_norm(
         (y of x's shape and dtype, running_mean [c], running_var [c]).
 
     Raises:
-        ValueError: if a channel would have fewer than two values in training, or a parameter has another
+        ValueError: a channel would have fewer than two values in training, or a parameter has another
             number of channels than x.
 
     Reference: Ioffe and Szegedy 2015; torch.nn.functional.batch_norm.
@@ -73,7 +73,7 @@ def batch_norm(
     y, mean, variance = _normalise_by_batch(x, scale, bias, mask, epsilon)
     count = _count(x.shape, mask, dtype)
     if not biased_running_variance:
-        # At N = 1 (every row but one masked, one position) the variance is 0, and so is its estimate.
+        # At N = 1 (one unmasked row, one position) the variance is 0, and so is its unbiased estimate.
         variance = variance * (count / jnp.maximum(count - 1, 1))
     rate = jnp.where(count > 0, jnp.asarray(momentum, dtype), 0)
     return y, _blend(running_mean, mean, rate), _blend(running_var, variance, rate)
@@ -84,20 +84,20 @@ def batch_moments(
 ) -> tuple[Float[Array, "c"], Float[Array, "c"], Float[Array, ""]]:
     """Measure every channel's mean and biased variance, in two passes, and the number of values behind them.
 
-    mean = 1/N sum x and variance = 1/N sum (x - mean)^2 over batch and positions. The second pass keeps what
-    E[x^2] - mean^2 would cancel away. Both are zero if no row counts.
+    mean = 1/N sum x and variance = 1/N sum (x - mean)^2 over batch and positions. The second pass avoids the
+    cancellation in E[x^2] - mean^2. Both are zero if no row counts.
 
-    Arguments:
+    Args:
         x: [n, h, w, c], [n, c], or any array with the batch first and the channels last.
         mask: [n], which rows count; all when None.
 
     Returns:
         (mean [c], variance [c], N), summed and returned in float32 at least.
     """
-    wide = x.astype(accumulation_dtype(x.dtype))
-    count = _count(x.shape, mask, wide.dtype)
-    mean = _mean(wide, mask, count)
-    deviations = wide - per_channel(mean, x.ndim)
+    summands = x.astype(accumulation_dtype(x.dtype))
+    count = _count(x.shape, mask, summands.dtype)
+    mean = _mean(summands, mask, count)
+    deviations = summands - per_channel(mean, x.ndim)
     return mean, _mean(deviations * deviations, mask, count), count
 
 
@@ -119,7 +119,7 @@ def _normalise_by_batch(
 def _normalise_by_batch_jvp(
     epsilon: float,
     primals: tuple[Array | None, ...],
-    tangents: tuple[Any, ...],  # the mask's is float0, which is no array of JAX
+    tangents: tuple[Any, ...],  # the mask's tangent is float0, which is not a JAX array
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
     """Push tangents forward, grouped so that JAX's transpose is the rule of batch_norm_backward.
 
@@ -129,7 +129,7 @@ def _normalise_by_batch_jvp(
         y' = a x' + (x - mean) (r scale' - a r^2 C) + (bias' - a mean').
 
     Its transpose reads x and the cotangent g twice: once for sum g and sum g (x - mean), once to write dL/dx.
-    The derivative JAX finds by itself needs a third pass, for the mean inside the variance, which is zero.
+    The derivative that JAX derives itself has a third pass, for the mean inside the variance; its result is zero.
     """
     x, scale, bias, mask = primals
     x_tangent, scale_tangent, bias_tangent, _ = tangents
@@ -137,11 +137,11 @@ def _normalise_by_batch_jvp(
     inverse = jax.lax.rsqrt(variance + epsilon)
     multiplier = scale * inverse
     deviations = x.astype(mean.dtype) - per_channel(mean, x.ndim)
-    wide_tangent = x_tangent.astype(mean.dtype)
-    mean_tangent = _mean(wide_tangent, mask, count)
-    covariance = _mean(deviations * wide_tangent, mask, count)
+    cast_tangent = x_tangent.astype(mean.dtype)
+    mean_tangent = _mean(cast_tangent, mask, count)
+    covariance = _mean(deviations * cast_tangent, mask, count)
     y_tangent = (
-        per_channel(multiplier, x.ndim) * wide_tangent
+        per_channel(multiplier, x.ndim) * cast_tangent
         + deviations
         * channel_broadcast(inverse * scale_tangent - multiplier * inverse**2 * covariance, x.shape)
         + channel_broadcast(bias_tangent - multiplier * mean_tangent, x.shape)
@@ -176,8 +176,8 @@ def _affine(
     x: Float[Array, "n *spatial c"], multiplier: Float[Array, "c"], offset: Float[Array, "c"]
 ) -> Float[Array, "n *spatial c"]:
     """Multiply and shift every channel in the parameters' dtype, and return in x's."""
-    wide = x.astype(multiplier.dtype)
-    return (wide * per_channel(multiplier, x.ndim) + per_channel(offset, x.ndim)).astype(x.dtype)
+    cast = x.astype(multiplier.dtype)
+    return (cast * per_channel(multiplier, x.ndim) + per_channel(offset, x.ndim)).astype(x.dtype)
 
 
 def _blend(old: Float[Array, "c"], new: Float[Array, "c"], rate: Float[Array, ""]) -> Float[Array, "c"]:
@@ -187,7 +187,7 @@ def _blend(old: Float[Array, "c"], new: Float[Array, "c"], rate: Float[Array, ""
 
 
 def _check(shape: tuple[int, ...], *parameters: tuple[int, ...], train: bool) -> None:
-    """Refuse parameters for other channels, and a training batch that has no variance."""
+    """Raise unless each parameter has one value per channel, and a training batch has two values per channel."""
     for parameter in parameters:
         if parameter != shape[-1:]:
             raise ValueError(

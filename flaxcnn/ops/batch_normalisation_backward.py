@@ -32,10 +32,10 @@ def batch_norm_backward(
         dL/dx_i = scale r g_i + dL/dmu m_i / N + dL/dv 2 m_i (x_i - mu) / N
                 = scale r [ g_i - m_i/N (S + u_i T) ].
 
-    So the gradient loses its mean and its component along u, on the rows that made the statistics; S and T
-    run over all rows, since uncounted rows are normalised too.
+    So the gradient loses its mean and its component along u, on the rows that enter the statistics. S and T
+    run over all rows, since the other rows are normalised too.
 
-    Arguments:
+    Args:
         cotangent: dL/dy, of x's shape. The cotangents of the running statistics are taken as zero.
         x: as given to batch_norm.
         scale: [c], or None for 1.
@@ -51,14 +51,14 @@ def batch_norm_backward(
     inverse = jax.lax.rsqrt(variance + epsilon)
     multiplier = inverse if scale is None else inverse * scale.astype(inverse.dtype)
     normalised = (x.astype(mean.dtype) - per_channel(mean, x.ndim)) * per_channel(inverse, x.ndim)
-    wide, bias_gradient, scale_gradient = _parameter_gradients(cotangent, normalised)
+    cast_cotangent, bias_gradient, scale_gradient = _parameter_gradients(cotangent, normalised)
     divisor = jnp.maximum(count, 1)
     through_statistics = per_channel(bias_gradient / divisor, x.ndim) + normalised * per_channel(
         scale_gradient / divisor, x.ndim
     )
     if mask is not None:
         through_statistics = jnp.where(row_mask(mask, x.ndim), through_statistics, 0)
-    x_gradient = per_channel(multiplier, x.ndim) * (wide - through_statistics)
+    x_gradient = per_channel(multiplier, x.ndim) * (cast_cotangent - through_statistics)
     return x_gradient.astype(x.dtype), scale_gradient, bias_gradient
 
 
@@ -78,7 +78,7 @@ def batch_norm_eval_backward(
 
         dL/dx_i = scale r g_i,      dL/dscale = sum g_i u_i,      dL/dbias = sum g_i.
 
-    Arguments:
+    Args:
         cotangent: dL/dy, of x's shape.
         x, running_mean, running_var, epsilon: as given to batch_norm.
         scale: [c], or None for 1.
@@ -92,16 +92,17 @@ def batch_norm_eval_backward(
     inverse = jax.lax.rsqrt(running_var.astype(dtype) + epsilon)
     multiplier = inverse if scale is None else inverse * scale.astype(dtype)
     deviations = x.astype(dtype) - per_channel(running_mean.astype(dtype), x.ndim)
-    wide, bias_gradient, scale_gradient = _parameter_gradients(
+    cast_cotangent, bias_gradient, scale_gradient = _parameter_gradients(
         cotangent, deviations * per_channel(inverse, x.ndim)
     )
-    return (wide * per_channel(multiplier, x.ndim)).astype(x.dtype), scale_gradient, bias_gradient
+    x_gradient = cast_cotangent * per_channel(multiplier, x.ndim)
+    return x_gradient.astype(x.dtype), scale_gradient, bias_gradient
 
 
 def _parameter_gradients(
     cotangent: Float[Array, "n *spatial c"], normalised: Float[Array, "n *spatial c"]
 ) -> tuple[Float[Array, "n *spatial c"], Float[Array, "c"], Float[Array, "c"]]:
-    """Give the cotangent in the sums' dtype, and its sums S and T: the gradients of bias and scale."""
+    """Return the cotangent in the dtype of the sums, and the sums S and T: the gradients of bias and scale."""
     reduced = tuple(range(cotangent.ndim - 1))
-    wide = cotangent.astype(normalised.dtype)
-    return wide, jnp.sum(wide, axis=reduced), jnp.sum(wide * normalised, axis=reduced)
+    cast = cotangent.astype(normalised.dtype)
+    return cast, jnp.sum(cast, axis=reduced), jnp.sum(cast * normalised, axis=reduced)

@@ -28,7 +28,7 @@ def conv2d(
     parts, and the outputs of a part see the inputs of the same part only, so the kernel's third dimension
     is ci / G.
 
-    Arguments:
+    Args:
         x: images [n, h, w, ci].
         kernel: [kh, kw, ci / groups, co].
         bias: [co], or None.
@@ -38,11 +38,11 @@ def conv2d(
         groups: into how many parts the channels fall; ci for a depthwise convolution.
 
     Raises:
-        ValueError: if an option is out of its range, the channels do not fit the kernel and the groups, or
+        ValueError: an option is out of its range, the channels do not fit the kernel and the groups, or
             the kernel is larger than the padded image.
 
-    Which algorithm computes it and its gradients is for `flaxcnn.ops.cpu.choice` to say; the values are the same
-    but for rounding.
+    `flaxcnn.ops.cpu.choice` chooses the algorithm of the convolution and of its gradients. The algorithms differ
+    only in rounding.
 
     Reference: torch.nn.functional.conv2d; Dumoulin and Visin 2016, A guide to convolution arithmetic.
     """
@@ -63,8 +63,8 @@ def conv2d_backward(
 ) -> tuple[Float[Array, "n h w ci"], Float[Array, "kh kw cig co"], Float[Array, "co"]]:
     """Pull a cotangent back through conv2d, to its input, its kernel and its bias.
 
-    y is linear in each of x, kernel and bias. With g = dL/dy, reading off the coefficients (one axis; the
-    other is alike, and batch and channels are summed where they are contracted):
+    y is linear in each of x, kernel and bias. With g = dL/dy, the coefficients give, along one axis (the other
+    is the same, and batch and channels are summed where they are contracted):
 
         dL/dx[r]      = sum_{i, a : i s + a d - p = r}  kernel[a] g[i]
         dL/dkernel[a] = sum_i  x[i s + a d - p] g[i]
@@ -77,11 +77,11 @@ def conv2d_backward(
       inputs and outputs exchanged within each group. The kernel spans d (k - 1) + 1, so d (k - 1) - p zeros
       go before g^, and after it as many as make the result h long: positions that no window reached get 0.
     - *Kernel.* dL/dkernel[a] is x at the positions a d - p + i s: x correlated with g as a kernel whose
-      taps lie s apart, moved in strides of d, k times. The batch is contracted, so it takes the channels'
-      place; the trailing positions of x that no window reached are cropped, else the kernel could come out
-      too long.
+      taps lie s apart, moved in strides of d, k times. The batch is contracted, so it takes the role of
+      the channels. The trailing positions of x that no window reached are cropped; otherwise the kernel could
+      come out too long.
 
-    Arguments:
+    Args:
         cotangent: dL/dy, [n, ho, wo, co].
         x, kernel: as given to conv2d.
         stride, padding, dilation, groups: as given to conv2d.
@@ -111,7 +111,7 @@ def _axes(
     dilation: Pair,
     groups: int,
 ) -> tuple[Axis, Axis]:
-    """Solve the geometry of a convolution; refuse channels that do not fit the kernel and the groups."""
+    """Solve the geometry of a convolution; raise if the channels do not fit the kernel and the groups."""
     check_images(x.shape)
     channels, (kh, kw, inputs, outputs) = x.shape[3], kernel.shape
     if groups < 1 or channels % groups or outputs % groups:

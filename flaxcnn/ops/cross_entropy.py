@@ -20,7 +20,7 @@ def cross_entropy(
     ignore_index: int = -100,
     mask: Bool[Array, "n"] | None = None,
 ) -> Float[Array, ""] | Float[Array, "n"]:
-    """Measure how surprised softmax(logits) is by the labels.
+    """Compute the cross-entropy of softmax(logits) and the labels.
 
     Let P_ik be the label distribution of row i (one-hot for an integer label), s the label smoothing, w the
     class weights (1 when None). The target of row i and its loss are
@@ -33,7 +33,7 @@ def cross_entropy(
         D = sum of w_(label i) over the counted rows   for integer labels,
         D = the number of counted rows                 for distributions.
 
-    Arguments:
+    Args:
         logits: [n, k].
         labels: integers [n], 0 to k - 1, or distributions [n, k]. An integer outside that range makes the
             loss NaN, since compiled code cannot raise.
@@ -41,13 +41,13 @@ def cross_entropy(
         class_weights: w, [k], or None.
         reduction: "mean", "sum" or "none".
         ignore_index: an integer label whose rows do not count.
-        mask: [n], which rows count; whatever stands in the others reaches neither the loss nor the gradient.
+        mask: [n], which rows count; the values of the other rows reach neither the loss nor the gradient.
 
     Returns:
         The loss, a scalar, or [n] without reduction; in float32 at least. The mean over no row is NaN.
 
     Raises:
-        ValueError: if an option is out of its range, or logits and labels do not fit each other.
+        ValueError: an option is out of its range, or logits and labels do not fit each other.
 
     Reference: torch.nn.functional.cross_entropy; Szegedy et al. 2016, section 7, for label smoothing.
     """
@@ -80,9 +80,9 @@ def cross_entropy_backward(
     linear in the rows' losses, so with g = dL/dy the cotangent of row i is g_i ("none"), g ("sum") or g / D
     ("mean").
 
-    Arguments:
-        cotangent: dL/dy, a scalar, or [n] without reduction. logits, labels, label_smoothing,
-        class_weights, reduction, ignore_index, mask: as given to cross_entropy.
+    Args:
+        cotangent: dL/dy, a scalar, or [n] without reduction.
+        logits, labels, label_smoothing, class_weights, reduction, ignore_index, mask: as given to cross_entropy.
 
     Returns:
         dL/dlogits, [n, k].
@@ -109,7 +109,7 @@ def _prepare(
     mask: Bool[Array, "n"] | None,
     reduction: str,
 ) -> tuple[Float[Array, "n k"], Float[Array, "n k"], Float[Array, ""]]:
-    """Give the logits with uncounted rows blanked, the targets q, and D (1 unless the mean is asked for)."""
+    """Return the logits with 0 in the uncounted rows, the targets q, and D (1 unless the reduction is "mean")."""
     _check(logits.shape, labels.shape, label_smoothing, reduction)
     dtype, classes = accumulation_dtype(logits.dtype), logits.shape[1]
     weights = jnp.ones((1, classes), dtype)
@@ -127,12 +127,12 @@ def _prepare(
     smoothed = weights * ((1 - label_smoothing) * distributions + label_smoothing / classes)
     rows = counted[:, None]
     denominator = jnp.sum(jnp.where(counted, row_weights, 0)) if reduction == "mean" else jnp.ones((), dtype)
-    # Blanked before the logarithm: a NaN in a row that does not count must not reach the gradient either.
+    # Set to 0 before the logarithm: a NaN in a row that does not count must not reach the gradient either.
     return jnp.where(rows, logits.astype(dtype), 0), jnp.where(rows, smoothed, 0), denominator
 
 
 def _one_hot(labels: Integer[Array, "n"], classes: int, dtype: jnp.dtype) -> Float[Array, "n k"]:
-    """Spread integer labels to distributions; a label outside 0 .. classes - 1 gives a row of NaN."""
+    """Convert integer labels to distributions; a label outside 0 .. classes - 1 gives a row of NaN."""
     chosen = labels[:, None] == jnp.arange(classes, dtype=labels.dtype)[None, :]
     known = (labels >= 0) & (labels < classes)
     return jnp.where(known[:, None], chosen.astype(dtype), jnp.nan)
@@ -141,7 +141,7 @@ def _one_hot(labels: Integer[Array, "n"], classes: int, dtype: jnp.dtype) -> Flo
 def _check(
     logits_shape: tuple[int, ...], labels_shape: tuple[int, ...], label_smoothing: float, reduction: str
 ) -> None:
-    """Refuse options that PyTorch refuses, and labels that do not fit the logits."""
+    """Raise on options that PyTorch refuses, and on labels that do not fit the logits."""
     if labels_shape not in (logits_shape[:1], logits_shape) or len(logits_shape) != 2:
         raise ValueError(
             f"The logits have shape {logits_shape} and the labels {labels_shape}, but logits are [n, k] and "

@@ -11,13 +11,13 @@ def dense(
 
         y[..., o] = bias[o] + sum_i x[..., i] weight[i, o]
 
-    Arguments:
+    Args:
         x: features [..., i].
         weight: [i, o], the transpose of PyTorch's.
         bias: [o], or None.
 
     Raises:
-        ValueError: if the features do not fit the weight.
+        ValueError: the features do not fit the weight.
 
     Reference: torch.nn.functional.linear.
     """
@@ -40,7 +40,7 @@ def dense_backward(
 
         dL/dX = G W'  [N, i],      dL/dW = X' G  [i, o],      dL/db = sum of G's rows  [o].
 
-    Arguments:
+    Args:
         cotangent: dL/dy, [..., o].
         x, weight: as given to dense.
 

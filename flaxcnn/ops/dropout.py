@@ -10,16 +10,16 @@ RandomKey = Key[Array, ""] | UInt32[Array, "2"]
 def dropout_mask(key: RandomKey, rate: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
     """Draw which elements are kept: each independently with probability 1 - rate.
 
-    An element is kept if 32 random bits, read as an integer, are at least 2^32 rate. Integers make one key
-    give one mask in float32 and in float64 alike.
+    An element is kept if 32 random bits, read as an integer, are at least 2^32 rate. Because the bits are integers,
+    one key gives the same mask in float32 and in float64.
 
-    Arguments:
+    Args:
         key: a jax.random key.
         rate: the probability of dropping, 0 to 1.
         shape: of the mask.
 
     Raises:
-        ValueError: if the rate is no probability.
+        ValueError: the rate is not a probability.
 
     Reference: Srivastava et al. 2014, Dropout.
     """
@@ -38,13 +38,13 @@ def dropout(
     train: bool = True,
     mask: Bool[Array, "*shape"] | None = None,
 ) -> Float[Array, "*shape"]:
-    """Zero elements at random and scale the others up, so that the expectation stays.
+    """Zero elements at random and scale the others up, which keeps the expectation.
 
     With mask[...] drawn by dropout_mask, or given,
 
         y = x / (1 - rate) where mask, and 0 elsewhere;       y = x when not in training.
 
-    Arguments:
+    Args:
         x: an array of any shape.
         key: a jax.random key; may be None where none is needed.
         rate: the probability of dropping, 0 to 1; at 1 everything is dropped.
@@ -52,7 +52,7 @@ def dropout(
         mask: which elements to keep, of x's shape, instead of drawing them.
 
     Raises:
-        ValueError: if the rate is no probability, or a mask must be drawn without a key.
+        ValueError: the rate is not a probability, or a mask must be drawn without a key.
 
     Reference: torch.nn.functional.dropout; Srivastava et al. 2014, Dropout.
     """
@@ -65,7 +65,7 @@ def dropout(
                 f"dropout in training with rate {rate} got no key: give a key or a mask, or train=False."
             )
         mask = dropout_mask(key, rate, x.shape)
-    return dropout_backward(x, mask, rate)  # the map is diagonal: forward and backward are one
+    return dropout_backward(x, mask, rate)  # the map is diagonal: forward and backward rule are the same
 
 
 def dropout_backward(
@@ -77,7 +77,7 @@ def dropout_backward(
 
         dL/dx = g / (1 - rate) where mask, and 0 elsewhere.
 
-    Arguments:
+    Args:
         cotangent: dL/dy, of x's shape.
         mask: the elements that the forward pass kept.
         rate: as given to dropout.
@@ -93,6 +93,6 @@ def dropout_backward(
 
 
 def _check_rate(rate: float) -> None:
-    """Refuse a rate that is no probability."""
+    """Raise unless the rate is a probability."""
     if not 0 <= rate <= 1:
         raise ValueError(f"The dropout rate is {rate}, but it is the probability of dropping: give 0 to 1.")

@@ -5,8 +5,8 @@ stride s. The window spans e = d (k - 1) + 1 positions, and the output has
 
     floor((L + before + after - e) / s) + 1        positions.
 
-With ``ceil_mode`` the floor becomes a ceiling, so the last window may hang over the far edge; as in PyTorch,
-a window that would start beyond the input and its leading padding is dropped.
+With ``ceil_mode`` the floor becomes a ceiling, so the last window may reach beyond the far padding. As in
+PyTorch, a window that would start beyond the input and its leading padding is dropped.
 """
 
 import operator
@@ -47,7 +47,7 @@ class Axis:
 
 
 def pair(value: Any, name: str, *, minimum: int) -> tuple[int, int]:
-    """Read an int, or one int for each of height and width, none below ``minimum``."""
+    """Convert an int, or one int each for height and width, to a pair; raise below ``minimum``."""
     values = value if isinstance(value, tuple | list) else (value, value)
     try:
         first, second = (operator.index(item) for item in values)
@@ -62,7 +62,7 @@ def pair(value: Any, name: str, *, minimum: int) -> tuple[int, int]:
 
 
 def padding_pairs(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Read p, (p_height, p_width) or ((top, bottom), (left, right)) as the last of these."""
+    """Convert p, (p_height, p_width) or ((top, bottom), (left, right)) to ((top, bottom), (left, right))."""
     if isinstance(padding, tuple | list) and any(isinstance(item, tuple | list) for item in padding):
         if len(padding) == 2 and all(isinstance(item, tuple | list) for item in padding):
             top_bottom, left_right = padding
@@ -75,7 +75,7 @@ def padding_pairs(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def check_images(shape: tuple[int, ...]) -> None:
-    """Refuse what is no batch of images [n, h, w, c]."""
+    """Raise unless the shape is that of a batch of images [n, h, w, c]."""
     if len(shape) != 4:
         raise ValueError(
             f"The input has shape {tuple(shape)}, but images are [batch, height, width, channels]: "
@@ -110,7 +110,7 @@ def axes(
     dilation: Pair = 1,
     ceil_mode: bool = False,
 ) -> tuple[Axis, Axis]:
-    """Solve the geometry of height and width from the options as the caller gave them."""
+    """Solve the geometry of height and width from the options of the caller."""
     check_images(image_shape)
     windows = pair(window, "window", minimum=1)
     strides = pair(stride, "stride", minimum=1)
@@ -143,10 +143,10 @@ def pooling_axes(
         dilation=dilation,
         ceil_mode=ceil_mode,
     )
-    for one in solved:
-        if max(one.before, one.after) > one.window // 2:
+    for axis in solved:
+        if max(axis.before, axis.after) > axis.window // 2:
             raise ValueError(
-                f"padding is {padding!r}, but a pooling pads by at most half its window of {one.window}: "
+                f"padding is {padding!r}, but a pooling pads by at most half its window of {axis.window}: "
                 "give less padding or a larger window."
             )
     return solved

@@ -29,7 +29,7 @@ def max_pool2d(
     where positions outside the image hold minus infinity. The maximum over a rectangle is the maximum over
     its rows' maxima, so the pooling runs along the width and then along the height.
 
-    Arguments:
+    Args:
         x: images [n, h, w, c].
         window: its size, an int or (height, width).
         stride: an int or a pair; the window's size when None.
@@ -38,10 +38,10 @@ def max_pool2d(
         ceil_mode: also take the last, partial windows (see flaxcnn.ops.geometry).
 
     Raises:
-        ValueError: if an option is out of its range, or no window fits the padded image.
+        ValueError: an option is out of its range, or no window fits the padded image.
 
     Reference: torch.nn.functional.max_pool2d. Every derivative (forward, reverse, higher) follows the first
-    maximum of a window in row-major order, as there; if the window holds NaN, the last NaN.
+    maximum of a window in row-major order, as in torch; if the window holds NaN, the last NaN.
     """
     height, width = pooling_axes(
         x.shape, window, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
@@ -66,12 +66,12 @@ def max_pool2d_backward(
 
         dL/dx[n, r, u, c] = sum over the windows (i, j) whose first maximum lies at (r, u) of g[n, i, j, c].
 
-    The pooling is m = max along the width, then y = max along the height. Each step is pulled back alike:
-    every window hands its cotangent to its first greatest tap, and the taps scatter what they got (T_a' of
-    flaxcnn.ops.cpu.taps). The first row that attains the maximum, and in it the first column, is the first
+    The pooling is m = max along the width, then y = max along the height. Each step is pulled back the same
+    way: every window gives its cotangent to its first greatest tap, and the taps scatter their cotangents (T_a'
+    of flaxcnn.ops.cpu.taps). The first row that attains the maximum, and in it the first column, is the first
     maximum in row-major order, so two steps of one dimension are the rule of two dimensions.
 
-    Arguments:
+    Args:
         cotangent: dL/dy, [n, ho, wo, c].
         x: the images that were pooled, [n, h, w, c].
         window, stride, padding, dilation, ceil_mode: as given to max_pool2d.
@@ -88,7 +88,7 @@ def max_pool2d_backward(
     return _max_along_backward(_max_along_backward(cotangent, row_maxima, 1, height), x, 2, width)
 
 
-# One program where it is called outside a jit, and not one for each of its slices; inside, no trace of it.
+# Outside a jit this compiles one program instead of one for each slice; inside a jit it is inlined.
 @functools.partial(jax.jit, static_argnums=(1, 2), inline=True)
 def _max_pool(x: Float[Array, "n h w c"], height: Axis, width: Axis) -> Float[Array, "n ho wo c"]:
     """Take the maximum along the width, then along the height."""
@@ -105,7 +105,7 @@ def _max_along(x: Float[Array, "n h w c"], dimension: int, axis: Axis) -> Float[
 def _max_along_jvp(
     dimension: int, axis: Axis, primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[Array, Array]:
-    """Follow the tangent of the tap that wins; JAX's transpose of this selection is the backward rule."""
+    """Select the tangent of the greatest tap; JAX's transpose of this selection is the backward rule."""
     values = taps(primals[0], dimension, axis, fill=-np.inf)
     movements = taps(tangents[0], dimension, axis)
     movement = movements[0]
@@ -117,7 +117,7 @@ def _max_along_jvp(
 def _max_along_backward(
     cotangent: Float[Array, "n ho wo c"], x: Float[Array, "n h w c"], dimension: int, axis: Axis
 ) -> Float[Array, "n h w c"]:
-    """Give every window's cotangent to its first greatest tap along one dimension."""
+    """Scatter every window's cotangent to its first greatest tap along one dimension."""
     takeovers = _takeovers(taps(x, dimension, axis, fill=-np.inf), dimension, axis)
     zero = jnp.zeros((), cotangent.dtype)
     shares, rest = [], cotangent
@@ -130,7 +130,7 @@ def _max_along_backward(
 def _takeovers(
     values: list[Float[Array, "n ho wo c"]], dimension: int, axis: Axis
 ) -> list[Bool[Array, "n ho wo c"]]:
-    """Say for each tap but the first where it exceeds all taps before it: of equals, the first leads."""
+    """For each tap but the first, mark the windows where it exceeds all taps before it; in a tie the first wins."""
     takeovers, best = [], values[0]
     outputs = jax.lax.broadcasted_iota(jnp.int32, best.shape, dimension)
     for tap, value in enumerate(values[1:], start=1):

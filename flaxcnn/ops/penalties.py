@@ -15,7 +15,7 @@ Parameters = PyTree[Float[Array, "..."]]
 def l2_penalty(params: Parameters) -> Float[Array, ""]:
     """Sum the squares of all parameters: sum_i p_i^2.
 
-    Arguments:
+    Args:
         params: any tree of arrays; the caller chooses which parameters are in it, and the factor. With a
             factor of lambda / 2 the gradient is PyTorch's ``weight_decay`` of lambda.
 
@@ -29,7 +29,7 @@ def l2_penalty_backward(cotangent: Float[Array, ""], params: Parameters) -> Para
 
     d(sum_i p_i^2)/dp_i = 2 p_i, so with g = dL/dy, a scalar, dL/dp = 2 g p for every array p.
 
-    Arguments:
+    Args:
         cotangent: dL/dy, a scalar.
         params: as given to l2_penalty.
 
@@ -42,12 +42,12 @@ def l2_penalty_backward(cotangent: Float[Array, ""], params: Parameters) -> Para
 def l1_penalty(params: Parameters) -> Float[Array, ""]:
     """Sum the magnitudes of all parameters: sum_i |p_i|, with derivative 0 at 0.
 
-    Arguments:
+    Args:
         params: any tree of arrays; the caller chooses which parameters are in it, and the factor.
 
     Reference: Goodfellow, Bengio and Courville 2016, Deep Learning, section 7.1.2.
     """
-    # p sign(p), not abs(p), whose derivative at 0 JAX takes as 1: a pruned weight would feel a pull.
+    # p sign(p), not abs(p): JAX gives abs the derivative 1 at 0, so a pruned weight would get a gradient.
     return _total(params, lambda p: p * jnp.sign(p))
 
 
@@ -57,7 +57,7 @@ def l1_penalty_backward(cotangent: Float[Array, ""], params: Parameters) -> Para
     d|p|/dp is the sign of p; at 0, where any value from -1 to 1 is a subgradient, 0 is taken, as in
     PyTorch. With g = dL/dy, a scalar, dL/dp = g sign(p) for every array p.
 
-    Arguments:
+    Args:
         cotangent: dL/dy, a scalar.
         params: as given to l1_penalty.
 
@@ -68,7 +68,7 @@ def l1_penalty_backward(cotangent: Float[Array, ""], params: Parameters) -> Para
 
 
 def _total(params: Parameters, function: Callable[[Array], Array]) -> Float[Array, ""]:
-    """Apply a function to every element and add up; no parameter at all adds up to zero."""
+    """Apply a function to every element and add up; without parameters the sum is zero."""
     leaves = [leaf.astype(accumulation_dtype(leaf.dtype)) for leaf in jax.tree.leaves(params)]
     terms = [jnp.sum(function(leaf)) for leaf in leaves]
     return functools.reduce(jnp.add, terms) if terms else jnp.zeros(())
