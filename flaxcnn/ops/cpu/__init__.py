@@ -1,1 +1,1 @@
-"""The convolution engine of the CPU: which of several ways computes a convolution, and how each does."""
+"""The convolution engine of the CPU: the choice of a rule for each convolution, and the rules."""

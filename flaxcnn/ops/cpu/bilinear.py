@@ -1,11 +1,11 @@
-"""Convolution as three primitives of JAX, each of which is bilinear and has the other two as its transposes.
+"""Convolution as three bilinear JAX primitives; the other two are the transposes of each.
 
     convolution(x, kernel) -> y,      input_gradient(g, kernel) -> dL/dx,      kernel_gradient(g, x) -> dL/dkernel
 
-With <a, b> the sum of products, all three are one trilinear form: <g, convolution(x, k)> = <x, input_gradient(g, k)>
-= <k, kernel_gradient(g, x)>. A primitive that is bilinear has its derivative in the product rule, and this form gives
-the transpose; so `jvp`, `grad`, Hessian products and every higher derivative are made of the same three, which
-`custom_vjp` would not allow in forward mode. `flaxcnn.ops.cpu.choice` says what computes each of them.
+With <a, b> the sum of products, all three belong to one trilinear form: <g, convolution(x, k)> =
+<x, input_gradient(g, k)> = <k, kernel_gradient(g, x)>. The product rule gives the derivative of a bilinear primitive,
+and the form gives its transposes. So `jvp`, `grad`, Hessian products and every higher derivative consist of the same
+three primitives; `custom_vjp` would not allow forward mode. `flaxcnn.ops.cpu.choice` chooses the rule of each.
 """
 
 from collections.abc import Callable
@@ -27,13 +27,13 @@ from flaxcnn.ops.cpu.strided import input_gradient_by_phases
 def convolution(
     x: Float[Array, "n h w ci"], kernel: Float[Array, "kh kw cig co"], spatial: Spatial, groups: int
 ) -> Float[Array, "n ho wo co"]:
-    """The convolution of `conv2d`, by the algorithm that suits it; `spatial` is its geometry."""
+    """The convolution of `conv2d` with the geometry `spatial`, computed by the rule that `choice` chooses."""
     if is_divided(x, kernel):
         return plain_convolution(x, kernel, spatial, groups)
     return _convolution.bind(x, kernel, spatial=spatial, groups=groups, allowed=allowed_rules())
 
 
-# What computes each rule that `choice` names, called as (array, array, geometry), by those in `GROUPED` with groups.
+# The function of each rule of `choice`, called as (array, array, geometry); rules in `GROUPED` also get the groups.
 _CONVOLUTION = {
     "matmul": pointwise.convolution,
     "winograd": winograd.convolution,
@@ -73,7 +73,7 @@ def _fast_kernel_gradient(g: Array, x: Array, spatial: Spatial, groups: int, all
 def _computed(
     rule: Callable[..., Array], name: str, arrays: tuple[Array, Array], case: Case, allowed: Allowed
 ) -> Array:
-    """What a rule gives, whose parts may be computed by what is allowed for a case of its size too."""
+    """Compute a case by a rule; inside it, the parts of the rule are allowed the rules for a case of this size."""
     with choice.allowing(allowed.for_parts_of(case)):
         if name in choice.GROUPED or name == choice.PLAIN:
             return rule(*arrays, case.spatial, case.groups)
@@ -81,7 +81,7 @@ def _computed(
 
 
 def _without_rules(function: Callable[..., Array]) -> Callable[..., Array]:
-    """A plain rule that is called as the fast ones are."""
+    """A plain rule with the signature of the fast ones."""
 
     def plain(a: Array, b: Array, spatial: Spatial, groups: int, allowed: Allowed) -> Array:
         del allowed
@@ -97,7 +97,7 @@ def _primitive(name: str, plain: Callable[..., Array], fast: Callable[..., Array
         (a, b), (at, other) = arrays, axes
         if other is not None:
             return batched(arrays, axes, **options)
-        # The images of all examples are one batch, where the kernel is the same for all.
+        # All examples have the same kernel, so their images form one batch.
         a = jnp.moveaxis(a, at, 0)
         y = primitive.bind(jnp.reshape(a, (-1, *a.shape[2:])), b, **options)
         return jnp.reshape(y, (*a.shape[:2], *y.shape[1:])), 0
@@ -111,7 +111,7 @@ _convolution = _primitive("convolution", plain_convolution, _fast_convolution)
 _input_gradient = _primitive("input_gradient", plain_input_gradient, _fast_input_gradient)
 _kernel_gradient = _primitive("kernel_gradient", plain_kernel_gradient, _fast_kernel_gradient)
 
-# Each of the two arguments of a primitive gets its cotangent from the trilinear form above.
+# The cotangents of both arguments of a primitive follow from the trilinear form above.
 ad.defbilinear(
     _convolution,
     lambda g, _, kernel, **options: _input_gradient.bind(g, kernel, **options),

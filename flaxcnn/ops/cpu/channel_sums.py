@@ -1,10 +1,10 @@
 """The sum of every channel over batch and positions, in two stages, and its transpose.
 
-On the CPU XLA adds up [n, h, w, c] over its first three axes slowly; over the positions of a row first, and then over
-rows and images, it is fast, and rounds less. What goes before the first sum, a product with deviations say, is fused
-with it; which images count is asked of the sums of rows only. The first stage and its transpose are two linear
-primitives of JAX, so the sums of the backward pass of batch norm, which come from transposing a broadcast, are made in
-two stages too.
+On the CPU XLA is slow at the sum of [n, h, w, c] over its first three axes. Two sums are faster and round less: first
+over the positions of a row, then over rows and images. XLA fuses the operation before the first sum, such as a product
+with deviations, with that sum; the mask of images is applied to the sums of the rows. The first stage and its
+transpose are two linear JAX primitives. So the sums in the backward pass of batch norm, which are transposes of
+broadcasts, have two stages too.
 """
 
 import jax
@@ -21,9 +21,9 @@ from flaxcnn.ops.cpu.primitive import is_divided, platform_primitive
 def channel_sum(x: Float[Array, "*rest c"], mask: Bool[Array, "n"] | None = None) -> Float[Array, "c"]:
     """Sum over every axis but the last.
 
-    Arguments:
+    Args:
         x: [n, h, w, c], [n, c], or any array with the channels last.
-        mask: [n], which entries of the first axis count; all when None.
+        mask: [n], which rows count; all when None.
     """
     if _in_two_stages(x.ndim) and not is_divided(x):
         x = _row_sum.bind(x)
@@ -33,7 +33,7 @@ def channel_sum(x: Float[Array, "*rest c"], mask: Bool[Array, "n"] | None = None
 
 
 def channel_broadcast(values: Float[Array, "c"], shape: tuple[int, ...]) -> Float[Array, "*rest c"]:
-    """An array of `shape` that has `values` along its last axis; its derivative is a `channel_sum`."""
+    """Broadcast `values` along the last axis of `shape`; the transpose is a `channel_sum`."""
     if not _in_two_stages(len(shape)) or is_divided(values):
         return jax.lax.broadcast_in_dim(values, shape, (len(shape) - 1,))
     rows = jax.lax.broadcast_in_dim(values, (*shape[:-2], shape[-1]), (len(shape) - 2,))
@@ -54,7 +54,7 @@ def _plain_sum(x: Array) -> Array:
 
 
 def _kept_sum(x: Array) -> Array:
-    # Else XLA makes one sum of the two stages again.
+    # Otherwise XLA merges the two stages into one sum again.
     return behind_a_loop(jnp.sum(x, axis=-2))
 
 
@@ -69,7 +69,7 @@ ad.deflinear2(_row_broadcast, lambda ct, _, length: [_row_sum.bind(ct)])
 
 
 def _batch(primitive: Primitive) -> None:
-    """Both act on the last axes, so that examples are one more axis before them."""
+    """The primitive acts on the last axes, so `vmap` moves the mapped axis to the front."""
 
     def batched(arrays: tuple[Array], axes: tuple[int], **options: int) -> tuple[Array, int]:
         return primitive.bind(jnp.moveaxis(arrays[0], axes[0], 0), **options), 0

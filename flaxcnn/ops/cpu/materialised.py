@@ -1,10 +1,10 @@
-"""An array that is computed once, as a linear primitive of JAX: the identity.
+"""A linear JAX primitive that makes XLA compute an array once; its value is the identity.
 
-XLA's CPU compiler computes an elementwise result again inside every operation that reads it, when it thinks that cheap:
-an activation inside the sums of the next norm, the gradients, the next residual sum, and that through all the blocks
-before. It drops `optimization_barrier` before it does so, but computes nothing again inside a loop. Here the array
-passes through a loop that is entered only if the bits of its first number are those of one NaN of billions. They are
-known when the program runs, so no compiler may leave the loop out; and if they are, the loop changes nothing.
+When XLA's CPU compiler estimates an elementwise result as cheap, it computes the result again inside every operation
+that reads it: an activation in the sums of the next norm, in the gradients and in the next residual sum, through all
+blocks before. It drops `optimization_barrier` before it does so, but never repeats a computation inside a loop. So the
+array passes through a loop, which is entered only if the bits of its first number are those of one particular NaN. The
+compiler does not know these bits and cannot remove the loop. If the loop is entered, it changes nothing.
 """
 
 import jax
@@ -17,13 +17,13 @@ from flaxcnn.ops.cpu.primitive import is_divided, platform_primitive
 
 
 def materialised(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`x`, which on a CPU is written to memory once and read from there by all that use it."""
+    """`x`; on a CPU it is written to memory once, and every operation that uses it reads it from there."""
     if "materialised" not in allowed_rules().names or x.size < _LEAST or is_divided(x):
         return x
     return _materialised.bind(x)
 
 
-# Elements from which on it is worth a loop.
+# The number of elements from which on the loop pays.
 _LEAST = 2**14
 
 
@@ -32,12 +32,12 @@ def _identity(x: Array) -> Array:
 
 
 def behind_a_loop(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`x`, computed before and apart from all that reads it; for what is lowered for the CPU only."""
+    """`x`, computed before and apart from all operations that read it; only for rules lowered for the CPU."""
     if x.size == 0:
         return x
     first = jax.lax.slice(x, (0,) * x.ndim, (1,) * x.ndim)
     bits = jax.lax.bitcast_convert_type(first, f"uint{8 * x.dtype.itemsize}").reshape(())
-    # All bits set: a NaN that no arithmetic gives.
+    # All bits set: a NaN that arithmetic does not produce.
     entered = bits == jnp.asarray(jnp.iinfo(bits.dtype).max, bits.dtype)
     return jax.lax.fori_loop(0, entered.astype(jnp.int32), lambda _, y: jnp.where(entered, y, -y), x)
 

@@ -1,13 +1,13 @@
-"""Convolutions and matrix products by oneDNN, the library that XLA's CPU compiler brings along.
+"""Convolutions and matrix products in float32 by oneDNN, the library inside XLA's CPU compiler.
 
-XLA rewrites an operation into a call of oneDNN itself only where an experimental flag says so, for a whole program at
-a time and not in every version. The calls themselves are compiled by all of them; here they are made one by one, where
-they are the fastest. They are no public interface of XLA: `onednn_support` says where they may be made, and elsewhere
-other rules compute. Only float32.
+XLA itself turns operations into oneDNN calls only under an experimental flag, for a whole program at once, and not in
+every version. Every version compiles the calls, though. So this module writes single calls, where they are fastest.
+The calls are not a public interface of XLA: `onednn_support` tells whether they may be made. If not, other rules
+compute.
 
-JAX fails to serialise a compiled program that has such a call (jaxlib 0.10 and 0.12: a `MemoryError`). So none is made
-in what JAX would write to its persistent compilation cache: without a cache, or under `never_stored`, and only by what
-asks for it, as the training step does.
+JAX cannot serialise a compiled program that contains such a call (jaxlib 0.10 and 0.12 raise a `MemoryError`). So a
+program that JAX would write to its persistent compilation cache contains none: calls are made only without a cache or
+under `never_stored`, and only where the rule `onednn` is allowed, as in the training step.
 
 Reference: `xla/service/cpu/onednn_config.proto` of OpenXLA for the configuration, in which 64-bit numbers are strings;
 oneDNN's documentation of its convolution and matmul primitives.
@@ -26,9 +26,9 @@ from jaxtyping import Array, Float
 from flaxcnn.ops.cpu.plain_convolution import exchanged
 from flaxcnn.ops.geometry import Axis, axis
 
-# Begins the name of every call, in a lowered program too.
+# The prefix of every call's name, in a lowered program too.
 PREFIX = "__onednn$"
-# oneDNN's own memory for intermediate results, and a kernel in the layout that XLA has.
+# oneDNN allocates its own memory for intermediate results and takes the kernel in XLA's layout.
 _OPTIONS: dict[str, Any] = {"bias_broadcast": False, "user_scratchpad": False, "weights_prepacked": False}
 _IMAGES = {"data": {"batch_dim": "0", "feature_dim": "3", "spatial_dims": ["1", "2"]}, "dims": "0"}
 
@@ -39,7 +39,7 @@ def convolution(
     spatial: tuple[Axis, Axis],
     groups: int = 1,
 ) -> Float[Array, "n ho wo co"]:
-    """The convolution that `conv2d` defines, without the bias; padding that is not negative."""
+    """The convolution that `conv2d` defines, without the bias; the padding must not be negative."""
     return _convolution(x, kernel, spatial, groups, kernel.shape[3], ("2", "3"))
 
 
@@ -51,8 +51,8 @@ def convolution_with_exchanged(
 ) -> Float[Array, "n ho wo ci"]:
     """The convolution with `plain_convolution.exchanged(kernel, groups)`.
 
-    Without groups oneDNN exchanges the channels itself, while it puts the kernel into a layout of its own: XLA's
-    transposed copy of a kernel of 512 by 512 channels takes longer than the convolution.
+    Without groups oneDNN exchanges the channels itself, when it converts the kernel to its own layout. XLA would
+    make a transposed copy, which takes longer than the convolution for a kernel of 512 by 512 channels.
     """
     if groups > 1:
         return convolution(x, exchanged(kernel, groups), spatial, groups)
@@ -65,7 +65,7 @@ def input_gradient(
     spatial: tuple[Axis, Axis],
     groups: int = 1,
 ) -> Float[Array, "n h w ci"]:
-    """The gradient of the images of a convolution of stride 1, padded by less than its window: a convolution too."""
+    """The gradient of the input of a convolution with stride 1 and a padding below its window: a convolution too."""
     height, width = (
         axis(one.output, one.window, 1, one.dilation, (one.span - 1 - one.before, one.span - 1 - one.after))
         for one in spatial
@@ -76,7 +76,7 @@ def input_gradient(
 def _convolution(
     x: Array, kernel: Array, spatial: tuple[Axis, Axis], groups: int, outputs: int, features: tuple[str, str]
 ) -> Array:
-    """Arguments: as above, and which dimensions of the kernel are what is read and what is put out."""
+    """Call oneDNN; `features` holds the kernel's dimensions of the input and of the output channels."""
     filters = {
         "input_feature_dim": features[0],
         "output_feature_dim": features[1],
@@ -126,11 +126,11 @@ def _call(name: str, config: dict[str, Any], shape: tuple[int, ...], *arrays: Ar
 
 @contextlib.contextmanager
 def never_stored() -> Iterator[None]:
-    """Keep the programs that are compiled inside out of JAX's persistent compilation cache.
+    """Keep programs that are compiled inside out of JAX's persistent compilation cache.
 
-    JAX has this setting once for the process. It is changed when the first thread enters and restored when the last
-    one leaves, so that threads cannot restore each other's change. Programs that other threads compile meanwhile are
-    not stored either: they are compiled again in the next process.
+    JAX has one such setting for the whole process. The first thread that enters changes it, and the last one that
+    leaves restores it, so that no thread restores the change of another. Programs that other threads compile meanwhile
+    are not stored either: the next process compiles them again.
     """
     _unstored.enter()
     try:
@@ -140,7 +140,7 @@ def never_stored() -> Iterator[None]:
 
 
 class _Unstored:
-    """How many are inside `never_stored`, and the user's setting to restore."""
+    """The number of threads inside `never_stored`, and the user's setting to restore."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -161,6 +161,6 @@ class _Unstored:
                 jax.config.update(_CACHE_FROM, self._before)
 
 
-# JAX stores programs that took at least so many seconds to compile.
+# The setting's name: JAX stores programs that took at least this many seconds to compile.
 _CACHE_FROM = "jax_persistent_cache_min_compile_time_secs"
 _unstored = _Unstored()

@@ -1,6 +1,6 @@
-"""Try the calls of oneDNN out: `python -m flaxcnn.ops.cpu.onednn_probe` exits 0 where they compute what they should.
+"""Test the calls of oneDNN: `python -m flaxcnn.ops.cpu.onednn_probe` exits 0 if their results are right.
 
-In a process of its own, since a call that this version of XLA reads otherwise may crash.
+It runs in a process of its own, since a version of XLA that reads the calls differently may crash.
 """
 
 import sys
@@ -16,8 +16,8 @@ from flaxcnn.ops.geometry import axis
 
 
 def gives_right_results() -> bool:
-    """Whether this jaxlib compiles such calls, for the CPU, to what they are meant to be."""
-    # Every number of the geometry is another, so that none can be read as one of the others.
+    """Whether calls compiled by this jaxlib for the CPU give the results of the plain rules."""
+    # The numbers of the geometry differ, so that XLA cannot take one for another unnoticed.
     spatial = axis(11, 2, 1, 3, (0, 2)), axis(9, 3, 2, 1, (2, 1))
     draw = np.random.default_rng(0)
     x, kernel, a, b = (
@@ -36,11 +36,13 @@ def gives_right_results() -> bool:
     try:
         on_cpu = jax.default_device(jax.local_devices(backend="cpu")[0])
         with on_cpu, jax.ensure_compile_time_eval(), onednn.never_stored():
-            found, expected = (jax.device_get(jax.jit(each)(x, kernel, a, b)) for each in (by_onednn, by_xla))
+            actual, expected = (
+                jax.device_get(jax.jit(function)(x, kernel, a, b)) for function in (by_onednn, by_xla)
+            )
     except RuntimeError:
-        # JAX's own errors are of this kind, and so is that of a process without a CPU backend.
+        # JAX raises a RuntimeError for its own errors, and for a process without a CPU backend.
         return False
-    return all(np.allclose(p, q, rtol=1e-4, atol=1e-4) for p, q in zip(found, expected, strict=True))
+    return all(np.allclose(p, q, rtol=1e-4, atol=1e-4) for p, q in zip(actual, expected, strict=True))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Whether calls of oneDNN may be made, and why.
 
-They are no public interface of XLA. So they are made only with versions of jaxlib with which they were tested, and only
-after they gave the right results in a process of their own: a crash there takes nothing of the user's with it. That is
-tried out once for a version and a processor, and kept in the user's cache folder.
+They are not a public interface of XLA. So they are made only with tested versions of jaxlib, and only after they gave
+the right results in a separate process, where a crash does not end the user's process. This probe runs once for each
+version and processor; its result is kept in the user's cache folder.
 
-`FLAXCNN_ONEDNN=0` switches them off; `FLAXCNN_ONEDNN=1` tries them out with a version that was not tested, too.
+`FLAXCNN_ONEDNN=0` switches the calls off; `FLAXCNN_ONEDNN=1` allows untested versions too, after the probe.
 """
 
 import functools
@@ -21,27 +21,27 @@ from typing import NamedTuple
 import jax
 import jaxlib
 
-# With these the tests pass, and the benchmarks were run.
+# The versions of jaxlib with which the tests pass and the benchmarks were run.
 TESTED = ("0.10.2", "0.11.2", "0.12.0")
 SWITCH = "FLAXCNN_ONEDNN"
-# A crash and a hang are an answer, too.
+# The time limit of the probe: a crash or a hang counts as a wrong result.
 _SECONDS = 120
 
 
 class Support(NamedTuple):
-    """Whether calls may be made, and why, in words."""
+    """Whether calls may be made, and the reason in words."""
 
     on: bool
     reason: str
 
 
 def is_usable() -> bool:
-    """Whether calls are available, and the program that is compiled now would not be stored.
+    """Whether calls are available and JAX would not store the program that is compiled now.
 
     JAX fails to write a program with such a call to its persistent compilation cache.
     """
-    kept = jax.config.jax_compilation_cache_dir is not None and jax.config.jax_enable_compilation_cache
-    stored = kept and math.isfinite(jax.config.jax_persistent_cache_min_compile_time_secs)
+    has_cache = jax.config.jax_compilation_cache_dir is not None and jax.config.jax_enable_compilation_cache
+    stored = has_cache and math.isfinite(jax.config.jax_persistent_cache_min_compile_time_secs)
     return not stored and is_available()
 
 
@@ -69,7 +69,7 @@ def _support(switch: str, version: str) -> Support:
 
 
 def _tried_out(version: str) -> bool:
-    """What trying out gave: as kept, or now. Where nothing can be kept, each process tries for itself."""
+    """The kept result of the probe, or that of a probe now. If it cannot be kept, each process runs the probe."""
     path = kept_in() / f"onednn-{version}-{_processor()}.json"
     try:
         return bool(json.loads(path.read_text())["right"])
@@ -86,7 +86,7 @@ def _tried_out(version: str) -> bool:
 
 
 def kept_in() -> Path:
-    """The folder in which the outcome is kept."""
+    """The folder in which the result of the probe is kept."""
     try:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError:  # neither HOME nor an entry for this user
@@ -95,7 +95,7 @@ def kept_in() -> Path:
 
 
 def _processor() -> str:
-    """A short name of the processor's features, which decide what oneDNN compiles."""
+    """A short name of the processor's features, on which the code of oneDNN depends."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
@@ -105,7 +105,7 @@ def _processor() -> str:
 
 
 def _probe() -> bool:
-    """Try the calls out in another process, on the CPU alone."""
+    """Run the probe in another process, on the CPU only."""
     command = [sys.executable, "-m", "flaxcnn.ops.cpu.onednn_probe"]
     paths = os.pathsep.join(path for path in sys.path if path)
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": paths}

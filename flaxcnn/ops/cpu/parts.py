@@ -1,6 +1,6 @@
-"""What the fast rules for the CPU are made of, by oneDNN where that is allowed and there, else by XLA.
+"""Operations inside the fast rules for the CPU, computed by oneDNN where it is allowed and available, else by XLA.
 
-To be called where such a rule is traced, under what it allows.
+Call them only while such a rule is traced, under the rules that it allows.
 """
 
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from flaxcnn.ops.geometry import Axis
 
 
 def outer_products(a: Float[Array, "*b k m"], b: Float[Array, "*b k n"]) -> Float[Array, "*b m n"]:
-    """a^T b, of which gradients of kernels are made, and at which oneDNN is faster where m and n are small."""
+    """The matrix products a^T b in gradients of kernels; oneDNN is faster than XLA where m and n are small."""
     if _has_onednn(a):
         return onednn.outer_products(a, b)
     return jnp.einsum("...ki,...kj->...ij", a, b)
@@ -25,8 +25,8 @@ def convolution_with_exchanged(
     spatial: tuple[Axis, Axis],
     groups: int,
 ) -> Float[Array, "n ho wo ci"]:
-    """The convolution with the kernel flipped and its channels exchanged; padding that is negative crops."""
-    if _has_onednn(x) and all(one.before >= 0 and one.after >= 0 for one in spatial):
+    """The convolution with the kernel flipped and its channels exchanged; a negative padding crops."""
+    if _has_onednn(x) and all(axis.before >= 0 and axis.after >= 0 for axis in spatial):
         return onednn.convolution_with_exchanged(x, kernel, spatial, groups)
     return plain_convolution(x, exchanged(kernel, groups), spatial, groups)
 

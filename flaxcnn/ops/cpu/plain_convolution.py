@@ -17,9 +17,9 @@ def plain_convolution(
     return jax.lax.conv_general_dilated(
         x,
         kernel,
-        window_strides=[one.stride for one in spatial],
-        padding=[one.padding for one in spatial],
-        rhs_dilation=[one.dilation for one in spatial],
+        window_strides=[axis.stride for axis in spatial],
+        padding=[axis.padding for axis in spatial],
+        rhs_dilation=[axis.dilation for axis in spatial],
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
@@ -36,9 +36,11 @@ def plain_input_gradient(
         cotangent,
         exchanged(kernel, groups),
         window_strides=(1, 1),
-        padding=[(one.span - 1 - one.before, one.span - 1 - one.after + one.remainder) for one in spatial],
-        lhs_dilation=[one.stride for one in spatial],
-        rhs_dilation=[one.dilation for one in spatial],
+        padding=[
+            (axis.span - 1 - axis.before, axis.span - 1 - axis.after + axis.remainder) for axis in spatial
+        ],
+        lhs_dilation=[axis.stride for axis in spatial],
+        rhs_dilation=[axis.dilation for axis in spatial],
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
@@ -57,13 +59,13 @@ def plain_kernel_gradient(
     spatial: tuple[Axis, Axis],
     groups: int,
 ) -> Float[Array, "kh kw cig co"]:
-    """Correlate the input with the cotangent, the batch in the place of the channels."""
+    """Correlate the input with the cotangent, where the batch takes the role of the channels."""
     return jax.lax.conv_general_dilated(
         x,
         cotangent,
-        window_strides=[one.dilation for one in spatial],
-        padding=[(one.before, one.after - one.remainder) for one in spatial],
-        rhs_dilation=[one.stride for one in spatial],
+        window_strides=[axis.dilation for axis in spatial],
+        padding=[(axis.before, axis.after - axis.remainder) for axis in spatial],
+        rhs_dilation=[axis.stride for axis in spatial],
         dimension_numbers=("CHWN", "IHWO", "HWNC"),
         batch_group_count=groups,
     )

@@ -1,7 +1,7 @@
-"""A primitive of JAX for a function of arrays that is computed in one way on the CPU and in another elsewhere.
+"""A JAX primitive for a function of arrays that has one implementation for the CPU and another for other platforms.
 
-`jax.lax.platform_dependent` chooses by platform too, but its branches are differentiated one by one; a primitive gets
-one derivative, in forward and in reverse mode, whatever computes it.
+`jax.lax.platform_dependent` chooses by platform too, but JAX differentiates each of its branches. A primitive has one
+derivative, in forward and in reverse mode, whichever implementation computes it.
 """
 
 import functools
@@ -16,22 +16,22 @@ from jaxtyping import Array
 
 
 def is_divided(*arrays: Array) -> bool:
-    """Whether the types of the arrays say how devices share them: explicit sharding, or inside `shard_map`.
+    """Whether the types of the arrays hold their sharding: explicit sharding, or inside `shard_map`.
 
-    The primitives know nothing of that, so such arrays are for the plain rules; what XLA divides by itself is not.
+    The primitives do not handle such types, so the plain rules compute them. Arrays that XLA divides itself are fine.
     """
     meshes = [jax.typeof(array).sharding.mesh for array in arrays]
     return any(kind != AxisType.Auto for mesh in meshes for kind in mesh.axis_types)
 
 
-# What the names of the primitives made here begin with.
+# The prefix of the primitives' names.
 PREFIX = "flaxcnn_"
-# They, each with the function that computes it on the CPU, given its options.
+# For each primitive, a function from its options to its implementation for the CPU.
 _FUNCTIONS: dict[Primitive, Callable[..., Callable[..., Array]]] = {}
 
 
 def function_on_cpu(primitive: Primitive, options: dict[str, Any]) -> Callable[..., Array] | None:
-    """What computes a primitive of this module on the CPU, for who walks through a jaxpr; None for any other."""
+    """The CPU implementation of a primitive of this module, for code that walks a jaxpr; None for other primitives."""
     made = _FUNCTIONS.get(primitive)
     return None if made is None else made(tuple(options.items()))
 
@@ -39,21 +39,21 @@ def function_on_cpu(primitive: Primitive, options: dict[str, Any]) -> Callable[.
 def platform_primitive(
     name: str, plain: Callable[..., Array], on_cpu: Callable[..., Array]
 ) -> tuple[Primitive, Callable[..., tuple[Array, int]]]:
-    """A primitive without derivatives, which are for the caller to give.
+    """Make a primitive without derivatives; the caller defines those.
 
-    Arguments:
-        name: as it is printed in a jaxpr.
-        plain: `(*arrays, **options) -> array`; options are hashable. It defines shape and dtype, serves under
+    Args:
+        name: the name that a jaxpr shows.
+        plain: `(*arrays, **options) -> array`; options are hashable. It defines shape and dtype, is used under
             `vmap`, and computes on every platform but the CPU.
-        on_cpu: the same function, computed in another way.
+        on_cpu: the implementation of the same function for the CPU.
 
     Returns:
-        (the primitive, its rule under `vmap`, for a rule of the caller's to fall back on).
+        (the primitive, its `vmap` rule, on which a rule of the caller can fall back).
     """
     primitive = Primitive(f"{PREFIX}{name}")
 
     def abstract(*arrays: Any, **options: Any) -> Any:
-        given = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in arrays]
+        given = [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays]
         out = jax.eval_shape(functools.partial(plain, **options), *given)
         return arrays[0].update(shape=out.shape, dtype=out.dtype, weak_type=False)
 

@@ -1,4 +1,4 @@
-"""The gradient of a strided convolution with respect to its input, without multiplying by zeros."""
+"""The gradient of a strided convolution with respect to its input, without multiplications by zero."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -15,19 +15,19 @@ def input_gradient_by_phases(
 ) -> Float[Array, "n h w ci"]:
     """Pull a cotangent back through a convolution of stride s to its input, one phase of positions at a time.
 
-    One axis. Position r of the input with r + p = s u + phase, 0 <= phase < s, meets only the taps
-    a = phase + s m of the kernel, and at those the outputs i = u - m:
+    Along one axis, position r of the input with r + p = s u + phase, 0 <= phase < s, is read only by the taps
+    a = phase + s m of the kernel, for the outputs i = u - m:
 
         dL/dx[r] = sum_m kernel[phase + s m] g[u - m],
 
-    a convolution of stride 1 of the cotangent with every s-th tap. The phases are put together in turn. The
-    usual rule puts s - 1 zeros between the cotangents and multiplies by them: s^2 times as much in two axes.
+    a convolution of the cotangent with every s-th tap, at stride 1. The phases are then interleaved. The usual
+    rule puts s - 1 zeros between the cotangents and multiplies by them: s^2 times the work in two axes.
 
-    Arguments:
+    Args:
         cotangent: dL/dy.
-        kernel: as given to the convolution; dilation 1.
-        spatial: its geometry.
-        groups: of channels.
+        kernel: as given to the convolution, with dilation 1.
+        spatial: the geometry of the convolution.
+        groups: the number of channel groups.
 
     Reference: Dumoulin and Visin 2016, section 4.5, for the usual rule; Shi et al. 2016, for the phases.
     """
@@ -56,15 +56,15 @@ def _phase(
     groups: int,
     phases: tuple[int, int],
 ) -> Float[Array, "n h2 w2 ci"]:
-    """Every s-th row and t-th column of the gradient, filled up to the same number for every phase."""
+    """Every s-th row and t-th column of the gradient, padded to the same number for every phase."""
     taps = kernel[phases[0] :: spatial[0].stride, phases[1] :: spatial[1].stride]
-    counts = [-(-one.length // one.stride) for one in spatial]
+    counts = [-(-full.length // full.stride) for full in spatial]
     if 0 in taps.shape[:2]:
         return jnp.zeros((cotangent.shape[0], *counts, kernel.shape[2] * groups), cotangent.dtype)
-    seen = []
-    for one, phase, count, size in zip(spatial, phases, counts, taps.shape[:2], strict=True):
-        first = -((phase - one.before) // one.stride)  # the smallest u with a position that is not negative
+    read = []
+    for full, phase, count, size in zip(spatial, phases, counts, taps.shape[:2], strict=True):
+        first = -((phase - full.before) // full.stride)  # the smallest u with a position that is not negative
         before = size - 1 - first
-        seen.append(axis(one.output, size, 1, 1, (before, count + size - 1 - one.output - before)))
-    height, width = seen
+        read.append(axis(full.output, size, 1, 1, (before, count + size - 1 - full.output - before)))
+    height, width = read
     return convolution_with_exchanged(cotangent, taps, (height, width), groups)
