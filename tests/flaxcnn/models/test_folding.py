@@ -18,8 +18,8 @@ def norms(model):
     return sum(isinstance(module, BatchNorm) for _, module in nnx.iter_modules(model))
 
 
-def shaken(model):
-    """Every vector at random, so that no norm is the identity; variances down to where epsilon counts."""
+def randomised(model):
+    """Draw every vector at random, so that no norm is the identity; some variances are so small that epsilon counts."""
     generator = np.random.default_rng(0)
     for path, variable in nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat))):
         if variable[...].ndim == 1:
@@ -43,7 +43,7 @@ def shaken(model):
     ],
 )
 def test_a_folded_model_evaluates_to_the_same(name, options, left):
-    model = shaken(models.create(name, num_classes=4, **options))
+    model = randomised(models.create(name, num_classes=4, **options))
     x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 16, 16, 3)), jnp.float32)
     before = norms(model)
     expected = np.asarray(model(x, train=False))
@@ -76,9 +76,9 @@ def in_float64(arrays):
     ],
 )
 def test_other_weights_fold_in_float64_to_the_same_logits(name, options, x64):
-    """The function that one copy comes with folds whatever weights the model has later."""
+    """The function that is returned with the copy folds any later weights of the model."""
     copy, fold = folding(models.create(name, num_classes=4, **options))
-    apply, params, state = functional(shaken(models.create(name, seed=1, num_classes=4, **options)))
+    apply, params, state = functional(randomised(models.create(name, seed=1, num_classes=4, **options)))
     params, state = in_float64(params), in_float64(state)
     before = {key: np.asarray(value) for key, value in (params | state).items()}
     names = list(params), list(state)
@@ -89,40 +89,40 @@ def test_other_weights_fold_in_float64_to_the_same_logits(name, options, x64):
     assert len(folded[1]) < len(state)
     x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 16, 16, 3)))
     expected = np.asarray(apply(params, state, x, train=False)[0])
-    found = np.asarray(functional(copy).apply(*folded, x, train=False)[0])
-    assert found.dtype == np.float64
-    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12 * np.abs(expected).max())
+    actual = np.asarray(functional(copy).apply(*folded, x, train=False)[0])
+    assert actual.dtype == np.float64
+    np.testing.assert_allclose(actual, expected, rtol=1e-11, atol=1e-12 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", ["resnet18", pytest.param("resnet50", marks=pytest.mark.drawn)])
 def test_folded_weights_are_those_that_torch_fuses(name, x64):
-    theirs = getattr(torchvision.models, name)(num_classes=4).double().eval()
+    twin = getattr(torchvision.models, name)(num_classes=4).double().eval()
     generator = torch.Generator().manual_seed(0)
-    for tensor in theirs.state_dict().values():
+    for tensor in twin.state_dict().values():
         if tensor.ndim == 1:
             tensor.copy_(torch.rand(tensor.shape, generator=generator, dtype=torch.float64) + 0.5)
     _, fold = folding(models.create(name, num_classes=4))
     _, params, state = functional(models.create(name, num_classes=4))
-    arrays = {key: value.numpy() for key, value in theirs.state_dict().items()}
-    found = weights.to_torch(*fold(*weights.from_torch(arrays, in_float64(params), in_float64(state))))
-    expected = fuse(theirs).state_dict()
-    assert found.keys() == expected.keys()
+    arrays = {key: value.numpy() for key, value in twin.state_dict().items()}
+    actual = weights.to_torch(*fold(*weights.from_torch(arrays, in_float64(params), in_float64(state))))
+    expected = fuse(twin).state_dict()
+    assert actual.keys() == expected.keys()
     for key, value in expected.items():
-        np.testing.assert_allclose(found[key], value.numpy(), rtol=1e-13, atol=1e-15, err_msg=key)
+        np.testing.assert_allclose(actual[key], value.numpy(), rtol=1e-13, atol=1e-15, err_msg=key)
 
 
 def test_float32_is_rounded_once():
     """Computed in float64 from the float32 weights, then rounded: no number is a unit in the last place away."""
     _, fold = folding(models.create("resnet20", num_classes=4))
-    _, params, state = functional(shaken(models.create("resnet20", num_classes=4)))
-    found = fold(params, state)[0]
-    wide = {key: np.asarray(value, np.float64) for key, value in (params | state).items()}
+    _, params, state = functional(randomised(models.create("resnet20", num_classes=4)))
+    actual = fold(params, state)[0]
+    float64 = {key: np.asarray(value, np.float64) for key, value in (params | state).items()}
     for conv, norm in (("conv1", "bn1"), ("layer2.0.conv2", "layer2.0.bn2")):
-        ratio = wide[f"{norm}.weight"] / np.sqrt(wide[f"{norm}.running_var"] + 1e-5)
+        ratio = float64[f"{norm}.weight"] / np.sqrt(float64[f"{norm}.running_var"] + 1e-5)
         exact = {
-            "weight": wide[f"{conv}.weight"] * ratio,
-            "bias": wide[f"{norm}.bias"] - wide[f"{norm}.running_mean"] * ratio,
+            "weight": float64[f"{conv}.weight"] * ratio,
+            "bias": float64[f"{norm}.bias"] - float64[f"{norm}.running_mean"] * ratio,
         }
         for key, value in exact.items():
-            assert found[f"{conv}.{key}"].dtype == jnp.float32
-            np.testing.assert_array_equal(found[f"{conv}.{key}"], value.astype(np.float32), err_msg=key)
+            assert actual[f"{conv}.{key}"].dtype == jnp.float32
+            np.testing.assert_array_equal(actual[f"{conv}.{key}"], value.astype(np.float32), err_msg=key)

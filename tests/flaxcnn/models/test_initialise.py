@@ -1,4 +1,4 @@
-"""Initial weights are the distribution they claim, whole over many pieces, and the same traced or not."""
+"""Initial weights follow their distribution, over several pieces too, and are the same traced or not."""
 
 import jax
 import numpy as np
@@ -12,19 +12,19 @@ KERNEL = (3, 3, 64, 128)
 
 
 @pytest.mark.parametrize(
-    ("draw", "law"),
+    ("draw", "distribution"),
     [
         (initialise.kaiming_normal_fan_out, stats.norm(0, np.sqrt(2 / (9 * 200)))),
         (initialise.uniform_fan_in, stats.uniform(-1 / np.sqrt(900), 2 / np.sqrt(900))),
         (initialise.bias_for(KERNEL), stats.uniform(-1 / np.sqrt(576), 2 / np.sqrt(576))),
     ],
 )
-def test_the_law_of_the_draws(draw, law):
-    """Kolmogorov-Smirnov with a false alarm in a million, and no two pieces alike."""
+def test_the_distribution_of_the_draws(draw, distribution):
+    """A Kolmogorov-Smirnov test with a false alarm in a million; and no two pieces are alike."""
     drawn = np.asarray(draw(jax.random.key(0), SHAPE))
     assert drawn.shape == SHAPE
     assert drawn.dtype == np.float32
-    assert stats.kstest(drawn.ravel(), law.cdf).pvalue > 1e-6
+    assert stats.kstest(drawn.ravel(), distribution.cdf).pvalue > 1e-6
     flat = drawn.ravel()
     correlation = np.corrcoef(flat[: initialise.PIECE], flat[initialise.PIECE : 2 * initialise.PIECE])[0, 1]
     assert abs(correlation) < 6 / np.sqrt(initialise.PIECE)

@@ -1,4 +1,4 @@
-"""The short network for fast training: its shapes, and options that do not fit."""
+"""The short network for fast training: its shapes, the order of its layers, and invalid options."""
 
 import jax.numpy as jnp
 import numpy as np

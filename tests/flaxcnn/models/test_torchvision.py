@@ -1,4 +1,4 @@
-"""The registry against torchvision itself: names, shapes, counts, initial statistics, logits."""
+"""The registry against torchvision: names, shapes, counts, initial statistics, logits."""
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,8 @@ BUILDERS = [
 ]
 
 
-def torch_shapes(name):
-    """Parameters of the torchvision model, made on the meta device: no memory, no time."""
+def torchvision_shapes(name):
+    """The shapes of the torchvision model's parameters, built on the meta device, which allocates nothing."""
     with torch.device("meta"):
         model = getattr(torchvision.models, name)()
     return {key: tuple(value.shape) for key, value in model.named_parameters()}
@@ -40,58 +40,58 @@ DEEP = ("resnet101", "resnet152", "resnext101_32x8d", "resnext101_64x4d", "wide_
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name for name in BUILDERS]
 )
 def test_parameter_names_shapes_and_count_are_torchvisions(name):
-    ours = overview.shapes(name)
-    theirs = torch_shapes(name)
-    assert ours.keys() == theirs.keys()
-    for key, value in ours.items():
+    flax = overview.shapes(name)
+    expected = torchvision_shapes(name)
+    assert flax.keys() == expected.keys()
+    for key, value in flax.items():
         array = np.empty(value.shape, np.int8)
-        assert weights.LAYOUTS[array.ndim].to_torch(array).shape == theirs[key], key
-    assert sum(value.size for value in ours.values()) == sum(np.prod(shape) for shape in theirs.values())
+        assert weights.LAYOUTS[array.ndim].to_torch(array).shape == expected[key], key
+    assert sum(value.size for value in flax.values()) == sum(np.prod(shape) for shape in expected.values())
 
 
 def test_state_names_are_torchvisions():
-    ours = functional(models.resnet18())
-    assert ours.params.keys() | ours.state.keys() == torchvision.models.resnet18().state_dict().keys()
+    flax = functional(models.resnet18())
+    assert flax.params.keys() | flax.state.keys() == torchvision.models.resnet18().state_dict().keys()
 
 
-def standard_deviation_interval(deviation, count, kurtosis):
-    """Six standard errors around a deviation estimated from `count` draws; a false alarm in 1e-8."""
-    error = deviation * np.sqrt((kurtosis - 1) / (4 * count))
-    return deviation - 6 * error, deviation + 6 * error
+def interval_of_std(std, count, kurtosis):
+    """`std`, estimated from `count` draws, plus and minus six standard errors: a false alarm in 1e-8."""
+    error = std * np.sqrt((kurtosis - 1) / (4 * count))
+    return std - 6 * error, std + 6 * error
 
 
 @pytest.mark.parametrize("name", ["resnet18", pytest.param("resnext50_32x4d", marks=pytest.mark.drawn)])
 def test_initialisation_statistics_are_torchvisions(name):
     torch.manual_seed(0)
-    theirs = getattr(torchvision.models, name)().state_dict()
-    ours = functional(models.create(name, seed=1))
-    for key, value in ours.params.items():
-        mine, other = np.asarray(value, np.float64), theirs[key].numpy().astype(np.float64)
+    state_dict = getattr(torchvision.models, name)().state_dict()
+    params = functional(models.create(name, seed=1)).params
+    for key, value in params.items():
+        flax, expected = np.asarray(value, np.float64), state_dict[key].numpy().astype(np.float64)
         if value.ndim == 1 and not key.startswith("fc"):
-            assert np.unique(mine) == np.unique(other), key  # scales are one, biases are zero
+            assert np.unique(flax) == np.unique(expected), key  # scales are one, biases are zero
             continue
-        # Both are estimates from as many draws, so their errors add: sqrt(2) of one.
+        # Both are estimates from the same number of draws, so the error of their difference is sqrt(2) as large.
         kurtosis = 3.0 if value.ndim == 4 else 1.8
-        low, high = standard_deviation_interval(other.std(), value.size / 2, kurtosis)
-        assert low < mine.std() < high, key
-        assert abs(mine.mean() - other.mean()) < 6 * mine.std() * np.sqrt(2 / value.size), key
-        if value.ndim != 4:  # uniform: the bound itself
-            assert np.abs(mine).max() <= 1 / np.sqrt(ours.params["fc.weight"].shape[0])
+        low, high = interval_of_std(expected.std(), value.size / 2, kurtosis)
+        assert low < flax.std() < high, key
+        assert abs(flax.mean() - expected.mean()) < 6 * flax.std() * np.sqrt(2 / value.size), key
+        if value.ndim != 4:  # uniform: no draw lies beyond the bound
+            assert np.abs(flax).max() <= 1 / np.sqrt(params["fc.weight"].shape[0])
 
 
 def test_default_layers_draw_as_torch_does():
-    """A convolution and a dense layer by themselves: uniform with PyTorch's bound, biases too."""
+    """The weights and biases of a convolution and of a dense layer are uniform with PyTorch's bound."""
     torch.manual_seed(0)
-    ours = functional(models.cnn(in_channels=3, seed=3)).params
+    params = functional(models.cnn(in_channels=3, seed=3)).params
     for key, layer in (("conv2", torch.nn.Conv2d(32, 64, 3)), ("fc1", torch.nn.Linear(3136, 128))):
         for part in ("weight", "bias"):
-            mine, theirs = np.asarray(ours[f"{key}.{part}"]), getattr(layer, part).detach().numpy()
+            flax, expected = np.asarray(params[f"{key}.{part}"]), getattr(layer, part).detach().numpy()
             bound = 1 / np.sqrt(np.prod(layer.weight.shape[1:]))
-            assert np.abs(mine).max() <= bound
-            assert np.abs(theirs).max() <= bound
-            assert np.abs(mine).max() > 0.9 * bound
-            low, high = standard_deviation_interval(bound / np.sqrt(3), mine.size, 1.8)
-            assert low < mine.std() < high
+            assert np.abs(flax).max() <= bound
+            assert np.abs(expected).max() <= bound
+            assert np.abs(flax).max() > 0.9 * bound
+            low, high = interval_of_std(bound / np.sqrt(3), flax.size, 1.8)
+            assert low < flax.std() < high
 
 
 @pytest.mark.parametrize(
@@ -105,20 +105,18 @@ def test_default_layers_draw_as_torch_does():
 )
 def test_logits_and_statistics_equal_torchvisions_in_float64(x64, name, size, train):
     torch.manual_seed(0)
-    theirs = getattr(torchvision.models, name)(num_classes=7).double().train(train)
-    for value in theirs.buffers():  # statistics that are not 0 and 1
+    twin = getattr(torchvision.models, name)(num_classes=7).double().train(train)
+    for value in twin.buffers():  # statistics other than 0 and 1
         if value.is_floating_point():
             value.uniform_(0.5, 1.5)
-    ours = functional(models.create(name, num_classes=7))
-    arrays = {key: value.numpy().copy() for key, value in theirs.state_dict().items()}
-    ours_params, ours_state = weights.from_torch(arrays, to_float64(ours.params), to_float64(ours.state))
+    flax = functional(models.create(name, num_classes=7))
+    arrays = {key: value.numpy().copy() for key, value in twin.state_dict().items()}
+    params, state = weights.from_torch(arrays, to_float64(flax.params), to_float64(flax.state))
     x = torch.randn(3, 3, *size, dtype=torch.float64)
-    expected = theirs(x).detach().numpy()
-    logits, state = ours.apply(
-        ours_params, ours_state, jnp.asarray(x.numpy().transpose(0, 2, 3, 1)), train=train
-    )
+    expected = twin(x).detach().numpy()
+    logits, state = flax.apply(params, state, jnp.asarray(x.numpy().transpose(0, 2, 3, 1)), train=train)
     np.testing.assert_allclose(logits, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
-    after = theirs.state_dict()
+    after = twin.state_dict()
     for key, value in state.items():
         np.testing.assert_allclose(value, after[key].numpy(), rtol=1e-9, atol=1e-12, err_msg=key)
 
@@ -132,20 +130,24 @@ def to_float64(arrays):
 @pytest.mark.slow
 def test_options_of_torchvision_have_the_same_effect():
     """`zero_init_residual` zeroes the same scales as torchvision's."""
-    ours = functional(models.resnet50(zero_init_residual=True, num_classes=3)).params
-    theirs = torchvision.models.resnet50(zero_init_residual=True, num_classes=3).state_dict()
-    zeros = {key for key, value in theirs.items() if value.ndim == 1 and "weight" in key and not value.any()}
-    assert zeros == {
-        key for key, value in ours.items() if value.ndim == 1 and not value.any() and "weight" in key
-    }
+    params = functional(models.resnet50(zero_init_residual=True, num_classes=3)).params
+    expected = torchvision.models.resnet50(zero_init_residual=True, num_classes=3).state_dict()
+
+    def zero_scales(arrays):
+        return {
+            key for key, value in arrays.items() if value.ndim == 1 and "weight" in key and not value.any()
+        }
+
+    zeros = zero_scales(expected)
+    assert zeros == zero_scales(params)
     assert len(zeros) == 16
 
 
 def test_stride_on_the_first_1x1_is_the_papers_network():
     strides = {}
-    for place in ("1x1", "3x3"):
-        model = nnx.eval_shape(lambda place=place: models.resnet50(stride_on=place, num_classes=2))
-        strides[place] = (model.layer2[0].conv1.stride, model.layer2[0].conv2.stride)
+    for stride_on in ("1x1", "3x3"):
+        model = nnx.eval_shape(lambda option=stride_on: models.resnet50(stride_on=option, num_classes=2))
+        strides[stride_on] = (model.layer2[0].conv1.stride, model.layer2[0].conv2.stride)
     assert strides == {"1x1": (2, 1), "3x3": (1, 2)}
 
 
@@ -159,7 +161,7 @@ def test_every_builder_needs_no_argument_and_is_seeded():
 
 @pytest.mark.parametrize("name", [n for n in models.names() if n.startswith("preact") and "1" not in n[-3:]])
 def test_abstract_output_of_pre_activation_networks(name):
-    """Built and called without allocating: logits of any size and channel count."""
+    """Built and called under `eval_shape`, which allocates nothing, with images of an unusual size."""
 
     def logits():
         model = models.create(name, num_classes=4, in_channels=2)

@@ -1,4 +1,4 @@
-"""The models that torchvision lacks against twins written independently in PyTorch, in float64."""
+"""The models that torchvision lacks against twins, written independently in PyTorch, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def float64(arrays):
     }
 
 
-# The suites of parity prove the same against the same twins, layer by layer: here one of each family runs daily.
+# The suites of parity compare with the same twins layer by layer, so here one model of each family runs daily.
 QUICK, DAILY = ("cnn batch norm",), ("resnet20", "preact_resnet20 shortcut B")
 
 
@@ -51,9 +51,9 @@ def test_logits_state_and_gradients_equal_the_twins(x64, case):
     options, build = CASES[case]
     torch.manual_seed(0)
     twin = build().double().train()
-    ours = functional(models.create(case.split()[0], **options))
+    flax = functional(models.create(case.split()[0], **options))
     arrays = {key: value.numpy().copy() for key, value in twin.state_dict().items()}
-    params, state = weights.from_torch(arrays, float64(ours.params), float64(ours.state))
+    params, state = weights.from_torch(arrays, float64(flax.params), float64(flax.state))
     channels = twin.conv1.in_channels
     size = getattr(models.create("cnn", **options), "image_size", None) if case.startswith("cnn") else (9, 11)
     x = torch.randn(4, channels, *size, dtype=torch.float64)
@@ -61,19 +61,19 @@ def test_logits_state_and_gradients_equal_the_twins(x64, case):
     (twin(x) * projection).sum().backward()
 
     def objective(params):
-        logits, new_state = ours.apply(
+        logits, new_state = flax.apply(
             params, state, jnp.asarray(x.numpy().transpose(0, 2, 3, 1)), train=True
         )
         return jnp.sum(logits * jnp.asarray(projection.numpy())), (logits, new_state)
 
     gradient, (logits, new_state) = jax.jit(jax.grad(objective, has_aux=True))(params)
-    # A bias in front of batch norm has a gradient of exactly zero, so errors are measured against the largest.
+    # A bias before batch norm has a gradient of zero, so errors are relative to the largest gradient.
     scale = max(float(parameter.grad.abs().max()) for parameter in twin.parameters())
     for key, parameter in twin.named_parameters():
         expected = parameter.grad.numpy()
-        mine = np.asarray(gradient[key])
-        mine = weights.LAYOUTS[mine.ndim].to_torch(mine)
-        np.testing.assert_allclose(mine, expected, rtol=1e-8, atol=1e-11 * scale, err_msg=key)
+        actual = np.asarray(gradient[key])
+        actual = weights.LAYOUTS[actual.ndim].to_torch(actual)
+        np.testing.assert_allclose(actual, expected, rtol=1e-8, atol=1e-11 * scale, err_msg=key)
     twin.zero_grad()
     after = twin.state_dict()
     for key, value in new_state.items():

@@ -1,4 +1,4 @@
-"""Clipping against torch.nn.utils, and where optax's own clipping would differ."""
+"""Clipping against torch.nn.utils, also in cases where optax's clipping differs."""
 
 import jax
 import jax.numpy as jnp
@@ -36,19 +36,19 @@ def test_clipping_equals_torch(seed, exponent, limit):
     with jax.enable_x64(True):
         by_norm = clipped(clip_by_global_norm(limit), gradients)
         by_value = clipped(clip_by_value(limit), gradients)
-    for ours, clip in (
+    for flax, torch_clip in (
         (by_norm, torch.nn.utils.clip_grad_norm_),
         (by_value, torch.nn.utils.clip_grad_value_),
     ):
-        theirs = torch_clipped(clip, gradients, limit)
+        expected = torch_clipped(torch_clip, gradients, limit)
         for key in gradients:
-            np.testing.assert_allclose(ours[key], theirs[key], rtol=1e-13)
+            np.testing.assert_allclose(flax[key], expected[key], rtol=1e-13)
 
 
 def test_the_epsilon_is_in_the_denominator(x64):
     """A norm of exactly the limit is shrunk by 1e-6 / limit; optax leaves it alone."""
-    ours = clipped(clip_by_global_norm(0.1), {"w": np.array([0.1])})
-    np.testing.assert_allclose(ours["w"], [0.1 * 0.1 / (0.1 + 1e-6)], rtol=1e-14)
+    actual = clipped(clip_by_global_norm(0.1), {"w": np.array([0.1])})
+    np.testing.assert_allclose(actual["w"], [0.1 * 0.1 / (0.1 + 1e-6)], rtol=1e-14)
 
 
 def test_the_norm_of_bfloat16_is_summed_in_float32():
@@ -63,8 +63,8 @@ def test_without_gradients_the_norm_is_zero():
 
 
 def test_a_nan_is_not_hidden(x64):
-    ours = clipped(clip_by_global_norm(1.0), {"w": np.array([np.nan, 1.0])})
-    assert np.isnan(ours["w"]).all()
+    actual = clipped(clip_by_global_norm(1.0), {"w": np.array([np.nan, 1.0])})
+    assert np.isnan(actual["w"]).all()
 
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, float("inf"), float("nan")])

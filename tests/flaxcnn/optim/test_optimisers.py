@@ -32,7 +32,7 @@ TORCH = {
 
 
 def draws(seed, count=UPDATES, dtype=np.float64):
-    """The first parameters, and a pull for each update, at scales that differ."""
+    """The first parameters, and a pull for each update, on different scales."""
     random = np.random.default_rng(seed)
 
     def draw():
@@ -45,7 +45,7 @@ def draws(seed, count=UPDATES, dtype=np.float64):
 
 
 def torch_path(name, params, pulls, options, *, decayed=lambda key: True, clip=None, scheduler=None):
-    """The parameters after each update of torch.optim, with the gradients g = pull + p / 10."""
+    """The parameters after each update of torch.optim, with the gradient g = pull + p / 10."""
     tensors = {key: torch.tensor(value, requires_grad=True) for key, value in params.items()}
     options = dict(options)
     decay = options.pop("weight_decay", 0.0)
@@ -65,8 +65,8 @@ def torch_path(name, params, pulls, options, *, decayed=lambda key: True, clip=N
     return path
 
 
-def our_path(transformation, params, pulls):
-    """The same with an optax transformation, all updates in one compiled loop."""
+def flax_path(transformation, params, pulls):
+    """The parameters after each update of an optax transformation, all in one compiled loop."""
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *pulls)
 
     def update(carry, pull):
@@ -81,14 +81,17 @@ def our_path(transformation, params, pulls):
     return [{key: np.asarray(value[t]) for key, value in path.items()} for t in range(len(pulls))]
 
 
-def assert_same_path(ours, theirs, tolerance):
-    assert len(ours) == len(theirs) >= 5
-    for t, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-        for key in b:
-            assert a[key].dtype == b[key].dtype
-            scale = np.abs(b[key]).max()
+def assert_same_path(actual, expected, tolerance):
+    assert len(actual) == len(expected) >= 5
+    for t, (actual_params, expected_params) in enumerate(zip(actual, expected, strict=True)):
+        for key, value in expected_params.items():
+            assert actual_params[key].dtype == value.dtype
             np.testing.assert_allclose(
-                a[key], b[key], rtol=tolerance, atol=tolerance * scale, err_msg=f"{key} after update {t}"
+                actual_params[key],
+                value,
+                rtol=tolerance,
+                atol=tolerance * np.abs(value).max(),
+                err_msg=f"{key} after update {t}",
             )
 
 
@@ -125,7 +128,7 @@ OPTIONS = {
             "lr": rates,
             "weight_decay": decays,
             "momentum": shares,
-            # Centered, an alpha near 0 leaves nothing but rounding under the root, in both frameworks.
+            # With centered and an alpha near 0 only rounding is left under the root, in both frameworks.
             "alpha": st.floats(0.5, 0.999),
             "eps": st.floats(1e-10, 1e-3),
             "centered": st.booleans(),
@@ -147,11 +150,11 @@ def test_every_update_equals_torch_in_float64(name, data, seed):
     options = data.draw(OPTIONS[name])
     params, pulls = draws(seed)
     with jax.enable_x64(True):
-        ours = our_path(build(name, options), params, pulls)
-    assert_same_path(ours, torch_path(name, params, pulls, options), 1e-12)
+        flax = flax_path(build(name, options), params, pulls)
+    assert_same_path(flax, torch_path(name, params, pulls, options), 1e-12)
 
 
-# Named combinations, so that none of them is left to the generator's luck.
+# Named combinations, so that each of them is tested whatever the generator draws.
 COMBINATIONS = [
     ("sgd", {"lr": 0.1}),
     ("sgd", {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}),
@@ -173,15 +176,15 @@ COMBINATIONS = [
 def test_named_combinations_equal_torch_in_float64(x64, name, options):
     params, pulls = draws(1)
     assert_same_path(
-        our_path(build(name, options), params, pulls), torch_path(name, params, pulls, options), 1e-12
+        flax_path(build(name, options), params, pulls), torch_path(name, params, pulls, options), 1e-12
     )
 
 
 @pytest.mark.parametrize(("name", "options"), COMBINATIONS)
 def test_float32_follows_torch_to_rounding(name, options):
     params, pulls = draws(2, dtype=np.float32)
-    ours = our_path(build(name, options), params, pulls)
-    assert_same_path(ours, torch_path(name, params, pulls, options), 2e-5)
+    flax = flax_path(build(name, options), params, pulls)
+    assert_same_path(flax, torch_path(name, params, pulls, options), 2e-5)
 
 
 def test_a_decay_of_zero_needs_no_correction():
@@ -201,15 +204,15 @@ def test_float32_bias_correction_is_not_rounded_away():
 def test_the_schedule_gives_the_rate_of_each_update(x64, name):
     params, pulls = draws(3)
     rate = schedule("cosine", 0.1, UPDATES)
-    theirs = torch_path(
+    expected = torch_path(
         name,
         params,
         pulls,
         {"lr": 0.1, "weight_decay": 0.01},
         scheduler=lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, UPDATES),
     )
-    ours = our_path(optimiser(name, rate, weight_decay=0.01), params, pulls)
-    assert_same_path(ours, theirs, 1e-12)
+    flax = flax_path(optimiser(name, rate, weight_decay=0.01), params, pulls)
+    assert_same_path(flax, expected, 1e-12)
 
 
 @pytest.mark.parametrize("name", list(TORCH))
@@ -218,9 +221,9 @@ def test_the_mask_chooses_what_is_decayed(x64, name, as_function):
     params, pulls = draws(4)
     options = {"lr": 0.01, "weight_decay": 0.3}
     mask = no_decay_on_norm_and_bias if as_function else {k: k == "conv.weight" for k in params}
-    ours = our_path(build(name, options, decay_mask=mask), params, pulls)
-    theirs = torch_path(name, params, pulls, options, decayed=lambda key: key == "conv.weight")
-    assert_same_path(ours, theirs, 1e-12)
+    flax = flax_path(build(name, options, decay_mask=mask), params, pulls)
+    expected = torch_path(name, params, pulls, options, decayed=lambda key: key == "conv.weight")
+    assert_same_path(flax, expected, 1e-12)
 
 
 def test_no_decay_on_norm_and_bias_names_the_kernels():
@@ -237,8 +240,8 @@ def test_clipping_comes_before_decay(x64, name):
         torch.nn.utils.clip_grad_value_(tensors, 0.7)
         torch.nn.utils.clip_grad_norm_(tensors, 0.5)
 
-    ours = our_path(build(name, options, clip_norm=0.5, clip_value=0.7), params, pulls)
-    assert_same_path(ours, torch_path(name, params, pulls, options, clip=clip), 1e-12)
+    flax = flax_path(build(name, options, clip_norm=0.5, clip_value=0.7), params, pulls)
+    assert_same_path(flax, torch_path(name, params, pulls, options, clip=clip), 1e-12)
 
 
 @pytest.mark.parametrize(("name", "options"), COMBINATIONS)

@@ -1,4 +1,4 @@
-"""The schedules against torch.optim.lr_scheduler, stepped after each update."""
+"""The schedules against torch.optim.lr_scheduler, which is stepped after each update."""
 
 import warnings
 
@@ -21,7 +21,7 @@ def torch_rates(make_scheduler, base_lr, count):
     """The learning rate of each of `count` updates."""
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=base_lr)
     with warnings.catch_warnings():
-        # SequentialLR steps its schedulers through a deprecated path of its own.
+        # SequentialLR steps its schedulers through a deprecated path.
         warnings.simplefilter("ignore")
         scheduler = make_scheduler(optimiser)
         rates = []
@@ -32,18 +32,18 @@ def torch_rates(make_scheduler, base_lr, count):
     return np.array(rates)
 
 
-def our_rates(rate, count):
+def flax_rates(rate, count):
     return np.asarray(jax.jit(jax.vmap(rate))(jnp.arange(count)))
 
 
-def assert_same_rates(ours, theirs, base_lr):
-    assert ours.dtype == np.float64
-    # CosineAnnealingLR multiplies its rounding up from step to step: hence the tolerance on base_lr's scale.
-    np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-12 * base_lr)
+def assert_same_rates(actual, expected, base_lr):
+    assert actual.dtype == np.float64
+    # The rounding of CosineAnnealingLR grows from step to step: hence the tolerance on base_lr's scale.
+    np.testing.assert_allclose(actual, expected, rtol=1e-11, atol=1e-12 * base_lr)
 
 
 def torch_schedulers(base_lr, total):
-    """For each of our schedules: a strategy of options, and PyTorch's scheduler for them."""
+    """For each schedule of flaxcnn: a strategy of options, and PyTorch's scheduler for them."""
     gammas = st.floats(0.5, 1.0)
     shares = st.floats(0.05, 1.0)
     return {
@@ -95,7 +95,7 @@ def test_every_rate_equals_torch(name, data, base_lr, total, warmup):
     options = data.draw(strategy)
     start = data.draw(st.floats(0.05, 1.0))
     if name == "linear":
-        # With both, PyTorch jumps at the end of the warm-up, and ours does not: see the next test.
+        # With both, the rate jumps at the end of the warm-up in PyTorch, but not in flaxcnn: see the next test.
         options["start_factor"] = options["start_factor"] if warmup == 0 else 1.0
 
     def make_scheduler(optimiser):
@@ -111,13 +111,13 @@ def test_every_rate_equals_torch(name, data, base_lr, total, warmup):
         rate = schedule(
             name, base_lr, total + warmup, **options, warmup_steps=warmup, warmup_start_factor=start
         )
-        ours = our_rates(rate, count)
-    assert_same_rates(ours, torch_rates(make_scheduler, base_lr, count), base_lr)
+        flax = flax_rates(rate, count)
+    assert_same_rates(flax, torch_rates(make_scheduler, base_lr, count), base_lr)
 
 
 def test_a_warm_up_rises_to_the_first_rate_of_what_follows(x64):
     rate = schedule("linear", 1.0, 6, start_factor=0.5, warmup_steps=2, warmup_start_factor=0.2)
-    np.testing.assert_allclose(our_rates(rate, 6), [0.1, 0.3, 0.5, 0.375, 0.25, 0.125])
+    np.testing.assert_allclose(flax_rates(rate, 6), [0.1, 0.3, 0.5, 0.375, 0.25, 0.125])
 
 
 @pytest.mark.parametrize(
@@ -130,31 +130,31 @@ def test_a_warm_up_rises_to_the_first_rate_of_what_follows(x64):
     ],
 )
 def test_the_defaults_are_torchs(x64, name, options, torch_scheduler):
-    ours = our_rates(schedule(name, 0.5, 20, **options), 20)
-    assert_same_rates(ours, torch_rates(torch_scheduler, 0.5, 20), 0.5)
+    flax = flax_rates(schedule(name, 0.5, 20, **options), 20)
+    assert_same_rates(flax, torch_rates(torch_scheduler, 0.5, 20), 0.5)
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 10])
 def test_one_cycle_ends_on_its_last_rate_and_stays(x64, total):
-    rates = our_rates(schedule("one_cycle", 1.0, total), total + 5)
+    rates = flax_rates(schedule("one_cycle", 1.0, total), total + 5)
     np.testing.assert_allclose(rates[total - 1 :], 1.0 / 25 / 1e4, rtol=1e-9)
 
 
 def test_one_cycle_without_a_rise_starts_at_the_peak(x64):
     # pct_start * total_steps = 1: PyTorch divides by zero here.
-    rates = our_rates(schedule("one_cycle", 1.0, 10, pct_start=0.1), 10)
+    rates = flax_rates(schedule("one_cycle", 1.0, 10, pct_start=0.1), 10)
     assert rates[0] == 1.0
     assert (np.diff(rates) < 0).all()
 
 
 def test_linear_decays_to_zero_by_default(x64):
-    np.testing.assert_allclose(our_rates(schedule("linear", 2.0, 4), 6), [2.0, 1.5, 1.0, 0.5, 0.0, 0.0])
+    np.testing.assert_allclose(flax_rates(schedule("linear", 2.0, 4), 6), [2.0, 1.5, 1.0, 0.5, 0.0, 0.0])
 
 
 def test_once_an_epoch_equals_torch_stepped_once_an_epoch(x64):
-    ours = our_rates(stepped_every(schedule("cosine", 0.3, 10), 6), 60)
+    flax = flax_rates(stepped_every(schedule("cosine", 0.3, 10), 6), 60)
     epochs = torch_rates(lambda o: lr_scheduler.CosineAnnealingLR(o, 10), 0.3, 10)
-    assert_same_rates(ours, np.repeat(epochs, 6), 0.3)
+    assert_same_rates(flax, np.repeat(epochs, 6), 0.3)
 
 
 def test_a_rate_can_be_read_for_a_log():
@@ -173,7 +173,7 @@ def test_float32_follows_float64_late_in_a_long_run():
 
 def test_a_warm_up_goes_before_any_function(x64):
     rate = with_warm_up(lambda step: jnp.asarray(step).astype(float) + 1.0, 2, 0.0)
-    np.testing.assert_allclose(our_rates(rate, 5), [0.0, 0.5, 1.0, 2.0, 3.0])
+    np.testing.assert_allclose(flax_rates(rate, 5), [0.0, 0.5, 1.0, 2.0, 3.0])
 
 
 def test_options_are_listed():
