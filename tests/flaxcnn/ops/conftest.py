@@ -1,4 +1,4 @@
-"""How the rules in flaxcnn.ops are checked: against torch, JAX's own derivative, and central differences."""
+"""Checks of the rules in flaxcnn.ops: against torch, JAX's own derivative, and central differences."""
 
 import jax
 import jax.numpy as jnp
@@ -9,20 +9,20 @@ import torch
 
 @pytest.fixture(scope="module", autouse=True)
 def float64():
-    """Run these tests in float64; those about float32 switch it off again."""
+    """Run the tests of this folder in float64; tests of float32 switch it off."""
     with jax.enable_x64(True):
         yield
 
 
 def to_torch(array):
-    """Give the torch tensor of an array, images as [n c h w], ready to be differentiated."""
+    """Convert an array to a torch tensor that requires a gradient, images as [n c h w]."""
     tensor = torch.tensor(np.asarray(array))
     tensor = tensor.permute(0, 3, 1, 2).contiguous() if tensor.ndim == 4 else tensor
     return tensor.requires_grad_(tensor.is_floating_point())
 
 
 def to_numpy(tensor):
-    """Give the array of a torch tensor, images as [n h w c]."""
+    """Convert a torch tensor to an array, images as [n h w c]."""
     tensor = tensor.detach()
     return (tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor).numpy()
 
@@ -36,15 +36,15 @@ def close(actual, expected, tolerance=1e-10):
 
 
 def compiled(function):
-    """Compile once: eager operations would compile one by one."""
+    """Compile once: eager execution would compile every operation."""
     return jax.jit(function)
 
 
 def check_rule(forward, backward, torch_forward, primals, *, seed=0):
     """Check a forward and a backward rule at one point.
 
-    forward(*primals) -> y; backward(cotangent, *primals) -> a gradient for each primal; torch_forward is the
-    same as forward, on tensors laid out as torch wants them (see to_torch).
+    forward(*primals) -> y; backward(cotangent, *primals) -> a gradient for each primal; torch_forward is
+    forward in torch, for tensors in torch's layout (see to_torch).
     """
     generator = np.random.default_rng(seed)
     primals = [np.asarray(primal) for primal in primals]
@@ -54,7 +54,7 @@ def check_rule(forward, backward, torch_forward, primals, *, seed=0):
     cotangent = generator.normal(size=to_numpy(torch_y).shape)
     by_torch = torch.autograd.grad(torch_y, tensors, to_torch(cotangent).detach())
 
-    # One program for all: compiling is what takes time here.
+    # One program for everything, since compiling takes most of the time.
     def evaluate(cotangent, primals, moved):
         y, pullback = jax.vjp(forward, *primals)
         return y, backward(cotangent, *primals), pullback(cotangent), [forward(*values) for values in moved]
@@ -94,11 +94,11 @@ def check_second_derivative(forward, *primals, seed=0):
 
 @pytest.fixture(scope="session")
 def rule():
-    """Give check_rule: fixtures are how tests share code here."""
+    """Return check_rule: the tests share code by fixtures."""
     return check_rule
 
 
 @pytest.fixture(scope="session")
 def second_derivative():
-    """Give check_second_derivative."""
+    """Return check_second_derivative."""
     return check_second_derivative

@@ -118,14 +118,14 @@ def test_biased_running_variance():
 
 
 def test_a_masked_batch_is_the_short_batch():
-    """Whatever the uncounted rows hold, NaN included, statistics and counted rows do not see it."""
+    """The values of the uncounted rows, even NaN, change neither the statistics nor the counted rows."""
     x, scale, bias = numbers(0, (4, 2, 2, 3), 3, 3)
     short = batch_norm(x[:3], scale, bias, *zeros_and_ones(3), train=True)
     mask = jnp.array([True, True, True, False])
     for filler in (0.0, 1e6, jnp.nan):
         full = batch_norm(x.at[3].set(filler), scale, bias, *zeros_and_ones(3), train=True, mask=mask)
-        for ours, expected in zip((full[0][:3], *full[1:]), short, strict=True):
-            np.testing.assert_allclose(ours, expected, atol=1e-12)
+        for actual, expected in zip((full[0][:3], *full[1:]), short, strict=True):
+            np.testing.assert_allclose(actual, expected, atol=1e-12)
 
 
 def test_a_batch_without_counted_rows_leaves_the_running_statistics():
@@ -147,12 +147,12 @@ def test_without_scale_and_bias(mask):
         return y, pullback(cotangent)[0], batch_norm_backward(cotangent, x, scale, mask=mask)[0]
 
     without, with_defaults = evaluate(x, None, None), evaluate(x, jnp.ones(2), jnp.zeros(2))
-    for ours, expected in zip(without, with_defaults, strict=True):
-        np.testing.assert_allclose(ours, expected, atol=1e-12)
+    for actual, expected in zip(without, with_defaults, strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-12)
 
 
 def test_gradient_through_the_running_statistics():
-    """They are outputs like any other: their derivative is right too, though torch detaches them."""
+    """The running statistics are outputs, so their derivative is right too, although torch detaches them."""
     (x,) = numbers(0, (3, 2, 1, 2))
 
     def loss(x):

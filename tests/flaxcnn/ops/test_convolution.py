@@ -1,4 +1,4 @@
-"""Convolution against torch, jax's derivative and differences, over generated shapes and options."""
+"""Convolution against torch, JAX's derivative and finite differences, over generated shapes and options."""
 
 import jax
 import jax.numpy as jnp
@@ -61,11 +61,11 @@ def test_padding_is_symmetric_as_in_torch(padding):
     """Where XLA's "SAME" would pad (0, 1) at stride 2, torch pads (1, 1)."""
     x = np.random.default_rng(0).normal(size=(1, 6, 8, 1))
     kernel = np.random.default_rng(1).normal(size=(3, 5, 1, 1))
-    ours = conv2d(jnp.asarray(x), jnp.asarray(kernel), stride=2, padding=padding)
-    theirs = F.conv2d(
+    actual = conv2d(jnp.asarray(x), jnp.asarray(kernel), stride=2, padding=padding)
+    expected = F.conv2d(
         torch.tensor(x).permute(0, 3, 1, 2), torch.tensor(kernel).permute(3, 2, 0, 1), None, 2, padding
     )
-    np.testing.assert_allclose(ours, theirs.permute(0, 2, 3, 1).numpy(), atol=1e-12)
+    np.testing.assert_allclose(actual, expected.permute(0, 2, 3, 1).numpy(), atol=1e-12)
 
 
 def test_second_derivative(second_derivative):

@@ -75,7 +75,7 @@ def test_rule(rule, shape, soft, label_smoothing, weighted, reduction, ignored, 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_uncounted_rows_reach_neither_loss_nor_gradient(label_smoothing):
-    """Not even NaN, and not even a label out of range."""
+    """Not even NaN, or a label out of range."""
     logits = jnp.array([[1.0, 2.0], [jnp.nan, jnp.inf]])
     labels, mask = jnp.array([0, 9]), jnp.array([True, False])
     options = {"label_smoothing": label_smoothing}

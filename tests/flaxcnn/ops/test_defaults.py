@@ -1,4 +1,4 @@
-"""Defaults that no op leaves alone, so that no comparison with PyTorch sees them."""
+"""Defaults that every op overrides, so that no comparison with PyTorch covers them."""
 
 from flaxcnn.ops.geometry import pooling_axes
 

@@ -29,9 +29,9 @@ def test_dropout_rule(rule, rate):
 def test_dropout_drops_at_its_rate_and_keeps_the_expectation():
     rate, n = 0.3, 100_000
     y = np.asarray(dropout(jnp.ones(n), jax.random.key(0), rate))
-    deviation = np.sqrt(rate * (1 - rate) / n)
-    assert abs((y == 0).mean() - rate) < 5 * deviation
-    assert abs(y.mean() - 1) < 5 * deviation / (1 - rate)
+    std = np.sqrt(rate * (1 - rate) / n)
+    assert abs((y == 0).mean() - rate) < 5 * std
+    assert abs(y.mean() - 1) < 5 * std / (1 - rate)
     np.testing.assert_allclose(y[y != 0], 1 / (1 - rate))
 
 
@@ -54,11 +54,11 @@ def test_bad_dropout_is_named():
 
 
 def test_one_key_gives_one_mask_in_both_precisions():
-    wide = dropout_mask(jax.random.key(3), 0.5, (1000,))
+    float64 = dropout_mask(jax.random.key(3), 0.5, (1000,))
     with jax.enable_x64(False):
-        narrow = dropout_mask(jax.random.key(3), 0.5, (1000,))
-    np.testing.assert_array_equal(wide, narrow)
-    assert not np.array_equal(wide, dropout_mask(jax.random.key(4), 0.5, (1000,)))
+        float32 = dropout_mask(jax.random.key(3), 0.5, (1000,))
+    np.testing.assert_array_equal(float64, float32)
+    assert not np.array_equal(float64, dropout_mask(jax.random.key(4), 0.5, (1000,)))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

@@ -66,21 +66,22 @@ def test_ties_go_to_the_first_maximum(size, window, stride, padding, dilation, c
 
 
 def assert_as_torch(x, window, **options):
-    """Compare output and gradient, by hand and by jax, with torch; the cotangent tells windows apart."""
+    """Compare the output and the gradient, by hand and by JAX, with torch; each window has another cotangent."""
     tensor = torch.tensor(np.moveaxis(x, 3, 1).copy(), requires_grad=True)
-    theirs = F.max_pool2d(tensor, window, **options)
-    cotangent = np.arange(1.0, theirs.numel() + 1).reshape(np.moveaxis(theirs.detach().numpy(), 1, 3).shape)
-    theirs.backward(torch.tensor(np.moveaxis(cotangent, 3, 1).copy()))
-    expected = np.moveaxis(tensor.grad.numpy(), 1, 3)
+    torch_y = F.max_pool2d(tensor, window, **options)
+    expected_y = np.moveaxis(torch_y.detach().numpy(), 1, 3)
+    cotangent = np.arange(1.0, expected_y.size + 1).reshape(expected_y.shape)
+    torch_y.backward(torch.tensor(np.moveaxis(cotangent, 3, 1).copy()))
+    expected_gradient = np.moveaxis(tensor.grad.numpy(), 1, 3)
 
     def evaluate(cotangent, x):
         y, pullback = jax.vjp(lambda x: max_pool2d(x, window, **options), x)
         return y, pullback(cotangent)[0], max_pool2d_backward(cotangent, x, window, **options)
 
-    ours, automatic, by_hand = jax.jit(evaluate)(jnp.asarray(cotangent), jnp.asarray(x))
-    np.testing.assert_array_equal(ours, np.moveaxis(theirs.detach().numpy(), 1, 3))
-    np.testing.assert_array_equal(automatic, expected)
-    np.testing.assert_array_equal(by_hand, expected)
+    flax_y, automatic, by_hand = jax.jit(evaluate)(jnp.asarray(cotangent), jnp.asarray(x))
+    np.testing.assert_array_equal(flax_y, expected_y)
+    np.testing.assert_array_equal(automatic, expected_gradient)
+    np.testing.assert_array_equal(by_hand, expected_gradient)
 
 
 def test_nan_wins_its_windows():

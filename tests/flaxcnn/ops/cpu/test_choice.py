@@ -1,4 +1,4 @@
-"""Which rule is chosen for which convolution, and what may be."""
+"""The rule that is chosen for a convolution, and the rules that may be allowed."""
 
 import jax
 import jax.numpy as jnp

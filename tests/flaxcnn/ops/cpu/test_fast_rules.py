@@ -25,7 +25,7 @@ paddings = st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2)
 
 @pytest.fixture(autouse=True)
 def _float64():
-    """The small cases here are computed by the fast rules too."""
+    """Compute the small cases of this file by the fast rules too."""
     with jax.enable_x64(True), fast_rules(*RULES, least_work=0):
         yield
 
@@ -42,14 +42,14 @@ def torch_convolution(x, kernel, padding, stride=1):
 
 
 def torch_gradients(x, kernel, cotangent, padding, stride=1):
-    x, kernel = (torch.tensor(one, requires_grad=True) for one in (x, kernel))
+    x, kernel = (torch.tensor(array, requires_grad=True) for array in (x, kernel))
     y = torch_convolution(x, kernel, padding, stride)
-    return [one.numpy() for one in torch.autograd.grad(y, (x, kernel), torch.tensor(cotangent))]
+    return [gradient.numpy() for gradient in torch.autograd.grad(y, (x, kernel), torch.tensor(cotangent))]
 
 
-def close(ours, theirs):
+def close(actual, expected):
     np.testing.assert_allclose(
-        np.asarray(ours), theirs, rtol=1e-12, atol=1e-12 * np.abs(theirs).max(initial=0)
+        np.asarray(actual), expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max(initial=0)
     )
 
 
@@ -59,7 +59,7 @@ def close(ours, theirs):
 @example((8, 3), ((2, 0), (0, 2)), 4, 3, 2)
 @given(sizes, paddings, st.integers(1, 5), st.integers(1, 3), st.integers(0, 99))
 def test_winograd_is_the_convolution_and_its_kernel_gradient(size, padding, images, block, seed):
-    """Whatever the size, the padding and how the images fall into blocks."""
+    """For any size and padding, and for any division of the images into blocks."""
     if any(length + sum(around) < 3 for length, around in zip(size, padding, strict=True)):
         return
     x, kernel = normal(seed, images, *size, 3), normal(seed + 1, 3, 3, 3, 2)
@@ -68,13 +68,13 @@ def test_winograd_is_the_convolution_and_its_kernel_gradient(size, padding, imag
     cotangent = normal(seed + 2, *y.shape)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(winograd, "block_size", lambda *_: block)
-        found, gradient = jax.jit(
+        actual, gradient = jax.jit(
             lambda x, kernel, g: (
                 winograd.convolution(x, kernel, spatial),
                 winograd.kernel_gradient(g, x, spatial),
             )
         )(x, kernel, cotangent)
-    close(found, y)
+    close(actual, y)
     close(gradient, torch_gradients(x, kernel, cotangent, padding)[1])
 
 
@@ -95,11 +95,11 @@ def test_the_phases_make_the_input_gradient(size, padding, window, stride, seed)
     x, kernel = normal(seed, 2, *size, 3), normal(seed + 1, *window, 3, 2)
     spatial = axes(x.shape, window, stride=stride, padding=padding)
     cotangent = normal(seed + 2, 2, spatial[0].output, spatial[1].output, 2)
-    ours = jax.jit(input_gradient_by_phases, static_argnums=2)(cotangent, kernel, spatial)
-    close(ours, torch_gradients(x, kernel, cotangent, padding, stride)[0])
+    actual = jax.jit(input_gradient_by_phases, static_argnums=2)(cotangent, kernel, spatial)
+    close(actual, torch_gradients(x, kernel, cotangent, padding, stride)[0])
 
 
-# Each is computed by a fast rule: height, width, ci, co, window, stride, padding.
+# For each fast rule a convolution that it computes: height, width, ci, co, window, stride, padding.
 CASES = {
     "winograd": (9, 8, 64, 65, 3, 1, 1),
     "winograd_kernel_gradient": (8, 9, 128, 128, 3, 1, 1),
@@ -108,8 +108,8 @@ CASES = {
 }
 
 
-def loss_of(case):
-    """A scalar of (x, kernel) that is no quadratic form, for ours and for torch."""
+def losses_of(case):
+    """The same scalar function of (x, kernel) in flaxcnn and in torch; it is not quadratic."""
     *_, stride, padding = CASES[case]
     pad = ((padding, padding), (padding, padding))
     return (
@@ -127,55 +127,58 @@ def arguments(case, seed=0):
 
 @pytest.mark.parametrize("case", CASES)
 def test_hessian_products_in_every_mode_are_those_of_torch(case):
-    ours, theirs = loss_of(case)
-    given_, tangent = arguments(case), arguments(case, 7)
-    x, kernel = (torch.tensor(one, requires_grad=True) for one in given_)
-    gradient = torch.autograd.grad(theirs(x, kernel), (x, kernel), create_graph=True)
+    flax_loss, torch_loss = losses_of(case)
+    primal, tangent = arguments(case), arguments(case, 7)
+    x, kernel = (torch.tensor(array, requires_grad=True) for array in primal)
+    gradient = torch.autograd.grad(torch_loss(x, kernel), (x, kernel), create_graph=True)
     inner = sum((a * torch.tensor(b)).sum() for a, b in zip(gradient, tangent, strict=True))
-    product = [one.numpy() for one in torch.autograd.grad(inner, (x, kernel))]
-    values = [one.detach().numpy() for one in gradient]
+    torch_product = [array.numpy() for array in torch.autograd.grad(inner, (x, kernel))]
+    torch_gradient = [array.detach().numpy() for array in gradient]
 
-    grad = jax.grad(ours, (0, 1))
+    grad = jax.grad(flax_loss, (0, 1))
 
     def forward_over_reverse(a, t):
         return jax.jvp(grad, a, t)[1]
 
     def reverse_over_forward(a, t):
-        return jax.grad(lambda *b: jax.jvp(ours, b, t)[1], (0, 1))(*a)
+        return jax.grad(lambda *b: jax.jvp(flax_loss, b, t)[1], (0, 1))(*a)
 
     def reverse_over_reverse(a, t):
         return jax.vjp(grad, *a)[1](t)
 
     modes = forward_over_reverse, reverse_over_forward, reverse_over_reverse
-    first, *seconds = jax.jit(lambda a, t: [grad(*a), *(mode(a, t) for mode in modes)])(given_, tangent)
-    for found, expected in [(first, values), *((second, product) for second in seconds)]:
-        for one, torch_one in zip(found, expected, strict=True):
-            close(one, torch_one)
+    flax_gradient, *flax_products = jax.jit(lambda a, t: [grad(*a), *(mode(a, t) for mode in modes)])(
+        primal, tangent
+    )
+    pairs = [(flax_gradient, torch_gradient), *((product, torch_product) for product in flax_products)]
+    for flax_arrays, torch_arrays in pairs:
+        for actual, expected in zip(flax_arrays, torch_arrays, strict=True):
+            close(actual, expected)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_vmap_is_a_loop(case):
     """Over images with one kernel, over both (as for the gradients of single examples), over kernels."""
-    ours, _ = loss_of(case)
+    loss, _ = losses_of(case)
     x, kernel = (np.stack([arguments(case, seed)[i] for seed in (0, 1)]) for i in (0, 1))
-    alone = jax.jit(jax.grad(ours, (0, 1)))
+    single = jax.jit(jax.grad(loss, (0, 1)))
     for axes_ in ((0, None), (0, 0), (None, 0)):
         a = x[0] if axes_[0] is None else x
         b = kernel[0] if axes_[1] is None else kernel
-        both = jax.jit(jax.vmap(jax.grad(ours, (0, 1)), axes_))(a, b)
+        mapped = jax.jit(jax.vmap(jax.grad(loss, (0, 1)), axes_))(a, b)
         for i in range(2):
-            one = alone(a if axes_[0] is None else a[i], b if axes_[1] is None else b[i])
-            for found, expected in zip(both, one, strict=True):
-                close(found[i], np.asarray(expected))
+            looped = single(a if axes_[0] is None else a[i], b if axes_[1] is None else b[i])
+            for actual, expected in zip(mapped, looped, strict=True):
+                close(actual[i], np.asarray(expected))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_rules_can_be_switched_off_and_are_off_on_accelerators(case):
-    ours, _ = loss_of(case)
-    given_ = tuple(map(jnp.asarray, arguments(case)))
+    loss, _ = losses_of(case)
+    arrays = tuple(map(jnp.asarray, arguments(case)))
 
     def lowered(platform):
-        return jax.jit(jax.grad(ours, (0, 1))).trace(*given_).lower(lowering_platforms=(platform,)).as_text()
+        return jax.jit(jax.grad(loss, (0, 1))).trace(*arrays).lower(lowering_platforms=(platform,)).as_text()
 
     fast = lowered("cpu")
     jax.clear_caches()
@@ -187,54 +190,54 @@ def test_the_rules_can_be_switched_off_and_are_off_on_accelerators(case):
 
 
 def test_winograd_rounds_as_a_convolution_does():
-    """In float32, against float64: at most twice what XLA's own sum rounds, which depends on the processor."""
+    """In float32, against float64: at most twice the rounding of XLA's own sum, which depends on the processor."""
     x, kernel = normal(0, 4, 16, 16, 128), normal(1, 3, 3, 128, 128)
-    x, kernel = (jnp.asarray(one, jnp.float32) for one in (x, kernel))
-    # From the same float32 numbers: the error is that of the computation alone.
-    wide = [torch.tensor(np.asarray(one, np.float64)) for one in (x, kernel)]
-    exact = torch_convolution(*wide, ((1, 1), (1, 1))).numpy()
+    x, kernel = (jnp.asarray(array, jnp.float32) for array in (x, kernel))
+    # Both start from the same float32 numbers, so the error is that of the computation alone.
+    float64 = [torch.tensor(np.asarray(array, np.float64)) for array in (x, kernel)]
+    exact = torch_convolution(*float64, ((1, 1), (1, 1))).numpy()
 
     def error(y):
         return np.linalg.norm(np.asarray(y, np.float64) - exact) / np.linalg.norm(exact)
 
     spatial = axes(x.shape, 3, stride=1, padding=1)
-    ours, plain = winograd.convolution(x, kernel, spatial), plain_convolution(x, kernel, spatial, 1)
-    assert 0 < error(ours) < 2 * error(plain)
-    assert error(ours) < 5e-7
+    fast, plain = winograd.convolution(x, kernel, spatial), plain_convolution(x, kernel, spatial, 1)
+    assert 0 < error(fast) < 2 * error(plain)
+    assert error(fast) < 5e-7
 
 
 def test_batch_norm_has_hessian_products():
-    """Its sums are primitives of their own: forward over reverse, against torch."""
+    """Its sums are separate primitives: forward over reverse, against torch."""
     x, scale = normal(0, 3, 4, 5, 2), normal(1, 2)
     tangent = normal(2, 3, 4, 5, 2), normal(3, 2)
 
-    def ours(x, scale):
+    def loss(x, scale):
         y, *_ = batch_norm(x, scale, jnp.zeros(2), jnp.zeros(2), jnp.ones(2), train=True)
         return jnp.sum(jnp.sin(y))
 
     @jax.jit
     def products(arrays, tangent):
-        return jax.jvp(jax.grad(ours, (0, 1)), arrays, tangent)
+        return jax.jvp(jax.grad(loss, (0, 1)), arrays, tangent)
 
-    xt, st_ = (torch.tensor(one, requires_grad=True) for one in (x, scale))
-    y = F.batch_norm(xt.permute(0, 3, 1, 2), None, None, st_, None, training=True)
-    gradient = torch.autograd.grad(torch.sin(y).sum(), (xt, st_), create_graph=True)
-    inner = sum((a * torch.tensor(b)).sum() for a, b in zip(gradient, tangent, strict=True))
-    expected = torch.autograd.grad(inner, (xt, st_))
-    first, found = products((x, scale), tangent)
-    for one, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(np.asarray(one), theirs.numpy(), rtol=1e-9, atol=1e-10)
-    for one, theirs in zip(first, gradient, strict=True):
-        close(one, theirs.detach().numpy())
+    torch_x, torch_scale = (torch.tensor(array, requires_grad=True) for array in (x, scale))
+    y = F.batch_norm(torch_x.permute(0, 3, 1, 2), None, None, torch_scale, None, training=True)
+    torch_gradient = torch.autograd.grad(torch.sin(y).sum(), (torch_x, torch_scale), create_graph=True)
+    inner = sum((a * torch.tensor(b)).sum() for a, b in zip(torch_gradient, tangent, strict=True))
+    torch_product = torch.autograd.grad(inner, (torch_x, torch_scale))
+    flax_gradient, flax_product = products((x, scale), tangent)
+    for actual, expected in zip(flax_product, torch_product, strict=True):
+        np.testing.assert_allclose(np.asarray(actual), expected.numpy(), rtol=1e-9, atol=1e-10)
+    for actual, expected in zip(flax_gradient, torch_gradient, strict=True):
+        close(actual, expected.detach().numpy())
 
 
 def test_the_channel_sums_are_batched():
     x = jnp.asarray(normal(0, 3, 4, 5, 6, 2))
     ones, zeros = jnp.asarray(np.ones(2)), jnp.asarray(np.zeros(2))
-    run = jax.jit(lambda one: batch_norm(one, ones, zeros, zeros, ones, train=True)[0])
-    both = jax.jit(jax.vmap(run))(x)
+    run = jax.jit(lambda images: batch_norm(images, ones, zeros, zeros, ones, train=True)[0])
+    mapped = jax.jit(jax.vmap(run))(x)
     for i in range(3):
-        close(both[i], np.asarray(run(x[i])))
+        close(mapped[i], np.asarray(run(x[i])))
 
 
 def sharded_loss(kernel, x):
@@ -249,14 +252,14 @@ def simple_loss(kernel, x):
 
 @pytest.fixture
 def shared_batch():
-    """A kernel and images in float32, a mesh of two devices (conftest.py makes two of one), and a comparison."""
+    """A kernel and images in float32, a mesh of two devices (conftest.py divides one CPU in two), and a comparison."""
     kernel, x = (
-        np.asarray(one, np.float32) for one in (normal(1, 3, 3, 64, 64) / 24, normal(0, 4, 9, 8, 64))
+        np.asarray(array, np.float32) for array in (normal(1, 3, 3, 64, 64) / 24, normal(0, 4, 9, 8, 64))
     )
 
-    def same(found, expected):
-        found, expected = jax.device_get((found, expected))
-        assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+    def same(actual, expected):
+        actual, expected = jax.device_get((actual, expected))
+        assert np.abs(actual - expected).max() < 1e-5 * np.abs(expected).max()
 
     with jax.enable_x64(False):
         yield kernel, x, lambda kind: jax.make_mesh((2,), ("batch",), axis_types=(kind,)), same
@@ -272,17 +275,20 @@ def test_two_devices_share_a_batch_that_xla_divides(shared_batch):
 
 def test_two_devices_share_a_batch_under_shard_map(shared_batch):
     kernel, x, mesh, same = shared_batch
-    each = jax.shard_map(
+    gradients = jax.shard_map(
         lambda k, x: jax.grad(simple_loss)(jax.lax.pcast(k, "batch", to="varying"), x)[None],
         mesh=mesh(AxisType.Auto),
         in_specs=(P(), P("batch")),
         out_specs=P("batch"),
     )
-    same(jax.jit(lambda k, x: jnp.sum(each(k, x), 0))(kernel, x), jax.jit(jax.grad(simple_loss))(kernel, x))
+    same(
+        jax.jit(lambda k, x: jnp.sum(gradients(k, x), 0))(kernel, x),
+        jax.jit(jax.grad(simple_loss))(kernel, x),
+    )
 
 
 def test_two_devices_share_a_batch_explicitly(shared_batch):
-    """The plain rules serve where types say how arrays are divided."""
+    """The plain rules compute arrays whose types hold their sharding."""
     kernel, x, mesh, same = shared_batch
     expected = jax.jit(jax.grad(sharded_loss, 1))(kernel, x)
     with jax.set_mesh(mesh(AxisType.Explicit)):

@@ -1,4 +1,4 @@
-"""An activation that is computed once: the same values and derivatives, and no second computation in the program."""
+"""An activation that is computed once: the same values and derivatives, and no repeated computation."""
 
 import re
 
@@ -31,13 +31,13 @@ def test_the_one_number_that_enters_the_loop_changes_nothing(dtype):
     x = np.asarray(images()).astype(dtype)
     bits = x.view(f"u{x.itemsize}")
     bits[0, 0, 0, 0] = np.iinfo(bits.dtype).max
-    found = np.asarray(jax.jit(behind_a_loop)(x)).view(bits.dtype)
-    np.testing.assert_array_equal(found.ravel()[1:], bits.ravel()[1:])
-    assert np.isnan(found.view(dtype).ravel()[0])
+    actual = np.asarray(jax.jit(behind_a_loop)(x)).view(bits.dtype)
+    np.testing.assert_array_equal(actual.ravel()[1:], bits.ravel()[1:])
+    assert np.isnan(actual.view(dtype).ravel()[0])
 
 
 def test_no_compiler_can_leave_the_loop_out():
-    """What decides is known when the program runs only: the compiled program still has the loop."""
+    """The condition is known only when the program runs, so the compiled program still has the loop."""
     text = jax.jit(behind_a_loop).lower(images()).compile().as_text()
     assert "while(" in text
 
@@ -50,7 +50,7 @@ def test_its_derivatives_are_the_identity():
 
 
 def test_relu_has_the_derivatives_of_torch_at_zero_and_for_nan_too():
-    """Where x is NaN torch gives 0; ours lets the cotangent pass, so that it is not hidden."""
+    """Where x is NaN torch gives 0; flaxcnn passes the cotangent on, so that the NaN stays visible."""
     x, t = np.array(images()), np.array(images(1))
     x[0, 0, 0, :3] = 0.0, -0.0, np.nan
     given = torch.tensor(x, requires_grad=True)
@@ -62,8 +62,8 @@ def test_relu_has_the_derivatives_of_torch_at_zero_and_for_nan_too():
     np.testing.assert_array_equal(pull(jnp.asarray(t))[0], expected)
 
 
-def written(rules):
-    """How often the compiled program of two rectified sums writes one to memory, or computes it for something else."""
+def rectifications(rules):
+    """The number of rectifications in a compiled program: one for each that is written to memory or repeated."""
 
     def loss(x):
         y = relu(2 * x)
@@ -77,8 +77,8 @@ def written(rules):
 
 
 @pytest.mark.optimised
-def test_xla_computes_a_stored_activation_less_often():
-    assert written(choice.USUAL) < written(())
+def test_xla_computes_a_materialised_activation_less_often():
+    assert rectifications(choice.USUAL) < rectifications(())
 
 
 def test_without_elements_there_is_nothing_to_compute():

@@ -1,4 +1,4 @@
-"""The calls of oneDNN against torch: convolutions of every geometry, their input gradients, products; the try-out."""
+"""The calls of oneDNN against torch: convolutions of every geometry, input gradients, matrix products; the probe."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def _unstored():
-    """As the training step does: JAX would fail to write these programs, with a warning."""
+    """Like the training step, keep the programs out of the cache: JAX would fail to write them, with a warning."""
     with onednn.never_stored():
         yield
 
@@ -46,9 +46,10 @@ def torch_convolution(x, kernel, padding, stride, dilation, groups):
     return F.conv2d(padded, kernel, None, stride, 0, dilation, groups).permute(0, 2, 3, 1)
 
 
-def close(ours, theirs):
-    """To float32's rounding of the largest."""
-    np.testing.assert_allclose(np.asarray(ours, np.float64), theirs, rtol=0, atol=3e-6 * np.abs(theirs).max())
+def close(actual, expected):
+    """Equal up to the rounding of the largest value in float32."""
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(np.asarray(actual, np.float64), expected, rtol=0, atol=3e-6 * scale)
 
 
 @settings(max_examples=examples(20))
@@ -70,13 +71,13 @@ def test_a_convolution_of_any_geometry(size, window, stride, dilation, padding, 
         return
     x, kernel = normal(seed, 2, *size, 2 * groups), normal(seed + 1, *window, 2, 3 * groups)
     spatial = axes(x.shape, window, stride=stride, padding=padding, dilation=dilation)
-    wide = [torch.tensor(one, dtype=torch.float64, requires_grad=True) for one in (x, kernel)]
-    y = torch_convolution(*wide, padding, stride, dilation, groups)
-    ours = jax.jit(onednn.convolution, static_argnums=(2, 3))(x, kernel, spatial, groups)
-    close(ours, y.detach().numpy())
+    float64 = [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in (x, kernel)]
+    y = torch_convolution(*float64, padding, stride, dilation, groups)
+    actual = jax.jit(onednn.convolution, static_argnums=(2, 3))(x, kernel, spatial, groups)
+    close(actual, y.detach().numpy())
     if stride == (1, 1) and all(max(p) < span for p, span in zip(padding, spans, strict=True)):
         g = normal(seed + 2, *y.shape)
-        expected = torch.autograd.grad(y, wide[0], torch.tensor(g, dtype=torch.float64))[0].numpy()
+        expected = torch.autograd.grad(y, float64[0], torch.tensor(g, dtype=torch.float64))[0].numpy()
         close(jax.jit(onednn.input_gradient, static_argnums=(2, 3))(g, kernel, spatial, groups), expected)
 
 
@@ -89,7 +90,7 @@ def test_outer_products(shape):
 
 
 def test_conv2d_calls_it_on_the_cpu_only_and_differentiates_twice():
-    """Its gradients come from the primitives, not from the call, which has none."""
+    """The gradients come from the primitives: the call itself has none."""
     x, kernel = jnp.asarray(normal(0, 2, 6, 6, 4)), jnp.asarray(normal(1, 3, 3, 2, 6))
 
     def loss(x, kernel):
@@ -102,25 +103,27 @@ def test_conv2d_calls_it_on_the_cpu_only_and_differentiates_twice():
         jax.clear_caches()
         return jax.jit(product).trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
 
-    assert "onednn" not in lowered("cpu"), "only where it is asked for"
+    assert "onednn" not in lowered("cpu"), "only where the rule is allowed"
     expected = jax.jit(product)(x, kernel)
     with fast_rules(*RULES):
-        assert "onednn" not in lowered("cpu"), "little work is stored in the compilation cache instead"
+        assert "onednn" not in lowered("cpu"), (
+            "a small convolution is stored in the compilation cache instead"
+        )
     with fast_rules(*RULES, least_work=0):
         assert "__onednn$convolution" in lowered("cpu")
         assert "onednn" not in lowered("cuda")
-        found = jax.jit(product)(x, kernel)
-    for ours, plain in zip(found, expected, strict=True):
-        close(ours, np.asarray(plain, np.float64))
+        by_onednn = jax.jit(product)(x, kernel)
+    for actual, plain in zip(by_onednn, expected, strict=True):
+        close(actual, np.asarray(plain, np.float64))
 
 
-def test_a_call_that_gives_something_else_is_noticed(monkeypatch):
+def test_the_probe_notices_a_wrong_result(monkeypatch):
     real = onednn.outer_products
     monkeypatch.setattr(onednn, "outer_products", lambda a, b: real(a, b) + 1e-2)
     assert not onednn_probe.gives_right_results()
 
 
-def test_a_call_that_does_not_compile_is_noticed(monkeypatch):
+def test_the_probe_notices_a_call_that_does_not_compile(monkeypatch):
     real = onednn._call
     monkeypatch.setattr(onednn, "_call", lambda name, *rest: real("no such " + name, *rest))
     assert not onednn_probe.gives_right_results()
@@ -128,7 +131,7 @@ def test_a_call_that_does_not_compile_is_noticed(monkeypatch):
 
 @pytest.mark.slow
 def test_a_program_with_calls_is_not_offered_to_the_compilation_cache(tmp_path):
-    """Else JAX warns of a MemoryError, which is what it meets when it serialises one."""
+    """Otherwise JAX warns of a MemoryError, which it meets when it serialises such a program."""
     code = f"""
 import warnings; warnings.simplefilter("error")
 import jax, jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Where calls of oneDNN may be made: the switch, the versions, the try-out in another process, what is kept of it."""
+"""Where calls of oneDNN may be made: the switch, the versions, the probe in another process, its kept result."""
 
 import json
 
