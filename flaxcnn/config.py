@@ -1,7 +1,8 @@
 """The configuration of a run: frozen dataclasses, every field a flag of the command and a key of a JSON file.
 
-Imports nothing heavy, so that `flaxcnn --help` answers at once. Field names are unique over all sections: the
-field `learning_rate` is the flag `--learning-rate` and the JSON key `learning_rate` of the section `optimiser`.
+This module imports nothing heavy, so that `flaxcnn --help` answers at once. Field names are unique over all
+sections: the field `learning_rate` is the flag `--learning-rate` and the JSON key `learning_rate` of the section
+`optimiser`.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from typing import Any
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used: one sentence says what was given and what was expected."""
+    """An invalid configuration: one sentence names the given and the expected value."""
 
 
 def field(default: Any, description: str) -> Any:
@@ -39,7 +40,7 @@ class DataConfig:
     """Which images, and how they are divided."""
 
     data: str = field("digits", "digits, mnist, fashion_mnist, tfds:NAME, or the path of an .npz file")
-    data_dir: str | None = field(None, "folder of the data set, where it is not in its usual place")
+    data_dir: str | None = field(None, "folder of the data set, if it is not in a default folder")
     image_size: int | None = field(None, "resize the images to this many pixels a side")
     split_seed: int = field(0, "seed of the division into training, validation and test images")
     validation_fraction: float = field(0.1, "share of the training images kept for validation")
@@ -54,7 +55,7 @@ class AugmentConfig:
     crop_padding: int = field(0, "pixels of zero padding before a random crop back to size")
     flip: bool = field(False, "mirror left and right with probability one half")
     rotate: float = field(15.0, "rotate by a random angle of at most this many degrees")
-    cutout: int = field(0, "side in pixels of a square set to zero at a random place")
+    cutout: int = field(0, "side in pixels of a square set to zero at a random position")
     brightness: float = field(0.0, "change the brightness by a random factor within 1 +- this")
     contrast: float = field(0.0, "the same for the contrast")
     saturation: float = field(0.0, "the same for the saturation")
@@ -65,7 +66,7 @@ class AugmentConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-    """The objective: cross-entropy and what is added to it."""
+    """The objective: cross-entropy and the terms added to it."""
 
     label_smoothing: float = field(0.1, "share of every label spread evenly over the classes")
     l1: float = field(0.0, "weight of the sum of absolute parameters")
@@ -102,7 +103,7 @@ class OptimiserConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """How long, how, and where to."""
+    """The length of the run, its precision and seed, and its output."""
 
     epochs: int = field(60, "passes over the training images")
     batch_size: int = field(64, "images a step")
@@ -116,7 +117,7 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """All of a run. `Config()` trains a CIFAR-style ResNet on scikit-learn's digits for about a minute."""
+    """The whole configuration. `Config()` trains a CIFAR-style ResNet on scikit-learn's digits in about a minute."""
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -126,7 +127,7 @@ class Config:
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        """Reject what no run could use; names are checked where they are looked up."""
+        """Raise on values that no run can use; names are checked where they are looked up."""
         for name, low, high in _RANGES:
             value = self.get(name)
             if value is not None and not (math.isfinite(value) and low <= value <= high):
@@ -139,7 +140,7 @@ class Config:
             )
 
     def get(self, name: str) -> Any:
-        """The value of the field called `name`, whichever its section."""
+        """The value of the field called `name`, in any section."""
         return getattr(getattr(self, section_of(name)), name)
 
     def replace(self, **fields: Any) -> "Config":

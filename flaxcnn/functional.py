@@ -1,12 +1,12 @@
 """An NNX module as a pure function of a flat dictionary of parameters.
 
-Everything after a model's construction speaks this contract, on which plain `jax.jit`, `jax.grad`, `jax.vmap`
-and `jax.lax.scan` act:
+Once a model is built, all code uses this function, to which plain `jax.jit`, `jax.grad`, `jax.vmap` and
+`jax.lax.scan` apply:
 
     apply(params, state, x, *, train, key, mask) -> (logits, state)
 
 `params` and `state` (batch-norm statistics) are flat: `{"layer1.0.conv1.weight": array, ...}`, keyed as the
-`state_dict` of the PyTorch twin. A flat dictionary is a pytree, prints well, and is selected from by name.
+`state_dict` of the PyTorch twin. A flat dictionary is a pytree, is easy to print, and gives each array by name.
 """
 
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -33,12 +33,12 @@ class Apply(Protocol):
         key: Key[Array, ""] | None = None,
         mask: Bool[Array, " n"] | None = None,
     ) -> tuple[Float[Array, "n k"], State]:
-        """Logits of a batch and the statistics after it (in evaluation, the same as before)."""
+        """Return the logits of a batch and the statistics after it (in evaluation, unchanged)."""
         ...
 
 
 class Functional(NamedTuple):
-    """A model taken apart: the pure function and the arrays it starts from."""
+    """A model in two parts: the pure function and its initial arrays."""
 
     apply: Apply
     params: Parameters
@@ -49,10 +49,10 @@ def functional(model: nnx.Module, *, compute_dtype: jnp.dtype | type | None = No
     """Split `model` into a pure `apply`, its parameters and its state.
 
     Args:
-        model: an NNX module called as `model(x, train=..., key=..., mask=...)`, which all of
-            `flaxcnn.models` are. It is read, not changed; the arrays are copied.
-        compute_dtype: cast parameters and images to it in the forward pass (`jnp.bfloat16` on accelerators);
-            parameters, statistics, gradients and logits keep their own dtype. `None` computes in theirs.
+        model: an NNX module called as `model(x, train=..., key=..., mask=...)`, such as every model of
+            `flaxcnn.models`. It is not changed; its arrays are copied.
+        compute_dtype: the dtype of parameters and images in the forward pass (`jnp.bfloat16` on accelerators).
+            Parameters, statistics, gradients and logits keep their own dtype. `None` casts nothing.
 
     Returns:
         `(apply, params, state)`.
@@ -83,7 +83,7 @@ def functional(model: nnx.Module, *, compute_dtype: jnp.dtype | type | None = No
 
 
 def bind(model: nnx.Module, params: Parameters, state: State) -> nnx.Module:
-    """A copy of `model` that holds these arrays instead of its own; `model` itself is not changed."""
+    """A copy of `model` with these arrays instead of its own; `model` itself is not changed."""
     return _merge(_split(model)[0], params, state)
 
 
@@ -106,7 +106,7 @@ def _dotted(path: tuple[str | int, ...]) -> str:
 
 
 def _path(name: str) -> tuple[str | int, ...]:
-    """`layer1.0.conv1` as NNX has it: positions in a list are numbers."""
+    """The path of NNX for a name such as `layer1.0.conv1`: positions in a list become integers."""
     return tuple(int(part) if part.isdecimal() else part for part in name.split("."))
 
 

@@ -1,7 +1,7 @@
-"""Weights between PyTorch's layouts and ours: a table of transpositions, and safetensors files.
+"""Weights in the layouts of PyTorch and Flax: a table of transpositions, and safetensors files.
 
-Names are equal on both sides (`layer1.0.conv1.weight`), only layouts differ. Nothing here needs PyTorch: its
-`state_dict` comes as a dictionary of NumPy arrays, or as a safetensors file.
+Names are the same on both sides (`layer1.0.conv1.weight`); only the layouts differ. This module does not need
+PyTorch: it reads a `state_dict` as a dictionary of NumPy arrays, or from a safetensors file.
 """
 
 import dataclasses
@@ -19,47 +19,47 @@ Arrays = dict[str, Num[np.ndarray, "..."]]
 
 
 class WeightsError(ValueError):
-    """Weights that do not fit a model; every mismatch is listed."""
+    """Weights that do not fit a model; the message lists every mismatch."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
-    """How one kind of array is stored on both sides.
+class WeightLayout:
+    """The order of the axes of one kind of array, in Flax and in PyTorch.
 
     Attributes:
-        kind: what it is.
-        dimensions: by which it is recognised.
-        ours, torch: the meaning of its axes.
+        kind: a description of the array.
+        dimensions: the number of axes, by which the kind is recognised.
+        flax, torch: one letter for each axis, in order.
     """
 
     kind: str
     dimensions: int
-    ours: str
+    flax: str
     torch: str
 
     def to_torch(self, array: Num[np.ndarray, "..."]) -> Num[np.ndarray, "..."]:
-        """Transpose from our layout."""
-        return array.transpose([self.ours.index(axis) for axis in self.torch]).copy()
+        """Transpose from Flax's to PyTorch's layout."""
+        return array.transpose([self.flax.index(axis) for axis in self.torch]).copy()
 
     def from_torch(self, array: Num[np.ndarray, "..."]) -> Num[np.ndarray, "..."]:
-        """Transpose from PyTorch's layout."""
-        return array.transpose([self.torch.index(axis) for axis in self.ours]).copy()
+        """Transpose from PyTorch's to Flax's layout."""
+        return array.transpose([self.torch.index(axis) for axis in self.flax]).copy()
 
 
 # h, w: kernel rows and columns; i: input channels (of one group); o: output channels; c: channels.
-LAYOUTS: dict[int, Layout] = {
+LAYOUTS: dict[int, WeightLayout] = {
     layout.dimensions: layout
     for layout in (
-        Layout("convolution kernel", 4, ours="hwio", torch="oihw"),
-        Layout("dense kernel", 2, ours="io", torch="oi"),
-        Layout("bias, scale or statistic", 1, ours="c", torch="c"),
-        Layout("counter", 0, ours="", torch=""),
+        WeightLayout("convolution kernel", 4, flax="hwio", torch="oihw"),
+        WeightLayout("dense kernel", 2, flax="io", torch="oi"),
+        WeightLayout("bias, scale or statistic", 1, flax="c", torch="c"),
+        WeightLayout("counter", 0, flax="", torch=""),
     )
 }
 
 
 def to_torch(params: Parameters, state: State) -> Arrays:
-    """The `state_dict` of the PyTorch twin, as NumPy arrays; counters become int64."""
+    """The `state_dict` of the PyTorch twin as NumPy arrays; counters become int64."""
     arrays: Arrays = {}
     for name, value in (params | state).items():
         array = np.asarray(value)
@@ -74,15 +74,15 @@ def from_torch(
     """Parameters and state with the values of a PyTorch `state_dict`.
 
     Args:
-        state_dict: by name, in PyTorch's layouts.
-        params, state: of our model; they say which names, shapes and dtypes are wanted.
+        state_dict: arrays by name, in PyTorch's layouts.
+        params, state: those of the Flax model; they determine the names, shapes and dtypes.
 
     Returns:
         `(params, state)` with the dtypes of the model. Counters (`num_batches_tracked`) may be missing, as in
-        checkpoints from before PyTorch 0.4.1, and are then kept.
+        checkpoints from before PyTorch 0.4.1; those of `state` are then kept.
 
     Raises:
-        WeightsError: names are missing or not wanted, or shapes differ; all of them are listed.
+        WeightsError: names are missing or not in the model, or shapes differ; the error lists all of them.
     """
     wanted = params | state
     optional = {name for name, value in state.items() if value.ndim == 0}
@@ -108,7 +108,7 @@ def from_torch(
 
 
 def save(path: str | Path, params: Parameters, state: State) -> Path:
-    """Write the weights as a safetensors file in PyTorch's names and layouts, which torchvision loads.
+    """Write the weights as a safetensors file with PyTorch's names and layouts, which torchvision can load.
 
     Raises:
         WeightsError: the file cannot be written.
@@ -127,7 +127,7 @@ def save(path: str | Path, params: Parameters, state: State) -> Path:
 
 
 def load(path: str | Path, params: Parameters, state: State) -> tuple[Parameters, State]:
-    """Read a safetensors file in PyTorch's names and layouts into the shapes of a model, see `from_torch`.
+    """Read a safetensors file with PyTorch's names and layouts for a model; see `from_torch`.
 
     Raises:
         WeightsError: the file is missing or damaged, or does not fit the model.

@@ -16,13 +16,13 @@ from flaxcnn.models.initialise import kaiming_normal_fan_out
 from flaxcnn.models.layers import BatchNorm, Conv
 
 Images = Float[Array, "n h w c"]
-Features = Float[Array, "n _ _ _"]  # as many images, of another size and with other channels
+Features = Float[Array, "n _ _ _"]  # the same number of images, with another size and other channels
 Mask = Bool[Array, " n"] | None
 
 
 @dataclasses.dataclass(frozen=True)
 class BlockOptions:
-    """What all blocks of one network share."""
+    """The options that all blocks of a network share."""
 
     groups: int = 1
     width_per_group: int = 64
@@ -55,7 +55,7 @@ def subsample_and_pad(x: Images, stride: int, channels: int) -> Features:
 
 
 class Residual(nnx.Module):
-    """What every block has: a shortcut, projected (B) or padded (A) where the shape changes."""
+    """The base of every block: a shortcut, projected (B) or padded (A) where the shape changes."""
 
     expansion = 1
 
@@ -142,7 +142,7 @@ class Bottleneck(Residual):
 
 
 class PreActivationBasicBlock(Residual):
-    """bn-relu-conv twice, then add; where the shape changes, the projection sees the activated input."""
+    """bn-relu-conv twice, then add; where the shape changes, the projection gets the activated input."""
 
     def __init__(
         self, inputs: int, planes: int, *, stride: int = 1, options: BlockOptions, rngs: nnx.Rngs

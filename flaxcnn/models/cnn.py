@@ -1,4 +1,4 @@
-"""The smallest model of the zoo: two convolution-pool stages, a hidden dense layer, dropout, a head."""
+"""The smallest model: two stages of convolution and pooling, a hidden dense layer, dropout, an output layer."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -17,9 +17,9 @@ class CNN(nnx.Module):
     Args:
         num_classes: size of the logits.
         in_channels: channels of the input images.
-        image_size: rows and columns of the input, one number if square; `fc1` depends on it.
+        image_size: rows and columns of the input, or one number for both; `fc1` depends on it.
         channels: output channels of the two convolutions.
-        kernel_size: of both; the padding keeps the size.
+        kernel_size: the size of both kernels; the padding keeps the image size.
         pool: window and stride of both max pools.
         hidden: units of `fc1`.
         dropout: probability of dropping a hidden unit in training.
@@ -84,11 +84,11 @@ class CNN(nnx.Module):
         self, x: Float[Array, "n h w c"], *, train: bool = False, mask: Bool[Array, " n"] | None = None
     ) -> list[tuple[str, Float[Array, "n _ _ _"]]]:
         """The activations after each of the two stages, with their names, in order."""
-        found = []
+        activations = []
         for name, conv, norm in (("stage1", self.conv1, self.bn1), ("stage2", self.conv2, self.bn2)):
             x = conv(x)
             if norm is not None:
                 x = norm(x, train=train, mask=mask)
             x = ops.max_pool2d(ops.relu(x), self.pool)
-            found.append((name, x))
-        return found
+            activations.append((name, x))
+        return activations

@@ -14,7 +14,7 @@ from flaxcnn.models.cnn import CNN
 from flaxcnn.models.layers import BatchNorm, Conv
 from flaxcnn.models.resnet import ResNet
 
-# Which norm gets what a convolution puts out, and nothing else.
+# The pairs of a convolution and the norm whose only input is the output of that convolution.
 _PAIRS: dict[type[nnx.Module], tuple[tuple[str, str], ...]] = {
     CNN: (("conv1", "bn1"), ("conv2", "bn2")),
     ResNet: (("conv1", "bn1"),),
@@ -29,12 +29,12 @@ Fold = Callable[[Parameters, State], tuple[Parameters, State]]
 
 
 class Folding(NamedTuple):
-    """How a model is folded.
+    """A folded model and the function that folds other weights.
 
     Attributes:
-        model: a copy that evaluates to the same, with as few batch norms as can be; it cannot be trained.
-        fold: a pure function from parameters and state of the original to those of the copy, so that other weights of
-            the same model are folded without building it again.
+        model: a copy with the same outputs in evaluation and as few batch norms as possible; it cannot be trained.
+        fold: a pure function from the parameters and state of the original to those of the copy. It folds other
+            weights of the same model without building the model again.
     """
 
     model: nnx.Module
@@ -42,7 +42,7 @@ class Folding(NamedTuple):
 
 
 class Folded(nnx.Module):
-    """Where a batch norm was: the convolution before it does its work."""
+    """Replaces a batch norm that was folded into the convolution before it."""
 
     def __call__(
         self, x: Float[Array, "n *space c"], *, train: bool = False, mask: Bool[Array, " n"] | None = None
@@ -57,7 +57,7 @@ class Folded(nnx.Module):
 
 
 class _Pair(NamedTuple):
-    """The names of a convolution and of the norm after it, and the norm's epsilon."""
+    """The names of a convolution and of the norm after it, and the epsilon of the norm."""
 
     convolution: str
     norm: str
@@ -71,11 +71,11 @@ def folding(model: nnx.Module) -> Folding:
 
         w' = w r,      b' = bias + (b - mean) r.
 
-    A norm that no convolution comes right before, as in a pre-activation block, stays. It is computed in float64 on
-    the host, so that every number is rounded once; a few milliseconds for each million parameters, once an evaluation.
+    A norm without a convolution right before it, as in a pre-activation block, stays. The host folds in float64, so
+    that every number is rounded once. This takes a few milliseconds per million parameters, once in an evaluation.
 
     Args:
-        model: of `flaxcnn.models`; it is read, not changed.
+        model: a model of `flaxcnn.models`; it is not changed.
 
     Example:
         `copy, fold = folding(model)`; then `functional(copy).apply(*fold(params, state), x, train=False)` are the
@@ -98,16 +98,16 @@ def folding(model: nnx.Module) -> Folding:
 
 
 def fold_batch_norms(model: nnx.Module) -> nnx.Module:
-    """A copy of a model that evaluates to the same, with as few batch norms as can be; see `folding`.
+    """A copy of a model with the same outputs in evaluation and as few batch norms as possible; see `folding`.
 
     Args:
-        model: of `flaxcnn.models`; it is read, not changed.
+        model: a model of `flaxcnn.models`; it is not changed.
     """
     return folding(model).model
 
 
 def _without_norms(model: nnx.Module) -> tuple[nnx.Module, list[_Pair]]:
-    """A copy whose convolutions have a bias instead of a norm, with values yet to come, and what was paired in it."""
+    """A copy whose convolutions have an unset bias instead of a norm, and the pairs of convolutions and norms."""
     copy, pairs = nnx.clone(model), []
     for path, module in list(nnx.iter_modules(copy)):
         prefix = "".join(f"{part}." for part in path)
@@ -127,15 +127,15 @@ def _without_norms(model: nnx.Module) -> tuple[nnx.Module, list[_Pair]]:
 
 
 def _give_bias(convolution: Conv) -> None:
-    """A bias for a convolution that has none."""
+    """Add a bias of zeros to a convolution without one."""
     if convolution.bias is None:
         weight = convolution.weight[...]
-        # A bias that was None is no variable in the eyes of NNX.
+        # For NNX a bias that was None is not a variable, so it is declared as data.
         convolution.bias = nnx.data(nnx.Param(jnp.asarray(np.zeros(weight.shape[-1], weight.dtype))))
 
 
 def _folded(pair: _Pair, params: Parameters, state: State) -> Parameters:
-    """Kernel and bias of the convolution that does the norm's work too."""
+    """The kernel and bias of the convolution with the norm folded in."""
     weight, scale, shift, mean, variance = (
         np.asarray(value, np.float64)
         for value in (

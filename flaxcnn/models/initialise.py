@@ -1,4 +1,4 @@
-"""Weight initialisers with PyTorch's distributions, for kernels stored as HWIO or [in, out]."""
+"""Weight initialisers with PyTorch's distributions, for kernels of shape HWIO or [in, out]."""
 
 import contextlib
 import contextvars
@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Key
 
 Initialiser = Callable[[Key[Array, ""], tuple[int, ...]], Float[Array, "..."]]
 
-# Draws are made in pieces of one size, so that a whole network compiles one program for each distribution and not
-# one for every shape, which took most of the time to build it.
+# Numbers are drawn in pieces of one size. So a whole network compiles one program for each distribution, instead of one
+# for every shape, which took most of the time of building it.
 PIECE = 2**16
 
 
@@ -22,7 +22,7 @@ _shapes_only = contextvars.ContextVar("shapes_only", default=False)
 
 @contextlib.contextmanager
 def shapes_only() -> Iterator[None]:
-    """Within this, nothing is drawn: for `jax.eval_shape`, where only shapes are asked for."""
+    """Draw nothing inside this context: `jax.eval_shape` needs only the shapes."""
     token = _shapes_only.set(True)
     try:
         yield
@@ -59,7 +59,7 @@ def bias_for(kernel_shape: tuple[int, ...]) -> Initialiser:
 
 
 def kaiming_normal_fan_out(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
-    """`N(0, 2 / fan_out)`, what torchvision's ResNets give every convolution (He et al. 2015, eq. 14)."""
+    """`N(0, 2 / fan_out)`, as for every convolution of torchvision's ResNets (He et al. 2015, eq. 14)."""
     return _scaled(_normal_piece, key, shape, math.sqrt(2.0 / fans(shape)[1]))
 
 
@@ -81,7 +81,7 @@ def _scaled(
         return jnp.zeros(shape, jnp.float32)
     size = math.prod(shape)
     pieces = [piece(key, index) for index in range(-(-size // PIECE))]
-    # NumPy joins and cuts without compiling; where the network is only traced, JAX has to.
+    # NumPy concatenates and slices without compiling; if the network is only traced, JAX must do it.
     numpy = jnp if isinstance(key, jax.core.Tracer) else np
     drawn = numpy.concatenate([numpy.asarray(part) for part in pieces])[:size].reshape(shape)
     return jnp.asarray(drawn * numpy.float32(scale))

@@ -1,4 +1,4 @@
-"""The NNX layers that the models are made of: parameters with PyTorch's names, arithmetic from `flaxcnn.ops`.
+"""The NNX layers of the models: parameters with PyTorch's names, arithmetic from `flaxcnn.ops`.
 
 Attribute names (`weight`, `bias`, `running_mean`, ...) are PyTorch's, so that a parameter's dotted path in a
 model is its key in the `state_dict` of the torchvision twin. Only the layout differs, see `flaxcnn.weights`.
@@ -60,7 +60,7 @@ class Conv(nnx.Module):
 class BatchNorm(nnx.Module):
     """Batch normalisation over all axes but the last, with `torch.nn.BatchNorm2d`'s conventions.
 
-    `momentum` is the weight of the *new* observation (PyTorch's sense). `momentum=None` keeps the cumulative
+    `momentum` is the weight of the *new* observation, as in PyTorch. `momentum=None` computes the cumulative
     average of all batches instead. The running variance is unbiased, n / (n - 1), unless
     `biased_running_variance` (the convention of Flax and Keras).
     """
@@ -107,12 +107,12 @@ class BatchNorm(nnx.Module):
 
 
 def _constant(channels: int, value: float) -> Float[Array, " c"]:
-    """A constant vector that NumPy makes: `jnp.full` would compile a program for every number of channels."""
+    """A constant vector made by NumPy: `jnp.full` would compile a program for every number of channels."""
     return jnp.asarray(np.full((channels,), value, np.float32))
 
 
 class Dense(nnx.Module):
-    """`y = x W + b` with `weight` stored as `[in, out]`, initialised as `torch.nn.Linear`."""
+    """`y = x W + b` with `weight` of shape `[in, out]`, initialised as `torch.nn.Linear`."""
 
     def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> None:
         shape = (in_features, out_features)

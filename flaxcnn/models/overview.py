@@ -1,4 +1,4 @@
-"""What the models are made of, without allocating or drawing a weight."""
+"""The parameters and layers of the models, without allocating or drawing a weight."""
 
 from typing import Any
 
@@ -35,9 +35,15 @@ def models() -> list[dict[str, Any]]:
     """Name, number of parameters and of weight layers (convolutions and dense layers on the main path)."""
     rows = []
     for name in names():
-        found = shapes(name)
-        weights = [key for key, value in found.items() if value.ndim in (2, 4) and "downsample" not in key]
+        parameters = shapes(name)
+        weights = [
+            key for key, value in parameters.items() if value.ndim in (2, 4) and "downsample" not in key
+        ]
         rows.append(
-            {"name": name, "parameters": sum(value.size for value in found.values()), "layers": len(weights)}
+            {
+                "name": name,
+                "parameters": sum(value.size for value in parameters.values()),
+                "layers": len(weights),
+            }
         )
     return rows

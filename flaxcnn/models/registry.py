@@ -1,4 +1,4 @@
-"""Every model by name, with a builder each that needs no argument: `resnet18()`, `create("resnet18")`.
+"""Every model by name. Each has a builder that needs no argument: `resnet18()`, `create("resnet18")`.
 
 Names, defaults and parameter names of the ImageNet networks are torchvision's; those of the CIFAR networks
 follow He et al. 2015, section 4.2 (`resnet20` ... `resnet110`, shortcut A); `resnet9` is DAWNBench's.
@@ -40,8 +40,8 @@ def _cifar(depth: int, *, pre_activation: bool = False) -> Callable[..., ResNet]
     def build(*, width: int = 16, **options: Any) -> ResNet:
         block = PreActivationBasicBlock if pre_activation else BasicBlock
         depths = (((depth - 2) // 6),) * 3
-        settings = {"stem": "cifar", "shortcut": "A", "num_classes": 10} | options
-        return ResNet(block, depths, (width, 2 * width, 4 * width), **settings)
+        arguments = {"stem": "cifar", "shortcut": "A", "num_classes": 10} | options
+        return ResNet(block, depths, (width, 2 * width, 4 * width), **arguments)
 
     return build
 
@@ -71,12 +71,12 @@ def create(name: str, *, seed: int = 0, rngs: nnx.Rngs | None = None, **options:
 
     Args:
         name: one of `names()`.
-        seed: of the initial weights, unless `rngs` is given.
-        rngs: the source of randomness, if it is shared with something else.
-        options: of the model's class (`ResNet`, `ResNet9`, `CNN`), such as `num_classes`, `in_channels`, `stem`.
+        seed: the seed of the initial weights, unless `rngs` is given.
+        rngs: a source of randomness to use instead of `seed`.
+        options: those of the model's class (`ResNet`, `ResNet9`, `CNN`), such as `num_classes`, `in_channels`, `stem`.
 
     Raises:
-        ValueError: no such model (the nearest names are given), or an option that the model does not have.
+        ValueError: there is no such model (the error names the nearest ones), or it has no such option.
     """
     if name not in _BUILDERS:
         near = difflib.get_close_matches(name, _BUILDERS, n=3, cutoff=0.4) or names()

@@ -32,13 +32,13 @@ class ResNet(nnx.Module):
     Args:
         block: the block class, see `flaxcnn.models.blocks`.
         depths: number of blocks of each stage; the first block of every stage but the first has stride 2.
-        widths: `planes` of each stage; a bottleneck puts out four times as many channels.
+        widths: `planes` of each stage; the output of a bottleneck has four times as many channels.
         num_classes: size of the logits.
         in_channels: channels of the input images, any number.
         stem: `imagenet` (7x7, stride 2, max pool), `cifar` (3x3, stride 1) or `plain` (3x3, stride 2).
         stem_width: channels of the stem; `widths[0]` by default.
-        groups, width_per_group: of the 3x3 of a bottleneck (ResNeXt, Wide ResNet).
-        stride_on: where a bottleneck strides: `3x3` (v1.5, torchvision's) or `1x1` (v1, the paper's).
+        groups, width_per_group: those of the 3x3 convolution of a bottleneck (ResNeXt, Wide ResNet).
+        stride_on: the strided convolution of a bottleneck: `3x3` (v1.5, torchvision's) or `1x1` (v1, the paper's).
         shortcut: `B` projects where the shape changes, `A` subsamples and pads with zeros.
         zero_init_residual: start with the last scale of every block at zero (Goyal et al. 2017).
         dropout: probability of dropping a pooled feature before `fc`.
@@ -120,14 +120,14 @@ class ResNet(nnx.Module):
             x = ops.relu(self.bn1(x, train=train, mask=mask))
         if self.stem_pool:
             x = ops.max_pool2d(x, 3, stride=2, padding=1)
-        found = [("stem", x)]
+        activations = [("stem", x)]
         for index in range(self.stages):
             for block in getattr(self, f"layer{index + 1}"):
                 x = block(x, train=train, mask=mask)
-            found.append((f"layer{index + 1}", x))
+            activations.append((f"layer{index + 1}", x))
         if self.pre_activation:
-            found.append(("bn", ops.relu(self.bn(x, train=train, mask=mask))))
-        return found
+            activations.append(("bn", ops.relu(self.bn(x, train=train, mask=mask))))
+        return activations
 
 
 def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:

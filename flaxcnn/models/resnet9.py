@@ -1,4 +1,4 @@
-"""A short and wide network for fast training: single convolutions with pools, and few residual branches.
+"""A network of few, wide layers for fast training: single convolutions with pools, few residual branches.
 
 References: Page 2018, "How to train your ResNet" (the network that won DAWNBench on CIFAR-10), part 8 for the pool
 before the batch norm; Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU" (maximum at the end).
@@ -39,7 +39,7 @@ class Unit(nnx.Module):
 
 
 class Stage(nnx.Module):
-    """A unit, and the sum of what it puts out with a branch of units of the same width."""
+    """A unit, whose output is added to that of a branch of units with the same width."""
 
     def __init__(self, inputs: int, outputs: int, *, pool: bool, branch: int, rngs: nnx.Rngs) -> None:
         self.unit = Unit(inputs, outputs, pool=pool, rngs=rngs)
@@ -54,7 +54,7 @@ class Stage(nnx.Module):
 
 
 class ResNet9(nnx.Module):
-    """Stages of one unit with an optional residual branch, global maximum, `fc`, logits made smaller.
+    """Stages of one unit with an optional residual branch, then a global maximum, `fc` and smaller logits.
 
     Args:
         num_classes: size of the logits.
@@ -96,7 +96,7 @@ class ResNet9(nnx.Module):
     def __call__(
         self, x: Images, *, train: bool = False, key: Key[Array, ""] | None = None, mask: Mask = None
     ) -> Float[Array, "n k"]:
-        """Logits of a batch of images of any size that the pools leave something of; `key` is not used."""
+        """Logits of a batch of images; the pools must leave at least one pixel. `key` is not used."""
         x = self.features(x, train=train, mask=mask)[-1][1]
         return self.fc(jnp.max(x, axis=(1, 2))) * jnp.asarray(self.logit_scale, x.dtype)
 
@@ -104,8 +104,8 @@ class ResNet9(nnx.Module):
         self, x: Images, *, train: bool = False, mask: Mask = None
     ) -> list[tuple[str, Float[Array, "n _ _ _"]]]:
         """The activations after every stage, with their names, in order."""
-        found = []
+        activations = []
         for index, stage in enumerate(self.stages):
             x = stage(x, train=train, mask=mask)
-            found.append((f"stage{index + 1}", x))
-        return found
+            activations.append((f"stage{index + 1}", x))
+        return activations
