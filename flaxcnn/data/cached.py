@@ -1,25 +1,25 @@
-"""A source that keeps in memory what it has once read."""
+"""A source that keeps the images that it has read in memory."""
 
 import numpy as np
 
 from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, all_labels
 
-# Up to this size, decoding once and remembering is worth the memory: CIFAR needs 150 MB, MNIST 47 MB.
+# Up to this size the saved decoding is worth the memory: CIFAR needs 150 MB, MNIST 47 MB.
 CACHE_LIMIT = 2**29
 
 
 class CachedSource:
-    """Another source's images, each decoded once; from the second epoch on they are only copied.
+    """The images of another source, each decoded once; from the second epoch on they are only copied.
 
-    Several threads may call `gather` at once: an image is marked as present only after it has been stored,
-    and two threads that read the same one store the same bytes.
+    Several threads may call `gather` at once: an image is marked as present only after it was written,
+    and two threads that read the same image write the same bytes.
 
     Args:
-        source: reads from disk and gives uint8 images.
+        source: a source of uint8 images.
     """
 
     def __init__(self, source: Source) -> None:
-        """Reserve the memory; the system hands it out as images arrive."""
+        """Reserve the memory; the system allocates it when images are written."""
         self._source = source
         self._images = np.empty((len(source), *source.info.image_shape), np.uint8)
         self._labels = np.empty(len(source), np.int32)
@@ -27,7 +27,7 @@ class CachedSource:
 
     @property
     def info(self) -> DatasetInfo:
-        """What is known of the data set."""
+        """The description of the data set."""
         return self._source.info
 
     def __len__(self) -> int:

@@ -14,20 +14,20 @@ PIXELS = 3 * 32 * 32
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How a data set lies on disk: a record is its label bytes, then a red, a green and a blue plane."""
+class FileLayout:
+    """The files of a data set: each record is its label bytes, then a red, a green and a blue plane."""
 
     subfolder: str
     train: tuple[str, ...]
     test: tuple[str, ...]
     class_names: str
     num_classes: int
-    # CIFAR-100 has a coarse label first, then the fine one that is used.
+    # CIFAR-100 has a coarse label first, then the fine label, which is used.
     label_bytes: int
 
 
-LAYOUTS = {
-    "cifar10": Layout(
+FILE_LAYOUTS = {
+    "cifar10": FileLayout(
         subfolder="cifar-10-batches-bin",
         train=tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
         test=("test_batch.bin",),
@@ -35,7 +35,7 @@ LAYOUTS = {
         num_classes=10,
         label_bytes=1,
     ),
-    "cifar100": Layout(
+    "cifar100": FileLayout(
         subfolder="cifar-100-binary",
         train=("train.bin",),
         test=("test.bin",),
@@ -49,7 +49,7 @@ LAYOUTS = {
 def load_cifar(name: str, data_dir: Path | None) -> Parts:
     """Return the training and the test part of CIFAR-10 or CIFAR-100.
 
-    The binary version is read, not the one in Python's pickle format, since unpickling a file runs its code.
+    This reads the binary version, not the one in Python's pickle format, since unpickling a file runs its code.
 
     Args:
         name: "cifar10" or "cifar100".
@@ -60,7 +60,7 @@ def load_cifar(name: str, data_dir: Path | None) -> Parts:
 
     Reference: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
     """
-    layout = LAYOUTS[name]
+    layout = FILE_LAYOUTS[name]
     folder = find_folder(
         name,
         search_roots(data_dir),
@@ -76,7 +76,7 @@ def load_cifar(name: str, data_dir: Path | None) -> Parts:
 
 
 def read_class_names(path: Path, num_classes: int) -> tuple[str, ...]:
-    """Return the names of the classes, one a line in the file; their numbers where the file is missing."""
+    """Return the class names, one per line in the file, or the class numbers if the file is missing."""
     if not path.is_file():
         return tuple(str(number) for number in range(num_classes))
     class_names = tuple(path.read_text(encoding="utf-8").split())
@@ -85,7 +85,9 @@ def read_class_names(path: Path, num_classes: int) -> tuple[str, ...]:
     return class_names
 
 
-def read_part(folder: Path, file_names: tuple[str, ...], layout: Layout, info: DatasetInfo) -> ArraySource:
+def read_part(
+    folder: Path, file_names: tuple[str, ...], layout: FileLayout, info: DatasetInfo
+) -> ArraySource:
     """Read and join the files of one part."""
     pieces = [read_file(folder / file_name, layout) for file_name in file_names]
     images = np.concatenate([images for images, _ in pieces])
@@ -93,7 +95,7 @@ def read_part(folder: Path, file_names: tuple[str, ...], layout: Layout, info: D
     return ArraySource(images, labels, info)
 
 
-def read_file(path: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+def read_file(path: Path, layout: FileLayout) -> tuple[np.ndarray, np.ndarray]:
     """Return the images, uint8[n 32 32 3], and the labels of one file."""
     try:
         content = np.fromfile(path, np.uint8)

@@ -1,5 +1,5 @@
-"""The one error of the data package."""
+"""The error of the data package."""
 
 
 class DataError(ValueError):
-    """Something is wrong with the data: the message says in one sentence what, where, and what to do."""
+    """Invalid data: the message names the fault, its location and the remedy in one sentence."""

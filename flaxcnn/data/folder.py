@@ -1,4 +1,4 @@
-"""ImageNet-style folders: one folder a class, the images in it."""
+"""ImageNet-style folders: one folder of images per class."""
 
 from pathlib import Path
 
@@ -14,13 +14,13 @@ PART_FOLDERS = {"train": ("train",), "validation": ("val", "validation", "valid"
 
 
 class FolderSource:
-    """Images in files, read and decoded when asked for.
+    """Images in files, read and decoded on demand.
 
     Args:
-        paths: one an image.
-        labels: one an image.
-        info: the description; other images than of its shape are resized if `resize` is on.
-        resize: bring all images to the size in `info`; else another size is an error.
+        paths: one for each image.
+        labels: one for each image.
+        info: the description; it holds the shape of all images.
+        resize: resize images to the size in `info`; if off, another size is an error.
     """
 
     def __init__(self, paths: list[Path], labels: Labels, info: DatasetInfo, resize: bool) -> None:
@@ -29,7 +29,7 @@ class FolderSource:
 
     @property
     def info(self) -> DatasetInfo:
-        """What is known of the data set."""
+        """The description of the data set."""
         return self._info
 
     def __len__(self) -> int:
@@ -56,13 +56,13 @@ class FolderSource:
 def load_folder(root: Path, image_size: tuple[int, int] | None) -> Parts:
     """Return the parts of a folder of images.
 
-    Either `root/train/CLASS/IMAGE`, with `val` and `test` beside `train` where there are such parts, or
-    `root/CLASS/IMAGE` for a whole still to be split. Classes are numbered in the order of their names. Images
-    are grey if the first one is, else RGB.
+    The layout is `root/train/CLASS/IMAGE`, with `val` and `test` beside `train` if there are such parts, or
+    `root/CLASS/IMAGE` for a data set without parts. Classes are numbered in the order of their names. All images
+    are read as grey if the first one is grey, else as RGB.
 
     Args:
         root: the folder.
-        image_size: height and width to bring all images to; when None, all must have the size of the first.
+        image_size: the height and width to resize to; when None, all images must have the size of the first.
 
     Raises:
         DataError: the folder or a class is missing or empty, or the parts have different classes.
@@ -109,18 +109,18 @@ def list_images(folder: Path, class_names: tuple[str, ...]) -> tuple[list[Path],
     known = Image.registered_extensions()
     paths, labels = [], []
     for label, name in enumerate(class_names):
-        found = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in known)
-        if not found:
+        images = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in known)
+        if not images:
             raise DataError(
                 f"The class folder {folder / name} holds no image; put images there or remove it."
             )
-        paths += found
-        labels += [label] * len(found)
+        paths += images
+        labels += [label] * len(images)
     return paths, np.array(labels, np.int32)
 
 
 def first_shape(path: Path, image_size: tuple[int, int] | None) -> tuple[int, int, int]:
-    """Return the shape of all images: the size asked for or that of the first image, and its channels."""
+    """Return the shape of all images: `image_size` or the size of the first image, and its channels."""
     from PIL import Image, ImageOps
 
     try:

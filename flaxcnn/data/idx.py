@@ -88,7 +88,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
 
     Args:
         path: a plain or (ending in .gz) gzipped file.
-        dimensions: how many the file must have: 3 for images, 1 for labels.
+        dimensions: the number of dimensions the file must have: 3 for images, 1 for labels.
 
     Returns:
         A uint8 array of the sizes in the header.

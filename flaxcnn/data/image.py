@@ -1,4 +1,4 @@
-"""One image, from any format that Pillow reads, as an array of the size and the channels a model wants."""
+"""Decode an image of any format that Pillow reads, as an array of a given size and number of channels."""
 
 import io
 from pathlib import Path
@@ -13,7 +13,7 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 def read_image(path: str | Path, image_shape: tuple[int, int, int]) -> UInt8[np.ndarray, "h w c"]:
-    """Read an image file, upright, converted to the channels and resized to the size of `image_shape`.
+    """Read an image file, turn it upright, and convert its channels and size to `image_shape`.
 
     Args:
         path: any format that Pillow reads.
@@ -39,7 +39,7 @@ def decode_image(
         content: the bytes of the file.
         image_shape: height, width, channels of the result.
         where: the file or data set to name in the error.
-        resize: bring another size to the one asked for (bilinear, antialiased); else it is an error.
+        resize: resize another size to `image_shape` (bilinear, antialiased); if off, it is an error.
 
     Raises:
         DataError: not a sound image, too large to be one, or of another size while `resize` is off.
@@ -72,7 +72,7 @@ def decode_image(
 
 
 def to_mode(image: "PIL.Image.Image", mode: str, where: str) -> "PIL.Image.Image":
-    """Convert to a Pillow mode; 16-bit grey is scaled to 8 bits, which Pillow itself would clip."""
+    """Convert to a Pillow mode; scale 16-bit grey to 8 bits, since Pillow would clip it."""
     from PIL import Image
 
     if image.mode == mode:

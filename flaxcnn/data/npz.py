@@ -16,8 +16,8 @@ PAIRS = {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "tes
 def load_npz(path: Path) -> Parts:
     """Return the parts of a data set in an archive.
 
-    The keys are `x_train`, `y_train` and, where there are such parts, `x_val`, `y_val`, `x_test`, `y_test`;
-    or `images` and `labels` for a whole still to be split. Images are [n h w] or [n h w c], uint8 or floats
+    The keys are `x_train`, `y_train` and, if there are such parts, `x_val`, `y_val`, `x_test`, `y_test`; or
+    `images` and `labels` for a data set without parts. Images are [n h w] or [n h w c], uint8 or floats
     in [0, 1]; labels are whole numbers from 0, [n] or [n 1]. The key `class_names` is optional.
 
     Raises:
@@ -38,11 +38,11 @@ def load_npz(path: Path) -> Parts:
 
 
 def read_archive(path: Path) -> dict[str, np.ndarray]:
-    """Return every array of the archive; pickled objects are refused, since reading one runs code."""
+    """Return every array of the archive; raise on pickled objects, since reading one runs code."""
     if not path.is_file():
         raise DataError(f"The file {path} does not exist; name a .npz archive.")
     try:
-        # Opened here, since NumPy leaves the file open when it turns out to be damaged.
+        # Opened here, since NumPy does not close a damaged file.
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             return {key: archive[key] for key in archive.files}
@@ -51,7 +51,7 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
 
 
 def look_up(arrays: dict[str, np.ndarray], key: str, path: Path) -> np.ndarray:
-    """Return the array of this key, or say which keys there are."""
+    """Return the array of this key; the error lists the keys of the archive."""
     if key not in arrays:
         raise DataError(
             f"{path} lacks the key '{key}' (it holds {', '.join(sorted(arrays)) or 'nothing'}); "

@@ -52,20 +52,20 @@ def batches(
     """Iterate over one epoch.
 
     Every batch has the same shape: `image` [batch_size h w c], `label` int32[batch_size], `mask`
-    bool[batch_size]. A short last batch is filled up with zeros, and its mask is False there. The order is a
-    function of (seed, epoch) alone: neither the number of workers nor where the epoch was entered changes it.
+    bool[batch_size]. A short last batch is padded with zeros, and its mask is False there. The order depends only
+    on (seed, epoch): neither the number of workers nor the first batch changes it.
 
     Grain schedules the reading: each worker thread gathers whole batches ahead of the caller. NumPy draws the
-    permutation at once, since Grain's own shuffle computes it index by index in Python, which costs 5 us an
-    image against 0.02 us (Fashion-MNIST, one core), more than the reading itself.
+    whole permutation at once. Grain's own shuffle computes it index by index in Python, which takes 5 us per
+    image instead of 0.02 us (Fashion-MNIST, one core), more than the reading itself.
 
     Args:
-        source: where the images come from.
-        batch_size: images a batch.
-        shuffle: a new order for every epoch, or the order of the source.
-        seed: of the run.
-        epoch: counted from 0.
-        start: the batch to begin with; goes on exactly as an uninterrupted epoch would.
+        source: the source of the images.
+        batch_size: the number of images in a batch.
+        shuffle: draw a new order for every epoch; if off, keep the order of the source.
+        seed: the seed of the run.
+        epoch: the number of the epoch, from 0.
+        start: the first batch; the rest of the epoch is the same as in an uninterrupted epoch.
         workers: threads that read ahead; 0 reads in the caller's thread.
         drop_last: leave out a short last batch.
 
@@ -81,14 +81,14 @@ def batches(
         )
     order = epoch_order(len(source), seed, epoch) if shuffle else np.arange(len(source))
     steps = [order[first : first + batch_size] for first in range(0, total * batch_size, batch_size)]
-    # A function apart, so that the checks above run now and not when the first batch is asked for.
+    # A separate generator, so that the checks above run now and not at the first batch.
     return _iterate(source, steps[start:], batch_size, workers)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Indices:
-    """Return a permutation of 0 .. count - 1, uniform over all, a function of (seed, epoch) alone.
+    """Return a permutation of 0 .. count - 1, uniform over all, that depends only on (seed, epoch).
 
-    Seed and epoch are mixed, not added: a sum would give seed 1 the second epoch of seed 0.
+    Seed and epoch are mixed, not added: with a sum, epoch 0 of seed 1 would equal epoch 1 of seed 0.
     """
     return np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(count)
 
@@ -100,7 +100,7 @@ def _iterate(source: Source, steps: list[np.ndarray], batch_size: int, workers: 
     def read(step: int) -> Batch | DataError:
         try:
             return _read_batch(source, steps[step], batch_size)
-        # Handed over as a value: Grain writes a note of several lines into the message of what is raised here.
+        # Returned as a value: Grain adds several lines to the message of an exception that is raised here.
         except DataError as error:
             return error
 
@@ -116,7 +116,7 @@ def _iterate(source: Source, steps: list[np.ndarray], batch_size: int, workers: 
 
 
 def _read_batch(source: Source, indices: np.ndarray, batch_size: int) -> Batch:
-    """Gather one batch and fill it up with zeros to the full size."""
+    """Gather one batch and pad it with zeros to the full size."""
     images, labels = source.gather(indices)
     count = len(indices)
     mask = np.arange(batch_size) < count

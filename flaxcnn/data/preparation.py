@@ -16,7 +16,7 @@ from flaxcnn.data.registry import open_parts
 from flaxcnn.data.source import DatasetInfo, Source, chunks
 from flaxcnn.data.tfds_source import import_tfds
 
-# The data sets that TFDS knows get its own version, so that `tfds.data_source(NAME, data_dir=...)` works.
+# Data sets that TFDS knows get TFDS's version, so that `tfds.data_source(NAME, data_dir=...)` works.
 VERSIONS = {"mnist": "3.0.1", "fashion_mnist": "3.0.1", "cifar10": "3.0.2", "cifar100": "3.0.2"}
 FIRST_VERSION = "1.0.0"
 # Several shards, so that one request is read in parallel.
@@ -26,13 +26,13 @@ IMAGES_PER_SHARD = 16_384
 def prepare(name: str, data_dir_in: str | Path | None, out_dir: str | Path) -> Path:
     """Write a data set as `out_dir/NAME/VERSION`, to be loaded as `tfds:NAME` with `out_dir` as its data_dir.
 
-    Each part becomes a split of PNG images and class labels, in the order of the source. All is written under
-    a temporary name and renamed at the end: an interrupted run leaves nothing that looks finished.
+    Each part becomes a split of PNG images and class labels, in the order of the source. The folder is written
+    under a temporary name and renamed at the end, so an interrupted run leaves no incomplete data set.
 
     Args:
         name: any name that `load` knows, except `tfds:`.
-        data_dir_in: where its files lie, as for `load`.
-        out_dir: is created if missing.
+        data_dir_in: the folder of its files, as for `load`.
+        out_dir: the folder to write to; it is created if missing.
 
     Returns:
         The folder of the prepared data set.
@@ -70,7 +70,7 @@ def prepare(name: str, data_dir_in: str | Path | None, out_dir: str | Path) -> P
 
 
 def check_images(source: Source) -> None:
-    """Raise a DataError unless the images can be stored as PNG."""
+    """Raise a DataError unless the images can be written as PNG."""
     image = source.gather(np.zeros(1, np.int64))[0]
     if image.dtype != np.uint8 or image.shape[3] not in MODES:
         raise DataError(
@@ -101,7 +101,7 @@ def write(tfds: Any, identifier: str, version: str, splits: dict[str, Source], f
             builder=identity,
             features=tfds.features.FeaturesDict(features),
             description=info.description,
-            # The order of the source is kept: shuffling is the reader's business.
+            # The order of the source is kept: the reader shuffles.
             disable_shuffling=True,
         ),
         max_examples_per_shard=IMAGES_PER_SHARD,
@@ -114,13 +114,13 @@ def write(tfds: Any, identifier: str, version: str, splits: dict[str, Source], f
 
 
 def unique_names(info: DatasetInfo) -> list[str]:
-    """Return the class names, since TFDS wants them unique; their numbers where they are not."""
+    """Return the class names, or the class numbers if the names are not unique, as TFDS requires."""
     unique = len(set(info.class_names)) == info.num_classes
     return list(info.class_names) if unique else [str(number) for number in range(info.num_classes)]
 
 
 def examples(source: Source) -> Iterator[dict[str, Any]]:
-    """Yield every example as TFDS wants it, reading a chunk at a time."""
+    """Yield every example in TFDS's format, reading one chunk at a time."""
     for indices in chunks(len(source), 1024):
         images, labels = source.gather(indices)
         for image, label in zip(images, labels, strict=True):

@@ -1,11 +1,11 @@
-"""One door to every data set: a name in, three splits out."""
+"""Load any data set by its name, as three splits."""
 
 import difflib
 from collections.abc import Callable
 from pathlib import Path
 
 from flaxcnn.data.cached import cached_if_small
-from flaxcnn.data.cifar import LAYOUTS, load_cifar
+from flaxcnn.data.cifar import FILE_LAYOUTS, load_cifar
 from flaxcnn.data.digits import load_digits
 from flaxcnn.data.errors import DataError
 from flaxcnn.data.folder import load_folder
@@ -21,7 +21,7 @@ ImageSize = int | tuple[int, int]
 
 def names() -> list[str]:
     """Return the names that `load` knows without a prefix."""
-    return sorted(["digits", *CLASS_NAMES, *LAYOUTS])
+    return sorted(["digits", *CLASS_NAMES, *FILE_LAYOUTS])
 
 
 def load(
@@ -37,14 +37,14 @@ def load(
 
     Args:
         name: `digits`, `mnist`, `fashion_mnist`, `cifar10` or `cifar100`; `tfds:NAME` for a prepared TFDS
-            data set; `npz:FILE`, or a path that ends in .npz; `folder:PATH` for one folder of images a class.
-        data_dir: where its files lie, and then only there; relative paths in the name start there.
-        seed: of the split; the same seed gives the same split.
-        validation_fraction: of the training images; 0 for no validation split.
-        test_fraction: of all images; used only where the data set has no test part of its own.
-        image_size: height and width, or both in one number, to bring all images to.
+            data set; `npz:FILE`, or a path that ends in .npz; `folder:PATH` for one folder of images per class.
+        data_dir: the only folder to search for the files; relative paths in the name start there.
+        seed: the seed of the split; the same seed gives the same split.
+        validation_fraction: the share of the training images; 0 for no validation split.
+        test_fraction: the share of all images; used only if the data set has no test part.
+        image_size: the height and width of all images after resizing, or one number for both.
 
-    What has to be decoded (TFDS, folders) is kept in memory once decoded, if the data set takes up to 512 MiB.
+    Decoded images (TFDS, folders) stay in memory if the data set takes at most 512 MiB.
 
     Raises:
         DataError: the name is unknown, files are missing or damaged, or a split would be empty.
@@ -55,7 +55,7 @@ def load(
 
 
 def open_parts(name: str, data_dir: Path | None, image_size: ImageSize | None = None) -> Parts:
-    """Return the parts that a data set has of its own, brought to one image size."""
+    """Return the parts of a data set before splitting, with all images resized to one size."""
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if size is not None and min(size) < 1:
         raise DataError(f"image_size is {image_size}, but an image has at least one row and one column.")
@@ -77,7 +77,7 @@ def open_fixed_size(name: str, data_dir: Path | None) -> Parts:
         return Parts(train=load_digits())
     if name in CLASS_NAMES:
         return load_idx(name, data_dir)
-    if name in LAYOUTS:
+    if name in FILE_LAYOUTS:
         return load_cifar(name, data_dir)
     if name.startswith("npz:") or name.endswith(".npz"):
         return load_npz((data_dir or Path()) / Path(name.removeprefix("npz:")).expanduser())
@@ -88,5 +88,5 @@ def open_fixed_size(name: str, data_dir: Path | None) -> Parts:
 
 
 def each_part(parts: Parts, wrap: Callable[[Source], Source]) -> Parts:
-    """Return the parts, each wrapped; a missing one stays missing."""
+    """Return the parts with each source wrapped; a missing part stays missing."""
     return Parts(**{role: None if source is None else wrap(source) for role, source in vars(parts).items()})

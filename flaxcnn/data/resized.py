@@ -1,4 +1,4 @@
-"""A source whose images are brought to another size as they are read."""
+"""A source that resizes the images of another source when it reads them."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, al
 
 
 class ResizedSource:
-    """Another source's images, resized bilinearly with antialiasing (Pillow).
+    """The images of another source, resized bilinearly with antialiasing (Pillow).
 
     Args:
         source: images of one fixed size.
@@ -22,7 +22,7 @@ class ResizedSource:
 
     @property
     def info(self) -> DatasetInfo:
-        """What is known of the data set, with the new size."""
+        """The description of the data set, with the new size."""
         return self._info
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Bytes to numbers a network can learn from."""
+"""Conversion of bytes to normalised floats."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,11 +23,11 @@ def normalise(
 ) -> Float[Array, "n h w c"]:
     """Return (images - mean) / std, channel by channel, in the type of the images.
 
-    A channel whose std is 0 carries nothing; it is divided by 1, which gives 0 and not NaN.
+    A channel whose std is 0 is constant; it is divided by 1, which gives 0 instead of NaN.
 
     Args:
         images: in [0, 1].
-        mean, std: one a channel, as `channel_statistics` measures them.
+        mean, std: one value per channel, as `channel_statistics` returns them.
     """
     mean = jnp.asarray(mean, images.dtype)
     std = jnp.asarray(std, images.dtype)

@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the library: a description, a length, and access by index."""
+"""The interface of a data set: a description, a length, and access by index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ Indices = Int64[np.ndarray, " n"]
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set before any image is read.
+    """The description of a data set, known before any image is read.
 
     Args:
         name: the name under which it was loaded.
         num_classes: labels lie in [0, num_classes).
-        class_names: one name a class, in the order of the labels.
+        class_names: one name per class, in the order of the labels.
         image_shape: height, width, channels of every image.
-        description: where the images come from, for people.
+        description: the origin of the images, as text for the user.
     """
 
     name: str
@@ -35,11 +35,11 @@ class DatasetInfo:
 
 @runtime_checkable
 class Source(Protocol):
-    """Labelled images with random access: all that the pipeline asks of a data set."""
+    """Labelled images with random access: the interface that the pipeline needs."""
 
     @property
     def info(self) -> DatasetInfo:
-        """What is known of the data set."""
+        """The description of the data set."""
         ...
 
     def __len__(self) -> int:
@@ -52,10 +52,10 @@ class Source(Protocol):
 
 
 def check_labels(labels: np.ndarray, num_classes: int, where: str) -> Labels:
-    """Return the labels as int32[n], or say which of them is not a class.
+    """Return the labels as int32[n]; the error names the first label that is not a class.
 
     Args:
-        labels: integers of any width, one an image.
+        labels: integers of any size, one for each image.
         num_classes: labels must lie in [0, num_classes).
         where: the file or data set to name in the error.
 
@@ -81,16 +81,16 @@ class ArraySource:
 
     Args:
         images: uint8, or float32 in [0, 1]; the shape of one image must be that of `info`.
-        labels: one an image, in [0, num_classes).
-        info: the description; its name stands in the errors.
+        labels: one for each image, in [0, num_classes).
+        info: the description; the errors contain its name.
 
     Raises:
-        DataError: no image, another number of labels than of images, an image type or shape other than
-            announced, a float outside [0, 1], or a label out of range.
+        DataError: there is no image, or the numbers of images and labels differ; the type or shape of the images is
+            wrong; a float lies outside [0, 1], or a label is out of range.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, info: DatasetInfo) -> None:
-        """Check that the three agree, and hold them."""
+        """Check that images, labels and description agree, and keep them."""
         if len(images) == 0:
             raise DataError(f"{info.name} holds no image, but a data set needs at least one.")
         if len(images) != len(labels):
@@ -106,7 +106,7 @@ class ArraySource:
             raise DataError(
                 f"{info.name} holds images of shape {images.shape[1:]}, but {info.image_shape} was announced."
             )
-        # Written so that NaN fails the test too.
+        # Written so that NaN fails the check too.
         if images.dtype == np.float32 and not (images.min() >= 0 and images.max() <= 1):
             raise DataError(
                 f"{info.name} holds floating-point pixels outside [0, 1]; divide them by their maximum first."
@@ -117,7 +117,7 @@ class ArraySource:
 
     @property
     def info(self) -> DatasetInfo:
-        """What is known of the data set."""
+        """The description of the data set."""
         return self._info
 
     def __len__(self) -> int:
@@ -137,22 +137,22 @@ class Subset:
     """Some images of a source, chosen by index; the images themselves are not copied.
 
     Args:
-        source: the whole.
-        indices: positions in the whole; this subset keeps their order.
-        role: "train", "validation" or "test"; it stands in the errors.
+        source: the whole data set.
+        indices: positions in the source; the subset keeps their order.
+        role: "train", "validation" or "test"; the errors contain it.
 
     Raises:
         DataError: no index is given.
     """
 
     def __init__(self, source: Source, indices: Indices, role: str) -> None:
-        """Hold the whole and the positions."""
+        """Keep the source and the positions."""
         if len(indices) == 0:
             raise DataError(
                 f"The {role} split of {source.info.name} is empty, but it needs at least one image; "
                 "choose other fractions."
             )
-        # A subset of a subset refers to the whole, so that `indices` always are positions there.
+        # A subset of a subset refers to the original source, so that `indices` are always positions in that.
         nested = isinstance(source, Subset)
         self._source = source._source if nested else source
         self._indices = source._indices[indices] if nested else indices
@@ -160,12 +160,12 @@ class Subset:
 
     @property
     def info(self) -> DatasetInfo:
-        """What is known of the data set."""
+        """The description of the data set."""
         return self._source.info
 
     @property
     def indices(self) -> Indices:
-        """Positions of this subset's images in the whole."""
+        """The positions of this subset's images in the original source."""
         return self._indices
 
     def __len__(self) -> int:
@@ -184,7 +184,7 @@ class Subset:
 def all_labels(source: Source, chunk: int = 4096) -> Labels:
     """Return every label of a source, in order.
 
-    A source that has a method `labels` is asked; from any other the images are read too, in chunks.
+    This calls the source's method `labels` if there is one; otherwise it reads the images too, in chunks.
     """
     labels = getattr(source, "labels", None)
     if labels is not None:

@@ -1,4 +1,4 @@
-"""Train, validation and test: disjoint, stratified by class, the same for the same seed."""
+"""Splits for training, validation and test: disjoint, stratified by class, the same for the same seed."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from jaxtyping import Int64
 from flaxcnn.data.errors import DataError
 from flaxcnn.data.source import DatasetInfo, Labels, Source, Subset, all_labels
 
-# Above this size a split is drawn without regard to class: to know a label, all of its record has to be read,
-# and among so many images the classes keep their proportions anyway.
+# Above this size a split is not stratified: its labels would require reading every whole record, and with so many
+# images the classes keep nearly the same proportions anyway.
 STRATIFY_LIMIT = 200_000
 
 Holdout = tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " held_out"]]
@@ -17,7 +17,7 @@ Holdout = tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " held_out"]]
 
 @dataclass(frozen=True)
 class Parts:
-    """A data set as it lies on disk; the parts that it lacks are still to be split off `train`."""
+    """The parts that a data set has on disk; missing parts are split off `train` later."""
 
     train: Source
     validation: Source | None = None
@@ -26,7 +26,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts of a data set; `validation` is None where its fraction is 0."""
+    """The three splits of a data set; `validation` is None if its fraction is 0."""
 
     train: Source
     validation: Source | None
@@ -37,13 +37,13 @@ class Splits:
 def stratified_holdout(labels: Labels, count: int, seed: int) -> Holdout:
     """Choose `count` of n positions at random, each class in proportion to its size.
 
-    Of class k with n_k of n members, count * n_k / n are chosen, rounded down; what is still missing goes to
-    the classes with the largest remainders, equal ones in random order: the sum is exact, and every position
-    has the same chance within its class.
+    Of class k with n_k of n members, count * n_k / n are chosen, rounded down. The classes with the largest
+    remainders get one more each, equal remainders in random order, until the sum is `count`. Within a class
+    every position has the same chance.
 
     Args:
         labels: the class of each position.
-        count: how many to hold out, 0 .. n.
+        count: the number of positions to hold out, 0 .. n.
         seed: the same seed chooses the same positions.
 
     Returns:
@@ -72,14 +72,14 @@ def check_fraction(name: str, fraction: float | int, *, zero_allowed: bool) -> N
 def split(parts: Parts, *, seed: int, validation_fraction: float | int, test_fraction: float | int) -> Splits:
     """Split a data set.
 
-    With n training images and no test part, round(n * test_fraction) are held out for the test; of the m that
-    remain, round(m * validation_fraction) are held out for validation, unless there is a validation part.
+    With n training images and no test part, round(n * test_fraction) are held out for the test. Of the m
+    remaining images, round(m * validation_fraction) are held out for validation, unless there is a validation part.
 
     Args:
-        parts: the data set's own parts.
+        parts: the parts that the data set has.
         seed: the same seed gives the same split.
-        validation_fraction: of the training images; 0 for no validation split, not even the data set's own.
-        test_fraction: of all images; used only where the data set has no test part.
+        validation_fraction: the share of the training images; 0 for no validation split, even if there is such a part.
+        test_fraction: the share of all images; used only if the data set has no test part.
 
     Raises:
         DataError: a fraction is out of range, or a split would be empty.
@@ -96,7 +96,7 @@ def split(parts: Parts, *, seed: int, validation_fraction: float | int, test_fra
 
 
 def hold_out(source: Source, fraction: float | int, seed: int, role: str) -> tuple[Subset, Subset]:
-    """Return what stays in the training split and what is held out, at least one image."""
+    """Return the remaining training split and the held-out split of at least one image."""
     count = max(1, round(len(source) * fraction))
     stratify = len(source) <= STRATIFY_LIMIT
     labels = all_labels(source) if stratify else np.zeros(len(source), np.int32)

@@ -9,17 +9,17 @@ from flaxcnn.data.source import Source, chunks
 def channel_statistics(
     source: Source, chunk: int = 4096
 ) -> tuple[Float32[np.ndarray, " c"], Float32[np.ndarray, " c"]]:
-    """Measure each channel over all N pixels of a split, in units of [0, 1].
+    """Compute the mean and std of each channel over all N pixels of a split, in units of [0, 1].
 
         mean = (1/N) sum_i x_i        std = sqrt((1/N) sum_i (x_i - mean)^2)
 
-    computed from sum y and sum y^2 of the shifted values y = x - x_0. Bytes are summed as whole numbers: this
-    is exact, so that neither the chunk nor the order of the images changes the result. Floats are shifted by
+    They are computed from sum y and sum y^2 of the shifted values y = x - x_0. Bytes are summed as integers, which
+    is exact, so neither the chunk size nor the order of the images changes the result. Floats are shifted by
     the first pixel and summed in float64; the shift makes the std of a constant channel exactly 0.
 
     Args:
-        source: measure the training split only; the others must not leak into it.
-        chunk: images read at once.
+        source: the training split; statistics of the others would leak into training.
+        chunk: the number of images read at once.
 
     Reference: T. Chan, G. Golub, R. LeVeque, "Algorithms for computing the sample variance", 1983.
     """
@@ -33,7 +33,7 @@ def channel_statistics(
         count += len(pixels)
         for channel in range(channels):
             plane = pixels[:, channel].astype(np.int64 if exact else np.float64) - shift[channel]
-            # item() gives Python's own integers, which do not overflow.
+            # item() returns a Python integer, which does not overflow.
             total[channel] += plane.sum().item()
             squares[channel] += (plane @ plane).item()
     scale = 255 if exact else 1

@@ -1,4 +1,4 @@
-"""Any prepared TFDS data set with an image and a class, read at random access and without TensorFlow."""
+"""Read any prepared TFDS data set of images and classes, by random access and without TensorFlow."""
 
 import difflib
 import os
@@ -19,7 +19,7 @@ MARKER = "features.json"
 
 
 def import_tfds() -> types.ModuleType:
-    """Return the module tensorflow_datasets, or say how to install it."""
+    """Return the module tensorflow_datasets; the error explains how to install it."""
     try:
         import array_record.python.array_record_module
         import tensorflow_datasets
@@ -35,15 +35,15 @@ def import_tfds() -> types.ModuleType:
 class TfdsSource:
     """One split of a prepared TFDS data set.
 
-    Reading is left to TFDS' random-access data source, which reads the shards of one request in parallel;
-    images are decoded by Pillow, which needs no TensorFlow. Several threads may call `gather` at once.
+    TFDS' random-access data source reads the records, in parallel for the shards of one request. Pillow decodes
+    the images, since it does not need TensorFlow. Several threads may call `gather` at once.
 
     Args:
-        builder: of the prepared data set.
-        split: its name there.
+        builder: the TFDS builder of the prepared data set.
+        split: the name of the split.
         info: the description.
         keys: the names of the image feature and of the label feature.
-        resize: bring all images to the size in `info`; else another size is an error.
+        resize: resize images to the size in `info`; if off, another size is an error.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TfdsSource:
         features = builder.info.features
         if builder.info.splits[split].num_examples == 0:
             raise DataError(f"{self._where} is empty, but a split needs at least one image.")
-        # Only the two features that are used are parsed, whatever else an example holds.
+        # Only the two features that are used are parsed.
         self._example = tfds.features.FeaturesDict({key: features[key] for key in keys})
         self._label_only = tfds.features.FeaturesDict({self._label_key: features[self._label_key]})
         self._skip_image = {self._image_key: tfds.decode.SkipDecoding()}
@@ -72,7 +72,7 @@ class TfdsSource:
 
     @property
     def info(self) -> DatasetInfo:
-        """What is known of the data set."""
+        """The description of the data set."""
         return self._info
 
     def __len__(self) -> int:
@@ -81,12 +81,12 @@ class TfdsSource:
 
     def labels(self) -> np.ndarray:
         """Return all labels, without decoding an image."""
-        found = []
+        labels = []
         for indices in chunks(len(self), 4096):
-            found += [
+            labels += [
                 self._parse(record, self._label_only)[self._label_key] for record in self._read(indices)
             ]
-        return check_labels(np.array(found, np.int64), self._info.num_classes, self._where)
+        return check_labels(np.array(labels, np.int64), self._info.num_classes, self._where)
 
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Read and decode the images at these positions."""
@@ -111,7 +111,7 @@ class TfdsSource:
             raise DataError(f"{self._where} cannot be read ({reason}); prepare it again.") from error
 
     def _parse(self, record: bytes, features: Any, **options: Any) -> dict[str, Any]:
-        """Parse a record; of a truncated file ArrayRecord returns empty ones, without an error."""
+        """Parse a record; ArrayRecord returns empty records for a truncated file, without an error."""
         example = features.deserialize_example_np(record, **options) if record else {}
         if None in (example.get(key) for key in features):
             raise DataError(f"{self._where} cannot be read (a record is damaged); prepare it again.")
@@ -121,13 +121,13 @@ class TfdsSource:
 def load_tfds(name: str, data_dir: Path | None, image_size: tuple[int, int] | None) -> Parts:
     """Return the parts of a prepared TFDS data set.
 
-    The split `test` is the test part, or `validation` where there is no `test`; where there are both,
+    The split `test` is the test part, or the split `validation` if there is no `test`. If there are both,
     `validation` is the validation part.
 
     Args:
-        name: of the data set below `data_dir`; `name/config` or `name/version` where there are several.
+        name: the folder of the data set below `data_dir`; `name/config` or `name/version` if there are several.
         data_dir: when None, $FLAXCNN_DATA, then $TFDS_DATA_DIR or ~/tensorflow_datasets are searched.
-        image_size: height and width to bring all images to; needed where they differ.
+        image_size: the height and width to resize to; needed if the images differ in size.
 
     Raises:
         DataError: tfds is not installed; the data set is missing or damaged, has no single image and class
@@ -158,7 +158,7 @@ def load_tfds(name: str, data_dir: Path | None, image_size: tuple[int, int] | No
 
 
 def choose_splits(names: list[str], folder: Path) -> dict[str, str]:
-    """Return which split plays which role."""
+    """Return the name of the split for each role."""
     if "train" not in names:
         raise DataError(f"{folder} has no split named 'train' (it has {', '.join(names) or 'none'}).")
     roles = {"train": "train"}
@@ -171,19 +171,19 @@ def choose_splits(names: list[str], folder: Path) -> dict[str, str]:
 
 def only_feature(features: Any, kind: type, preferred: str, folder: Path) -> str:
     """Return the name of the feature of this kind: the preferred one, or the only one."""
-    found = [key for key, feature in features.items() if isinstance(feature, kind)]
-    if preferred in found:
+    matching = [key for key, feature in features.items() if isinstance(feature, kind)]
+    if preferred in matching:
         return preferred
-    if len(found) != 1:
+    if len(matching) != 1:
         raise DataError(
-            f"{folder} has {len(found)} features of the kind {kind.__name__} ({', '.join(found) or 'none'}), "
+            f"{folder} has {len(matching)} features of the kind {kind.__name__} ({', '.join(matching) or 'none'}), "
             f"but one is needed, or one of them named '{preferred}'."
         )
-    return found[0]
+    return matching[0]
 
 
 def fixed_shape(feature: Any, image_size: tuple[int, int] | None, folder: Path) -> tuple[int, int, int]:
-    """Return the shape of every image, or say that a size has to be chosen."""
+    """Return the shape of every image; raise if a size has to be chosen."""
     height, width, channels = feature.shape
     if feature.np_dtype != np.uint8:
         raise DataError(
@@ -198,7 +198,7 @@ def find_prepared(name: str, data_dir: Path | None) -> Path:
     """Return the folder of the highest version of a prepared data set.
 
     Raises:
-        DataError: there is none (the nearest names are given), or it has several configurations.
+        DataError: there is none (the error lists the nearest names), or it has several configurations.
     """
     default = Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
     roots = search_roots(data_dir, [default])
@@ -224,6 +224,6 @@ def find_prepared(name: str, data_dir: Path | None) -> Path:
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """Return a key that sorts 1.10.0 after 1.9.0; what is no version sorts first."""
+    """Return a key that sorts 1.10.0 after 1.9.0; other names sort first."""
     numbers = version.split(".")
     return tuple(int(number) for number in numbers) if all(map(str.isdecimal, numbers)) else ()

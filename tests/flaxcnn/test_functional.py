@@ -1,4 +1,4 @@
-"""A module as a pure function: nothing hidden, the same numbers, and JAX's transformations act on it."""
+"""A module as a pure function: no hidden state, the same numbers, and JAX's transformations apply to it."""
 
 import jax
 import jax.numpy as jnp
@@ -40,17 +40,17 @@ def test_plain_transformations_act_on_it():
     apply, params, state = functional(models.cnn(**OPTIONS))
     x = np.random.default_rng(1).normal(size=(5, 4, 4, 1)).astype(np.float32)
 
-    def loss(params, one):
-        return jnp.sum(apply(params, state, one[None], train=False)[0] ** 2)
+    def loss(params, image):
+        return jnp.sum(apply(params, state, image[None], train=False)[0] ** 2)
 
     per_example = jax.jit(jax.vmap(jax.grad(loss), in_axes=(None, 0)))(params, x)
-    whole = jax.jit(jax.grad(lambda p, x: sum(loss(p, one) for one in x)))(params, x)
+    whole = jax.jit(jax.grad(lambda p, x: sum(loss(p, image) for image in x)))(params, x)
     np.testing.assert_allclose(
         per_example["conv1.weight"].sum(0), whole["conv1.weight"], rtol=1e-4, atol=1e-5
     )
 
-    def scanned(carry, one):
-        return carry, apply(params, carry, one[None], train=False)[0][0]
+    def scanned(carry, image):
+        return carry, apply(params, carry, image[None], train=False)[0][0]
 
     @jax.jit
     def both(x):

@@ -1,4 +1,4 @@
-"""Who may import whom: experiments -> parity -> flaxcnn, and never torch in the library."""
+"""The allowed imports: experiments -> parity -> flaxcnn, and no torch in flaxcnn."""
 
 import ast
 import subprocess
@@ -20,9 +20,9 @@ def imported(path):
 
 
 def files(package):
-    found = sorted((ROOT / package).rglob("*.py"))
-    assert found
-    return found
+    paths = sorted((ROOT / package).rglob("*.py"))
+    assert paths
+    return paths
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_core_trains_with_torch_absent(tmp_path):
     "arguments", [["--help"], ["train", "--help"], ["--version"], ["tain"], ["train", "--nope"]]
 )
 def test_help_and_usage_errors_import_nothing_heavy(arguments):
-    """Why `--help` answers at once: neither JAX nor NumPy nor anything that takes time is imported."""
+    """`--help` answers at once, because neither JAX nor NumPy nor any other slow package is imported."""
     code = (
         "import sys\nfrom flaxcnn.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
         "heavy = {'jax', 'numpy', 'flax', 'optax', 'rich', 'matplotlib', 'sklearn', 'grain', 'PIL', 'torch'}\n"

@@ -1,4 +1,4 @@
-"""Weights between PyTorch and us: by value against PyTorch, bit-equal both ways, every mismatch listed."""
+"""Weights between PyTorch and Flax: equal values, bit-equal in both directions, every mismatch listed."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +13,7 @@ from flaxcnn.functional import functional
 
 @pytest.fixture(scope="module")
 def small():
-    """A ResNet with bottlenecks and groups, small enough to copy about."""
+    """A small CNN with batch norm."""
     return functional(models.create("cnn", image_size=4, channels=(2, 3), hidden=5, batch_norm=True))
 
 
@@ -21,19 +21,19 @@ def state_dict_of(parts):
     return weights.to_torch(parts.params, parts.state)
 
 
-def test_torchvision_loads_what_we_write_and_computes_the_same(tmp_path):
-    ours = functional(models.resnet18(num_classes=5, seed=3))
-    path = weights.save(tmp_path / "ours.safetensors", ours.params, ours.state)
+def test_torchvision_loads_a_saved_file_and_computes_the_same_logits(tmp_path):
+    flax = functional(models.resnet18(num_classes=5, seed=3))
+    path = weights.save(tmp_path / "flax.safetensors", flax.params, flax.state)
     twin = torchvision.models.resnet18(num_classes=5)
     twin.load_state_dict(load_file(path))  # strict: names, shapes and dtypes
     x = np.random.default_rng(0).normal(size=(2, 40, 40, 3)).astype(np.float32)
     with torch.no_grad():
         expected = twin.eval()(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
-    logits, _ = ours.apply(ours.params, ours.state, jnp.asarray(x), train=False)
+    logits, _ = flax.apply(flax.params, flax.state, jnp.asarray(x), train=False)
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
-    assert [p.name for p in tmp_path.iterdir()] == ["ours.safetensors"]
-    params, state = weights.load(path, ours.params, ours.state)
-    for name, value in (ours.params | ours.state).items():
+    assert [p.name for p in tmp_path.iterdir()] == ["flax.safetensors"]
+    params, state = weights.load(path, flax.params, flax.state)
+    for name, value in (flax.params | flax.state).items():
         np.testing.assert_array_equal((params | state)[name], value, err_msg=name)
         assert (params | state)[name].dtype == value.dtype
 

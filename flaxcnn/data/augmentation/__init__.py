@@ -1,4 +1,4 @@
-"""Augmentation: batched, jittable, on the device; chance only draws the arguments of plain functions."""
+"""Augmentation on the device, batched and jittable: random parameters for deterministic functions."""
 
 from flaxcnn.data.augmentation.colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation
 from flaxcnn.data.augmentation.geometry import centre_crop, crop_at, cutout_at, flip_where

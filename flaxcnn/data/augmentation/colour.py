@@ -1,4 +1,4 @@
-"""What changes colours: brightness, contrast, saturation, hue. Nothing here is random: draws are arguments."""
+"""Deterministic changes of brightness, contrast, saturation and hue; the caller draws their parameters."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -29,7 +29,7 @@ def grey(images: Float[Array, "n h w c"]) -> Float[Array, "n h w 1"]:
 def blend(
     images: Float[Array, "n h w c"], others: Float[Array, "n p q r"], factors: Float[Array, " n"]
 ) -> Float[Array, "n h w c"]:
-    """Return clip(factor * image + (1 - factor) * other, 0, 1), with a factor an image."""
+    """Return clip(factor * image + (1 - factor) * other, 0, 1), with one factor per image."""
     factors = factors.astype(images.dtype)[:, None, None, None]
     return jnp.clip(factors * images + (1 - factors) * others, 0, 1)
 
@@ -41,7 +41,7 @@ def adjust_brightness(
 
     Args:
         images: in [0, 1], 1 or 3 channels.
-        factors: >= 0, one an image; 0 gives black, 1 changes nothing.
+        factors: >= 0, one per image; 0 gives black, 1 changes nothing.
 
     Reference: torchvision.transforms.v2.functional.adjust_brightness.
     """
@@ -54,7 +54,7 @@ def adjust_contrast(images: Float[Array, "n h w c"], factors: Float[Array, " n"]
 
     Args:
         images: in [0, 1], 1 or 3 channels.
-        factors: >= 0, one an image; 0 gives uniform grey, 1 changes nothing.
+        factors: >= 0, one per image; 0 gives uniform grey, 1 changes nothing.
 
     Reference: torchvision.transforms.v2.functional.adjust_contrast.
     """
@@ -68,7 +68,7 @@ def adjust_saturation(
 
     Args:
         images: in [0, 1], 1 or 3 channels.
-        factors: >= 0, one an image; 0 gives grey, 1 changes nothing.
+        factors: >= 0, one per image; 0 gives grey, 1 changes nothing.
 
     Reference: torchvision.transforms.v2.functional.adjust_saturation.
     """
@@ -88,7 +88,7 @@ def adjust_hue(images: Float[Array, "n h w c"], shifts: Float[Array, " n"]) -> F
 
     Args:
         images: in [0, 1], 1 or 3 channels.
-        shifts: in [-1/2, 1/2], one an image; 0 changes nothing.
+        shifts: in [-1/2, 1/2], one per image; 0 changes nothing.
 
     Reference: torchvision.transforms.v2.functional.adjust_hue; A. R. Smith, "Color gamut transform pairs", 1978.
     """
@@ -98,7 +98,7 @@ def adjust_hue(images: Float[Array, "n h w c"], shifts: Float[Array, " n"]) -> F
     red, green, blue = images[..., 0], images[..., 1], images[..., 2]
     value = images.max(axis=3)
     chroma = value - images.min(axis=3)
-    # Grey has no hue: any divisor will do, since the chroma 0 cancels it below.
+    # Grey has no hue: any divisor is fine, since the chroma 0 cancels the hue below.
     divisor = jnp.where(chroma > 0, chroma, jnp.ones_like(chroma))
     hue = jnp.where(
         value == red,

@@ -1,4 +1,4 @@
-"""What moves or hides whole pixels: crop, flip, cutout. Nothing here is random: draws are arguments."""
+"""Deterministic crop, flip and cutout, which move or hide whole pixels; the caller draws their parameters."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from flaxcnn.data.errors import DataError
 def crop_at(
     images: Float[Array, "n h w c"], offsets: Int[Array, "n 2"], padding: int
 ) -> Float[Array, "n h w c"]:
-    """Pad every side with zeros and cut an image of the original size out at a place of its own.
+    """Pad every image with zeros and crop it to the original size, each at its own position.
 
         y[n, i, j] = padded[n, i + offsets[n, 0], j + offsets[n, 1]]
 
@@ -32,10 +32,10 @@ def crop_at(
 
 
 def centre_crop(images: Float[Array, "n h w c"], size: tuple[int, int]) -> Float[Array, "n p q c"]:
-    """Cut out the middle; where the image is smaller than the crop, pad it with zeros.
+    """Crop the centre; if the image is smaller than the crop, pad it with zeros.
 
-    When an odd number of rows is to go, the half is rounded to the even number, as Python rounds; when an odd
-    number is to be added, the extra one goes below. Columns likewise.
+    If an odd number of rows is removed, half of it is rounded to the even number, as Python rounds. If an odd
+    number is added, the extra row goes below. Columns are treated the same way.
 
     Args:
         images: n images.

@@ -1,4 +1,4 @@
-"""The random part: draws the parameters, one set an image, and hands them to the deterministic functions."""
+"""Random augmentation: draw the parameters, one set per image, and call the deterministic functions."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ Real = float | int
 
 
 def random_crop(key: RandomKey, images: Images, padding: int) -> Images:
-    """Crop each image at a place drawn uniformly from the (2 * padding + 1)^2 possible ones."""
+    """Crop each image at a position drawn uniformly from the (2 * padding + 1)^2 possible ones."""
     offsets = jax.random.randint(key, (images.shape[0], 2), 0, 2 * padding + 1)
     return crop_at(images, offsets, padding)
 
@@ -57,13 +57,13 @@ def colour_jitter(
     saturation: Real = 0,
     hue: Real = 0,
 ) -> Images:
-    """Change brightness, contrast, saturation and hue by random factors, one set an image.
+    """Change brightness, contrast, saturation and hue by random factors, one set per image.
 
     Each of the first three factors is uniform in [max(0, 1 - strength), 1 + strength], the shift of the hue in
-    [-hue, hue]. The four are applied in a random order, drawn anew for each batch.
+    [-hue, hue]. The four changes are applied in a random order, drawn for each batch.
 
     Args:
-        key: of this step.
+        key: the random key of this step.
         images: in [0, 1], 1 or 3 channels.
         brightness, contrast, saturation: strengths >= 0; 0 is off; static.
         hue: strength in [0, 1/2]; 0 is off; static.
@@ -94,8 +94,8 @@ def colour_jitter(
     if hue:
         steps.append(lambda x: adjust_hue(x, draw(3, -hue, hue)))
     order = jax.random.permutation(order_key, len(steps))
-    for place in range(len(steps)):
-        images = jax.lax.switch(order[place], steps, images)
+    for position in range(len(steps)):
+        images = jax.lax.switch(order[position], steps, images)
     return images
 
 
@@ -118,7 +118,7 @@ def augment(
     static: those that are off cost nothing in the compiled step.
 
     Args:
-        key: of this step.
+        key: the random key of this step.
         images: in [0, 1], before normalisation, so that the 0 that fills the borders is black.
         crop_padding: zeros on each side before a random crop of the original size; 0 is off.
         flip: mirror left to right with probability 1/2.
@@ -139,7 +139,7 @@ def augment(
         images = colour_jitter(
             colour_key, images, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue
         )
-    # Measured: rotating after the crop costs XLA half of what the other way round does.
+    # Measured with XLA: rotation after the crop takes half the time of rotation before it.
     if flip:
         images = random_flip(flip_key, images)
     if crop_padding:

@@ -1,4 +1,4 @@
-"""What reads between pixels: rotation and resizing. Nothing here is random: draws are arguments."""
+"""Deterministic rotation and resizing, which interpolate between pixels; the caller draws their parameters."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ def rotate_images(
 def sample_bilinear(
     image: Float[Array, "h w c"], row: Float[Array, "p q"], column: Float[Array, "p q"]
 ) -> tuple[Float[Array, "p q c"], Float[Array, "p q 1"]]:
-    """Read an image at fractional positions; return the values and the weight that lay inside.
+    """Interpolate an image at fractional positions; return the values and the weights inside the image.
 
     With r = floor(row), s = row - r, and likewise l, t for the columns, and x = 0 outside, the value is
 
@@ -53,11 +53,11 @@ def sample_bilinear(
     top, left = jnp.floor(row), jnp.floor(column)
     below, beside = row - top, column - left
     top, left = top.astype(jnp.int32), left.astype(jnp.int32)
-    one = jnp.ones((), image.dtype)
+    unit = jnp.ones((), image.dtype)
     value = jnp.zeros((*row.shape, channels), image.dtype)
     inside_weight = jnp.zeros((*row.shape, 1), image.dtype)
-    for r, row_weight in ((top, one - below), (top + 1, below)):
-        for c, column_weight in ((left, one - beside), (left + 1, beside)):
+    for r, row_weight in ((top, unit - below), (top + 1, below)):
+        for c, column_weight in ((left, unit - beside), (left + 1, beside)):
             inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
             weight = jnp.where(inside, row_weight * column_weight, jnp.zeros_like(row))[..., None]
             position = jnp.clip(r, 0, height - 1) * width + jnp.clip(c, 0, width - 1)
@@ -77,7 +77,7 @@ def resize(
     Args:
         images: n images.
         size: height p and width q of the result; static.
-        antialias: widen the triangle when shrinking.
+        antialias: widen the triangle when the image shrinks.
 
     Raises:
         DataError: the size is not positive.
@@ -89,7 +89,7 @@ def resize(
     height, width = images.shape[1:3]
     down = triangle_weights(height, size[0], antialias, images.dtype)
     right = triangle_weights(width, size[1], antialias, images.dtype)
-    # Full precision on every device: these are interpolation weights, not features.
+    # Full precision on every device, since interpolation weights must not be rounded like features.
     return jnp.einsum("nhwc,ph,qw->npqc", images, down, right, precision=jax.lax.Precision.HIGHEST)
 
 

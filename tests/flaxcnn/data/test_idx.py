@@ -1,4 +1,4 @@
-"""IDX files: what is written is read; whatever is wrong with a file is said in one sentence that names it."""
+"""IDX files: written files are read, and every fault of a file is named in one sentence."""
 
 import gzip
 import struct
@@ -34,9 +34,9 @@ def write_set(folder, *, count=40, compress=True, labels=None, images=None):
 
 
 @pytest.mark.parametrize("compress", [True, False])
-@pytest.mark.parametrize("place", ["", "mnist"])
-def test_written_files_are_read(tmp_path, compress, place):
-    write_set(tmp_path / place, compress=compress)
+@pytest.mark.parametrize("folder", ["", "mnist"])
+def test_written_files_are_read(tmp_path, compress, folder):
+    write_set(tmp_path / folder, compress=compress)
     splits = load("mnist", data_dir=tmp_path, validation_fraction=0)
     expected = np.random.default_rng(0).integers(0, 256, (40, 5, 6))
     images, labels = splits.train.gather(np.arange(40))

@@ -1,4 +1,4 @@
-"""Reading one image: formats, modes, orientation, size; whatever cannot be decoded is a DataError."""
+"""Reading one image: formats, modes, orientation, size; a file that cannot be decoded raises a DataError."""
 
 import io
 

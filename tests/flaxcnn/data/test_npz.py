@@ -1,4 +1,4 @@
-"""NumPy archives: both sets of keys, every shape of labels, and what is refused."""
+"""NumPy archives: both sets of keys, every shape of labels, and invalid content."""
 
 import numpy as np
 import pytest

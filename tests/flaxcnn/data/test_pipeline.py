@@ -1,4 +1,4 @@
-"""Batches: every image once, one shape, the same order for any workers and wherever the epoch is entered."""
+"""Batches: every image once, one shape, the same order for any number of workers and any first batch."""
 
 import threading
 import time
@@ -115,7 +115,7 @@ def test_closing_cancels_what_was_read_ahead():
     iterator.close()
     slow.released.set()
     wait_for_threads_to_end(before)
-    # One was delivered and at most one was being read; the others in the queue were not begun.
+    # One batch was delivered and at most one was being read; the others were never read.
     assert slow.reads <= 2
 
 

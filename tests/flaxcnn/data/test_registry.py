@@ -1,4 +1,4 @@
-"""Loading by name: known data sets have their known shapes; an unknown name is met with the nearest ones."""
+"""Loading by name: known data sets have their known shapes; for an unknown name the error lists the nearest."""
 
 from pathlib import Path
 
@@ -24,13 +24,13 @@ def test_digits_are_those_of_scikit_learn():
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (1294, 144, 359)
     pixels, labels = load_digits(return_X_y=True)
     expected = sorted((row.tolist(), label) for row, label in zip(pixels, labels, strict=True))
-    found = []
+    actual = []
     for source in (splits.train, splits.validation, splits.test):
         images, classes = everything(source)
         assert images.shape[1:] == splits.info.image_shape == (8, 8, 1)
         back = np.rint(images.reshape(-1, 64) * (16 / 255))
-        found += [(row.tolist(), label) for row, label in zip(back, classes, strict=True)]
-    assert sorted(found) == expected
+        actual += [(row.tolist(), label) for row, label in zip(back, classes, strict=True)]
+    assert sorted(actual) == expected
 
 
 @needs_fashion_mnist
@@ -42,7 +42,7 @@ def test_fashion_mnist_from_debian():
     assert np.bincount(everything(splits.validation)[1]).tolist() == [600] * 10
     whole = load("fashion_mnist", validation_fraction=0)
     assert whole.validation is None
-    # The values everyone uses for Fashion-MNIST.
+    # The values in common use for Fashion-MNIST.
     mean, std = channel_statistics(whole.train)
     np.testing.assert_allclose([mean[0], std[0]], [0.2860, 0.3530], atol=5e-5)
 

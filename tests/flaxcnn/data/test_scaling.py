@@ -19,9 +19,9 @@ def test_to_float_is_torchvisions():
     assert to_float(floats) is floats
 
 
-def test_to_float_in_double_precision(x64):
+def test_to_float_in_float64(x64):
     assert to_float(BYTES).dtype == jnp.float64
-    # XLA may multiply by the reciprocal of a constant: one unit in the last place.
+    # XLA may multiply by the reciprocal of a constant, which differs by one unit in the last place.
     np.testing.assert_allclose(to_float(BYTES), BYTES / 255, rtol=4e-16)
 
 

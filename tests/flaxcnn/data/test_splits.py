@@ -1,4 +1,4 @@
-"""Splits: disjoint, complete, stratified, the same for the same seed."""
+"""Splits are disjoint, complete, stratified, and the same for the same seed."""
 
 import numpy as np
 import pytest

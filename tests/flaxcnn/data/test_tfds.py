@@ -1,4 +1,4 @@
-"""TFDS: what is prepared is read back the same, through TFDS itself too, and without TensorFlow."""
+"""TFDS: a prepared data set is read back unchanged, also by TFDS itself, and without TensorFlow."""
 
 import json
 import os
@@ -39,11 +39,11 @@ def everything(source):
 def test_round_trip(archive, prepared):
     assert prepared.parts[-2:] == ("my_set_2", "1.0.0")
     expected = load(str(archive), validation_fraction=0)
-    found = load("tfds:my_set_2", data_dir=prepared.parents[1], validation_fraction=0)
-    assert found.info.image_shape == expected.info.image_shape
-    assert found.info.class_names == expected.info.class_names
+    actual = load("tfds:my_set_2", data_dir=prepared.parents[1], validation_fraction=0)
+    assert actual.info.image_shape == expected.info.image_shape
+    assert actual.info.class_names == expected.info.class_names
     for role in ("train", "test"):
-        for a, b in zip(everything(getattr(expected, role)), everything(getattr(found, role)), strict=True):
+        for a, b in zip(everything(getattr(expected, role)), everything(getattr(actual, role)), strict=True):
             np.testing.assert_array_equal(a, b)
     names = ("tfds:my_set_2/1.0.0", f"tfds:{prepared}")
     for name in names:
@@ -277,7 +277,7 @@ def test_unknown_names_and_folders(prepared, tmp_path):
 
 
 def write_features(folder, features, examples):
-    """Write a data set with features of our choice."""
+    """Write a data set with the given features."""
     folder.mkdir(parents=True)
     identity = tfds.core.dataset_info.DatasetIdentity(
         name="free", version=tfds.core.Version("1.0.0"), data_dir=str(folder), module_name="test"

@@ -1,4 +1,4 @@
-"""Sources around sources: the resized one and the one that remembers."""
+"""Sources that wrap another source: the resized and the cached one."""
 
 import threading
 
@@ -95,6 +95,6 @@ def test_resizing_floats_keeps_them_floats(tmp_path):
     images = np.random.default_rng(0).random((20, 4, 4, 5)).astype(np.float32)
     np.savez(tmp_path / "f.npz", images=images, labels=np.arange(20) % 2)
     splits = load(str(tmp_path / "f.npz"), image_size=2)
-    found = splits.train.gather(np.arange(len(splits.train)))[0]
-    assert found.shape[1:] == (2, 2, 5)
-    assert found.dtype == np.float32
+    images = splits.train.gather(np.arange(len(splits.train)))[0]
+    assert images.shape[1:] == (2, 2, 5)
+    assert images.dtype == np.float32

@@ -1,4 +1,4 @@
-"""Window geometry: what the options mean, and what is refused."""
+"""Window geometry: the meaning of the options, and invalid values."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Feature maps: every channel in its place, on its own scale; and the tiles that pictures are made of."""
+"""Feature maps: every channel in its tile, on its own scale; and the functions that make tiles."""
 
 import matplotlib
 import numpy as np

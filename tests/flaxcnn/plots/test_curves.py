@@ -1,4 +1,4 @@
-"""The learning curves: the values that are drawn."""
+"""The learning curves show the recorded values."""
 
 import numpy as np
 import pytest
@@ -46,15 +46,15 @@ def test_without_validation_there_is_one_curve(missing):
     assert "best" not in figure.get_suptitle()
 
 
-def test_a_wide_loss_has_a_logarithmic_scale(tmp_path):
-    wide = [record(1, validation_loss=30.0), record(2)]
-    assert draw_learning_curves(wide).axes[0].get_yscale() == "log"
+def test_a_loss_of_large_range_has_a_logarithmic_scale(tmp_path):
+    history = [record(1, validation_loss=30.0), record(2)]
+    assert draw_learning_curves(history).axes[0].get_yscale() == "log"
     assert draw_learning_curves([record(1), record(2)]).axes[0].get_yscale() == "linear"
     assert draw_learning_curves([record(1, train_loss=0.0), record(2)]).axes[0].get_yscale() == "linear"
-    learning_curves(wide, tmp_path / "curves.png")
+    learning_curves(history, tmp_path / "curves.png")
 
 
-def test_what_was_never_recorded_is_said():
+def test_a_value_without_records_is_named():
     figure = draw_learning_curves([{"epoch": 1, "train_loss": 1.0}])
     assert [t.get_text() for t in figure.axes[2].texts] == ["not recorded"]
 

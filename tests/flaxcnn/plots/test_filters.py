@@ -1,4 +1,4 @@
-"""First-layer filters: each in its place, on its own scale."""
+"""First-layer filters: each in its tile, on its own scale."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def kernel(*shape):
 
 
 def tile_of(grid, row, column, size, times, gap=6):
-    """A tile read back out of the mosaic, one value a weight."""
+    """A tile of the mosaic, with one value per weight."""
     step = size * times + gap
     top, left = row * step, column * step
     return grid[top : top + size * times : times, left : left + size * times : times]

@@ -1,4 +1,4 @@
-"""The most confidently wrong images: which, in which order, with which words."""
+"""The most confidently wrong images: their choice, order and labels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Each deterministic function against torchvision's, in float64, with other parameters for every image of a batch."""
+"""Each deterministic function against torchvision's, in float64, with different parameters for every image."""
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +32,8 @@ def torch_of(image):
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def each(images, parameters, function):
-    """Apply a torchvision function image by image, each with its own parameter."""
+def torchvision_results(images, parameters, function):
+    """Apply a torchvision function to every image with its own parameter."""
     results = [
         function(torch_of(image), parameter) for image, parameter in zip(images, parameters, strict=True)
     ]
@@ -44,7 +44,7 @@ def each(images, parameters, function):
 def test_crop_at(padding):
     images = random_images(6, 5, 7, 3)
     offsets = np.random.default_rng(1).integers(0, 2 * padding + 1, (6, 2))
-    expected = each(
+    expected = torchvision_results(
         images,
         offsets.tolist(),
         lambda image, at: functional.crop(functional.pad(image, [padding] * 4), at[0], at[1], 5, 7),
@@ -52,13 +52,13 @@ def test_crop_at(padding):
     np.testing.assert_array_equal(jax.jit(crop_at, static_argnums=2)(images, offsets, padding), expected)
 
 
-def test_crop_at_every_place():
+def test_crop_at_every_position():
     image = random_images(1, 3, 3, 1)
     offsets = np.array([(i, j) for i in range(5) for j in range(5)])
     padded = np.pad(image[0], ((2, 2), (2, 2), (0, 0)))
     out = jax.jit(crop_at, static_argnums=2)(np.repeat(image, 25, axis=0), offsets, 2)
-    for found, (i, j) in zip(out, offsets, strict=True):
-        np.testing.assert_array_equal(found, padded[i : i + 3, j : j + 3])
+    for actual, (i, j) in zip(out, offsets, strict=True):
+        np.testing.assert_array_equal(actual, padded[i : i + 3, j : j + 3])
 
 
 @pytest.mark.parametrize("size", [(3, 4), (6, 7), (5, 2), (9, 9), (1, 12), (8, 3)])
@@ -72,7 +72,9 @@ def test_centre_crop(size):
 
 def test_flip_where():
     images, flags = random_images(4, 3, 5, 2), np.array([True, False, False, True])
-    expected = each(images, flags, lambda image, flag: functional.horizontal_flip(image) if flag else image)
+    expected = torchvision_results(
+        images, flags, lambda image, flag: functional.horizontal_flip(image) if flag else image
+    )
     np.testing.assert_array_equal(jax.jit(flip_where)(images, flags), expected)
 
 
@@ -88,7 +90,7 @@ def test_cutout_at(side):
             image, i, j, min(top + side, 6) - i, min(left + side, 5) - j, torch.zeros(1, 1, 1)
         )
 
-    expected = each(images, centres.tolist(), erase)
+    expected = torchvision_results(images, centres.tolist(), erase)
     np.testing.assert_array_equal(jax.jit(cutout_at, static_argnums=2)(images, centres, side), expected)
 
 
@@ -99,22 +101,22 @@ ANGLES = [0.0, 7.5, -7.5, 30.0, 45.0, -61.0, 90.0, 135.0, 180.0, 270.0, -90.0, 3
 @pytest.mark.parametrize("fill", [None, 0, 0.25])
 def test_rotate_images(shape, fill):
     images = random_images(len(ANGLES), *shape)
-    expected = each(
+    expected = torchvision_results(
         images,
         ANGLES,
         lambda image, angle: functional.rotate(image, angle, InterpolationMode.BILINEAR, fill=fill),
     )
-    found = jax.jit(lambda x, a: rotate_images(x, a, fill=fill))(images, np.array(ANGLES))
-    np.testing.assert_allclose(found, expected, atol=1e-13)
+    actual = jax.jit(lambda x, a: rotate_images(x, a, fill=fill))(images, np.array(ANGLES))
+    np.testing.assert_allclose(actual, expected, atol=1e-13)
 
 
-def test_rotate_in_single_precision():
+def test_rotate_in_float32():
     images = random_images(len(ANGLES), 9, 9, 1).astype(np.float32)
     rotate = jax.jit(rotate_images)
-    double = rotate(images.astype(np.float64), np.array(ANGLES))
-    single = rotate(images, np.array(ANGLES, np.float32))
-    assert single.dtype == jnp.float32
-    np.testing.assert_allclose(single, double, atol=1e-5)
+    float64 = rotate(images.astype(np.float64), np.array(ANGLES))
+    float32 = rotate(images, np.array(ANGLES, np.float32))
+    assert float32.dtype == jnp.float32
+    np.testing.assert_allclose(float32, float64, atol=1e-5)
 
 
 @pytest.mark.parametrize("antialias", [True, False])
@@ -133,8 +135,8 @@ def test_resize(source, target, antialias):
     images = random_images(2, *source, 2)
     nchw = torch.from_numpy(images).permute(0, 3, 1, 2)
     expected = functional.resize(nchw, list(target), InterpolationMode.BILINEAR, antialias=antialias)
-    found = jax.jit(lambda x: resize(x, target, antialias=antialias))(images)
-    np.testing.assert_allclose(found, expected.permute(0, 2, 3, 1).numpy(), atol=1e-12)
+    actual = jax.jit(lambda x: resize(x, target, antialias=antialias))(images)
+    np.testing.assert_allclose(actual, expected.permute(0, 2, 3, 1).numpy(), atol=1e-12)
 
 
 FACTORS = np.array([0.0, 0.3, 1.0, 1.7, 2.5])
@@ -142,17 +144,17 @@ FACTORS = np.array([0.0, 0.3, 1.0, 1.7, 2.5])
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("adjust", "torchvision_adjust"),
     [
         (adjust_brightness, functional.adjust_brightness),
         (adjust_contrast, functional.adjust_contrast),
         (adjust_saturation, functional.adjust_saturation),
     ],
 )
-def test_colour_factors(ours, theirs, channels):
+def test_colour_factors(adjust, torchvision_adjust, channels):
     images = random_images(5, 4, 3, channels)
-    found = jax.jit(ours)(images, FACTORS)
-    np.testing.assert_allclose(found, each(images, FACTORS.tolist(), theirs), atol=1e-14)
+    expected = torchvision_results(images, FACTORS.tolist(), torchvision_adjust)
+    np.testing.assert_allclose(jax.jit(adjust)(images, FACTORS), expected, atol=1e-14)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -163,8 +165,8 @@ def test_hue(channels):
     corners = np.array([[r, g, b] for r in (0, 0.5, 1) for g in (0, 0.5, 1) for b in (0, 0.5, 1)][:24])
     if channels == 3:
         images[1] = images[3] = corners.reshape(4, 6, 3)
-    # torchvision computes hue in float32, whatever it is given.
-    expected = each(images, shifts.tolist(), functional.adjust_hue)
+    # torchvision computes hue in float32 for any dtype.
+    expected = torchvision_results(images, shifts.tolist(), functional.adjust_hue)
     np.testing.assert_allclose(jax.jit(adjust_hue)(images, shifts), expected, atol=1e-6)
 
 

@@ -1,7 +1,7 @@
-"""The random part, by its distribution.
+"""The distributions of the random augmentation.
 
-The keys are fixed, so that a test passes always or never; each bound is set so that of 10,000 other keys about one
-would fail (a significance level of 1e-4).
+The keys are fixed, so a test passes always or never. With other keys about one in 10,000 would fail (a significance
+level of 1e-4).
 """
 
 import functools
@@ -24,18 +24,18 @@ def assert_uniform(counts):
 
 
 def assert_neighbours_independent(draws, kinds):
-    """The draw of one image says nothing of the next one's: the table of pairs is that of independence."""
+    """The draws of neighbouring images are independent: all pairs are equally frequent."""
     pairs = np.zeros((kinds, kinds), int)
     np.add.at(pairs, (draws[:-1:2], draws[1::2]), 1)
     assert_uniform(pairs.ravel())
 
 
-def test_crops_are_uniform_over_all_places():
-    # A lone bright pixel in the middle tells where it was moved to.
+def test_crops_are_uniform_over_all_positions():
+    # A single bright pixel in the middle shows where each crop moved it.
     images = jnp.zeros((COUNT, 5, 5, 1)).at[:, 2, 2].set(1)
     out = np.asarray(jax.jit(random_crop, static_argnums=2)(jax.random.key(0), images, 1))
-    places = out.reshape(COUNT, 25).argmax(axis=1)
-    rows, columns = places // 5 - 1, places % 5 - 1
+    positions = out.reshape(COUNT, 25).argmax(axis=1)
+    rows, columns = positions // 5 - 1, positions % 5 - 1
     assert out.sum() == COUNT
     draws = 3 * rows + columns
     assert_uniform(np.bincount(draws, minlength=9))
@@ -125,7 +125,7 @@ def test_everything_under_jit():
     assert first.max() <= 1 + 1e-6
 
 
-def test_off_is_the_identity_and_double_stays_double(x64):
+def test_off_is_the_identity_and_float64_stays_float64(x64):
     images = jax.random.uniform(jax.random.key(0), (2, 4, 4, 3), jnp.float64)
     assert augment(jax.random.key(1), images) is images
     shape = jax.eval_shape(
