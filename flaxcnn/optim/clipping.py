@@ -1,4 +1,4 @@
-"""Gradient clipping as PyTorch does it: by the global norm, and by value."""
+"""Gradient clipping with PyTorch's rules: by the global norm, and by value."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ NORM_EPSILON = 1e-6
 def global_norm(gradients: Any) -> Float[Array, ""]:
     """The Euclidean norm of all gradients together.
 
-    With gradients g_1, ..., g_m of any shapes: ||g|| = sqrt(sum_i sum_j g_ij^2). Summed in float32 or wider,
-    so that the norm of bfloat16 gradients is not itself rounded to three digits.
+    With gradients g_1, ..., g_m of any shapes: ||g|| = sqrt(sum_i sum_j g_ij^2). It is summed in float32 or
+    float64, so that the norm of bfloat16 gradients is not rounded to three digits.
 
     Args:
         gradients: a pytree of floating-point arrays.
@@ -35,7 +35,7 @@ def clip_by_global_norm(max_norm: Number) -> optax.GradientTransformation:
     """Shrink all gradients by one factor, so that their global norm does not exceed `max_norm`.
 
     g <- g * min(1, max_norm / (||g|| + 1e-6)), with ||g|| as in `global_norm`. The 1e-6 is PyTorch's: a
-    gradient whose norm is just below `max_norm` is shrunk too, where `optax.clip_by_global_norm` leaves it.
+    gradient with a norm just below `max_norm` shrinks too, but `optax.clip_by_global_norm` does not change it.
 
     Args:
         max_norm: the largest norm, > 0.

@@ -12,7 +12,7 @@ from flaxcnn.optim.validation import Number, require_known_options, require_numb
 
 LearningRate = Number | Callable
 
-# What each optimiser uses besides what all of them take (weight decay, its mask, clipping, maximize).
+# The options of each optimiser besides those of all optimisers (weight decay, its mask, clipping, maximize).
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "sgd": ("momentum", "nesterov", "dampening"),
     "adam": ("betas", "eps", "amsgrad"),
@@ -76,7 +76,7 @@ def optimiser(
        is v = momentum v + d, first v = d.
     4. p <- p - lr(t) d;  adamw: p <- p - lr(t) r p - lr(t) d (decoupled decay).
 
-    The defaults are PyTorch's, but nothing is decayed unless asked (torch.optim.AdamW decays by 1e-2).
+    The defaults are PyTorch's, except for weight_decay: here it is 0, in torch.optim.AdamW 1e-2.
 
     Args:
         name: sgd, adam, adamw or rmsprop.
@@ -90,9 +90,9 @@ def optimiser(
         alpha: rmsprop; the decay of the mean square.
         centered: rmsprop; divide by the standard deviation instead.
         amsgrad: adam and adamw; divide by the largest mean square so far.
-        maximize: climb instead of descend (the weight decay still shrinks).
-        decay_mask: which parameters are decayed: a pytree of bools like the parameters, or a function from
-            the parameters to one (such as `no_decay_on_norm_and_bias`). By default all, as in PyTorch.
+        maximize: maximise the loss instead (the weight decay still shrinks the parameters).
+        decay_mask: selects the decayed parameters: a pytree of bools like the parameters, or a function from
+            the parameters to such a pytree (such as `no_decay_on_norm_and_bias`). By default all, as in PyTorch.
         clip_norm: the largest global norm of the gradients.
         clip_value: the largest magnitude of a gradient's element.
 
@@ -181,7 +181,7 @@ def _direction(name: str, options: Mapping[str, Any]) -> list[optax.GradientTran
 
 
 def _checked_mask(decay_mask: Any) -> Callable | None:
-    """The mask as a function of the parameters that refuses a pytree which does not fit them."""
+    """The mask as a function of the parameters; it raises on a pytree that does not fit them."""
     if decay_mask is None:
         return None
 

@@ -1,4 +1,4 @@
-"""The update directions of PyTorch's optimisers, where optax has no exact equal.
+"""The update directions of PyTorch's optimisers for which optax has no exact equal.
 
 Each rule turns a gradient g_t (t = 1, 2, ...) into a direction d_t of the same shape; the parameters then
 move by -learning_rate * d_t. All sums are elementwise.
@@ -64,8 +64,8 @@ def dampened_momentum(momentum: float, dampening: float) -> optax.GradientTransf
 def bias_correction(beta: float, count: Int[Array, ""]) -> Float[Array, ""]:
     """1 - beta^count, without cancellation.
 
-    In float32, 1 - 0.999^1 computed as written is wrong by 5e-5 relative to itself. PyTorch computes it in
-    Python's float64; -expm1(count * log(beta)) with log(beta) from float64 is as good in float32.
+    In float32, 1 - 0.999^1 computed as written has a relative error of 5e-5. PyTorch computes it in Python's
+    float64. In float32, -expm1(count * log(beta)) with log(beta) from float64 is as accurate.
 
     Args:
         beta: the decay of a running mean, in [0, 1).
@@ -79,7 +79,7 @@ def bias_correction(beta: float, count: Int[Array, ""]) -> Float[Array, ""]:
 def adam_direction(
     beta_mean: float, beta_square: float, epsilon: float, *, amsgrad: bool = False
 ) -> optax.GradientTransformation:
-    """Adam's bias-corrected mean gradient over its bias-corrected root mean square.
+    """Adam's bias-corrected mean gradient divided by its bias-corrected root mean square.
 
     m_t = b1 m_{t-1} + (1 - b1) g_t;  s_t = b2 s_{t-1} + (1 - b2) g_t^2;  m_0 = s_0 = 0
     d_t = (m_t / (1 - b1^t)) / (sqrt(s_t) / sqrt(1 - b2^t) + epsilon)
@@ -98,7 +98,7 @@ def adam_direction(
 
     def init(params: Any) -> AdamState:
         zeros = jax.tree.map(jnp.zeros_like, params)
-        # Separate buffers: a donated state must not hold one array twice.
+        # Separate buffers, since a donated state must not hold the same array twice.
         square = jax.tree.map(jnp.zeros_like, params)
         largest = jax.tree.map(jnp.zeros_like, params) if amsgrad else None
         return AdamState(jnp.zeros((), jnp.int32), zeros, square, largest)
@@ -127,7 +127,7 @@ def adam_direction(
 def root_mean_square_direction(
     alpha: float, epsilon: float, *, centered: bool = False
 ) -> optax.GradientTransformation:
-    """The gradient over its running root mean square, or over its running standard deviation.
+    """The gradient divided by its running root mean square, or by its running standard deviation.
 
     s_t = alpha s_{t-1} + (1 - alpha) g_t^2;  d_t = g_t / (sqrt(s_t) + epsilon);  s_0 = 0
     Centered: a_t = alpha a_{t-1} + (1 - alpha) g_t;  d_t = g_t / (sqrt(s_t - a_t^2) + epsilon);  a_0 = 0

@@ -1,7 +1,7 @@
 """Learning-rate schedules by name: functions from an update's number, counted from 0, to a learning rate.
 
-`schedule(t)` is the learning rate of update t: the value that a `torch.optim.lr_scheduler` shows when it is
-stepped after each update. The functions are pure, work under jit, and compute in JAX's default
+`schedule(t)` is the learning rate of update t: the value of a `torch.optim.lr_scheduler` that is stepped after
+each update. The functions are pure, work under jit, and compute in JAX's default
 floating-point type.
 """
 
@@ -22,7 +22,7 @@ Schedule = Callable
 
 
 def constant(base_lr: Number, total_steps: int) -> Schedule:
-    """The same learning rate always: lr(t) = base_lr."""
+    """A constant learning rate: lr(t) = base_lr."""
     del total_steps
     return lambda step: jnp.full((), base_lr, dtype=float)
 
@@ -38,7 +38,7 @@ def step_decay(base_lr: Number, total_steps: int, *, step_size: int, gamma: Numb
 def multistep_decay(
     base_lr: Number, total_steps: int, *, milestones: Sequence[int], gamma: Number = 0.1
 ) -> Schedule:
-    """lr(t) = base_lr * gamma^(how many milestones are <= t). Reference: `MultiStepLR`."""
+    """lr(t) = base_lr * gamma^(number of milestones <= t). Reference: `MultiStepLR`."""
     del total_steps
     require_number("gamma", gamma, 0, above_low=True)
     for milestone in milestones:
@@ -101,10 +101,10 @@ def one_cycle(
 ) -> Schedule:
     """Up from base_lr / div_factor to base_lr, then down to base_lr / div_factor / final_div_factor.
 
-    The rise ends at update pct_start * T - 1 (seldom a whole number), the fall at update T - 1,
-    T = total_steps; the last rate is kept after that, where PyTorch raises. With `done` the part of a phase
-    that is done, the rate is end + (start - end) * (1 + cos(pi done)) / 2, or start + (end - start) * done
-    when anneal is "linear". Only the learning rate cycles: it equals PyTorch's with cycle_momentum=False.
+    The rise ends at update pct_start * T - 1 (seldom an integer), the fall at update T - 1, with
+    T = total_steps. After that the last rate is kept, where PyTorch raises. With `done` the finished part of
+    a phase, the rate is end + (start - end) * (1 + cos(pi done)) / 2, or start + (end - start) * done if anneal
+    is "linear". Only the learning rate cycles: it equals PyTorch's with cycle_momentum=False.
 
     Reference: Smith & Topin 2018, "Super-convergence"; `OneCycleLR`.
     """
@@ -139,12 +139,12 @@ def with_warm_up(inner: Schedule, steps: int, start_factor: Number = 1 / 3) -> S
 
     lr(t) = inner(0) * (start_factor + (1 - start_factor) * t / steps) for t < steps, then inner(t - steps).
     The inner schedule begins when the warm-up ends: its milestones and its length count from there. The
-    warm-up rises to the first rate of what follows, without a jump; PyTorch's rises to the optimiser's
-    rate, which is the same except before a linear schedule with a start_factor below 1.
+    warm-up rises to the first rate of the inner schedule, without a jump. PyTorch's warm-up rises to the
+    optimiser's rate, which is the same except before a linear schedule with a start_factor below 1.
 
     Args:
         inner: the schedule that follows.
-        steps: how many updates the warm-up lasts, >= 0.
+        steps: the number of updates of the warm-up, >= 0.
         start_factor: the first rate as a share of inner(0), in [0, 1]; PyTorch's default is 1/3.
 
     Raises:
@@ -161,20 +161,20 @@ def with_warm_up(inner: Schedule, steps: int, start_factor: Number = 1 / 3) -> S
     def learning_rate(step: Int[ArrayLike, ""]) -> Float[Array, ""]:
         now = jnp.asarray(step)
         factor = start_factor + (1 - start_factor) * now.astype(float) / steps
-        # The inner schedule never sees a negative step, not even in the branch that is not taken.
+        # The inner schedule never gets a negative step, not even in the branch that is not selected.
         return jnp.where(now < steps, inner(0) * factor, inner(jnp.maximum(now - steps, 0)))
 
     return learning_rate
 
 
 def stepped_every(inner: Schedule, interval: int) -> Schedule:
-    """The schedule moved on once every `interval` updates: lr(t) = inner(floor(t / interval)).
+    """A schedule that advances once every `interval` updates: lr(t) = inner(floor(t / interval)).
 
-    With `interval` the updates in an epoch, it is a PyTorch scheduler that is stepped once an epoch.
+    With the number of updates in an epoch as `interval`, it equals a PyTorch scheduler stepped once per epoch.
 
     Args:
         inner: the schedule, counted in intervals.
-        interval: how many updates share one learning rate, >= 1.
+        interval: the number of updates with the same learning rate, >= 1.
 
     Raises:
         ValueError: the interval is not an integer of at least 1.
@@ -183,7 +183,7 @@ def stepped_every(inner: Schedule, interval: int) -> Schedule:
     return lambda step: inner(jnp.asarray(step) // interval)
 
 
-# The builder of each schedule, the options it needs, and those it can do without.
+# The builder of each schedule, its required options, and its optional ones.
 _SCHEDULES: dict[str, tuple[Callable, tuple[str, ...], tuple[str, ...]]] = {
     "constant": (constant, (), ()),
     "step": (step_decay, ("step_size",), ("gamma",)),
@@ -232,13 +232,13 @@ def schedule(
 ) -> Schedule:
     """A learning-rate schedule with the values of PyTorch's scheduler of that name.
 
-    lr(t) for update t = 0, 1, ..., total_steps - 1; the formulas are at `step_decay`, `cosine_decay`, and
-    so on. A warm-up (see `with_warm_up`) takes the first `warmup_steps` updates, and the schedule the rest.
+    lr(t) for update t = 0, 1, ..., total_steps - 1; `step_decay`, `cosine_decay` and so on state the
+    formulas. A warm-up (see `with_warm_up`) takes the first `warmup_steps` updates, and the schedule the rest.
 
     Args:
         name: constant, step, multistep, exponential, linear, cosine or one_cycle.
         base_lr: the optimiser's learning rate; the peak of one_cycle.
-        total_steps: how many updates the run makes, >= 1.
+        total_steps: the number of updates of the run, >= 1.
         step_size: step; updates between two decays (required).
         milestones: multistep; the updates at which the rate is decayed, counted after the warm-up (required).
         gamma: exponential (required), step and multistep (0.1); the factor of one decay.
@@ -249,7 +249,7 @@ def schedule(
         anneal: one_cycle; "cos" (the default) or "linear".
         div_factor: one_cycle; the peak over the first rate (25).
         final_div_factor: one_cycle; the first rate over the last (10,000).
-        warmup_steps: how many updates the warm-up lasts (none).
+        warmup_steps: the number of updates of the warm-up (0).
         warmup_start_factor: the warm-up's first rate as a share of the schedule's first rate.
 
     Returns:

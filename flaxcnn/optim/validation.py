@@ -5,12 +5,12 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-# Spelled out, since a run-time type checker does not take an int for a float.
+# A union, since a run-time type checker does not accept an int as a float.
 Number = float | int
 
 
 def unknown_name(kind: str, name: str, known: Collection[str]) -> ValueError:
-    """The error for a name that does not exist; it offers the nearest names, or all of them."""
+    """The error for an unknown name; it lists the nearest names, or all of them."""
     nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"choose one of {', '.join(known)}."
     return ValueError(f"There is no {kind} named {name!r}: {hint}")
@@ -44,7 +44,7 @@ def require_count(name: str, value: Any, low: int) -> None:
 
 
 def require_known_options(kind: str, name: str, given: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raise if an option was given that `name` does not use: ignoring it would hide a mistake."""
+    """Raise if an option was given that `name` does not use, since ignoring it would hide a mistake."""
     unused = [f"{option}={value!r}" for option, value in given.items() if option not in known]
     if unused:
         uses = ", ".join(known) or "none"
