@@ -15,7 +15,7 @@ import torch
 from parity.diagnose.evidence import Evidence, Place, tensor
 from parity.diagnose.families.activation import AT_ZERO, RELU
 from parity.diagnose.families.connections import Setting
-from parity.diagnose.families.normalisation import Setting as NormSetting
+from parity.diagnose.families.normalisation import NormalisationSetting
 from parity.diagnose.identify import Difference, Identified, reproducing
 from parity.diagnose.layers import Solved, gradients_of, gradients_that_differ, near
 from parity.diagnose.segments import Segment, Source, segment_to
@@ -234,6 +234,6 @@ def _detached(evidence: Evidence, place: Place, solved: Solved | None) -> dict[s
     if solved is None or solved.identified is None or cotangent is None:
         return None
     setting = solved.identified.torch
-    if not isinstance(setting, NormSetting):
+    if not isinstance(setting, NormalisationSetting):
         return None
     return gradients_of(solved, setting._replace(detached=True), tensor(cotangent))
