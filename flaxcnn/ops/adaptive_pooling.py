@@ -10,7 +10,7 @@ from flaxcnn.ops.precision import accumulation_dtype
 
 
 def adaptive_avg_pool2d(x: Float[Array, "n h w c"], output_size: Pair) -> Float[Array, "n ho wo c"]:
-    """Average images over a given number of bins, whatever their size.
+    """Average images of any size over a given number of bins.
 
     Bin i of m along an axis of length L covers the positions floor(i L / m) to ceil((i + 1) L / m) - 1;
     bins overlap where m does not divide L. With A[i, r] = 1 / |bin i| for r in bin i and 0 elsewhere, for

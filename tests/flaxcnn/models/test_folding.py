@@ -112,7 +112,7 @@ def test_folded_weights_are_those_that_torch_fuses(name, x64):
 
 
 def test_float32_is_rounded_once():
-    """Computed in float64 from the float32 weights, then rounded: no number is a unit in the last place away."""
+    """The weights are folded in float64 and then rounded, so they equal the exact result in every bit."""
     _, fold = folding(models.create("resnet20", num_classes=4))
     _, params, state = functional(randomised(models.create("resnet20", num_classes=4)))
     actual = fold(params, state)[0]

@@ -154,7 +154,7 @@ def test_every_update_equals_torch_in_float64(name, data, seed):
     assert_same_path(flax, torch_path(name, params, pulls, options), 1e-12)
 
 
-# Named combinations, so that each of them is tested whatever the generator draws.
+# Named combinations, so that each of them is tested in every run.
 COMBINATIONS = [
     ("sgd", {"lr": 0.1}),
     ("sgd", {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}),

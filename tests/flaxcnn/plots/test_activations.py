@@ -28,7 +28,7 @@ def test_channels_are_tiles_from_left_to_right():
         channel_values = values[..., channel].astype(np.float64)
         expected = np.zeros((4, 4)) if channel == 3 else stretched(channel_values)
         np.testing.assert_allclose(grid[top : top + 64 : 16, left : left + 64 : 16], viridis(expected))
-    # What is left over is white.
+    # The rest of the grid is white.
     np.testing.assert_array_equal(grid[68:, 4 * 68 :], 1.0)
 
 
