@@ -22,8 +22,11 @@ from parity.matching.axes import image_to_flax
 from parity.matching.calls import Alignment, align, unpaired_leaves, without_moved_boundaries
 from parity.matching.structure import structural_findings, without_repeated
 from parity.matching.weights import WeightPlan, plan_weights
+from parity.probe.range import probe_range
+from parity.probe.sides import Sides
 from parity.verdict.judge import reference_explains
 from parity.verdict.policy import Policy, allowed_gap
+from parity.verdict.probe import Probe
 from parity.verdict.record import FORMAT_VERSION, Entry, Finding, Measurements, Metrics, Mode, Note, Quantity
 
 
@@ -64,6 +67,8 @@ class Engine:
     notes: list[Note]
     findings: list[Finding]
     policy: Policy
+    probes: list[Probe]
+    places: tuple[_Free, Trace] | None = None  # of the last mode; of PyTorch's run the shapes
 
     @staticmethod
     def start(
@@ -114,6 +119,7 @@ class Engine:
             notes,
             findings,
             policy,
+            [],
         )
 
     def measure(self, mode: str) -> tuple[Measurements, Tensors]:
@@ -122,6 +128,7 @@ class Engine:
         found: list[Entry] = []
         for one in modes:
             found += self._mode(one, exercise, tensors)
+            self._probe(one, modes)
         measurements = Measurements(
             version=FORMAT_VERSION,
             modes=modes,
@@ -131,8 +138,31 @@ class Engine:
             notes=tuple(dict.fromkeys(self.notes)),
             environment=environment(self.flax.framework, self.seed),
             policy=dataclasses.asdict(self.policy),
+            probes=tuple(self.probes),
         )
         return measurements, tensors
+
+    def _probe(self, mode: Mode, modes: tuple[Mode, ...]) -> None:
+        """Look for differences that this input cannot show."""
+        assert self.places is not None
+        free, torch = self.places
+        if mode == modes[0]:
+            self.probes += probe_range(self.sides, mode, free.alignment, torch, free.observed, free.masks)
+
+    @property
+    def sides(self) -> Sides:
+        """Both models, for a probe."""
+        return Sides(
+            self.reference,
+            self.flax,
+            self.inputs,
+            self.plan,
+            self.params,
+            self.state,
+            self.mapping,
+            self.seed,
+            self.policy,
+        )
 
     def _mode(self, mode: Mode, exercise: Exercise, tensors: Tensors) -> list[Entry]:
         torch32, torch64 = self.reference.traces(mode)
@@ -160,6 +190,7 @@ class Engine:
         )
         self.findings = without_repeated(self.findings, causes)
         self.notes += remarks
+        self.places = free, torch64.shapes_only()
         return found
 
     def _free(

@@ -15,6 +15,7 @@ ROOMS = (
     "matching",
     "comparison",
     "diagnose",
+    "probe",
     "engine",
     "convert",
     "seeds",

@@ -30,7 +30,8 @@ DTYPES = ("float32", "float64")
 class Reference:
     """What the rest of the engine needs of the PyTorch model.
 
-    `owners` are in execution order; `traces(mode)` gives the float32 and the float64 run;
+    `model()` gives a fresh copy of the model, with the weights that are compared; it is None where the model is not at
+    hand. `owners` are in execution order; `traces(mode)` gives the float32 and the float64 run;
     `derivative_error(call, mode)` compares one module's own derivative with a central difference, or gives
     None where the model is not at hand. `on_disk`: the runs' arrays are kept in temporary files, for lack of memory.
     """
@@ -43,6 +44,7 @@ class Reference:
     traces: Callable[[str], tuple[Trace, Trace]]
     derivative_error: Callable[[Call, Trace], float | None]
     on_disk: bool = False
+    model: Callable[[], torch.nn.Module] | None = None
 
     def save(self, directory: Path, modes: tuple[str, ...]) -> None:
         """Write the capture of these modes into `directory`, for a comparison in another process."""
@@ -154,6 +156,7 @@ def reference_of(
         traces=traces,
         derivative_error=error,
         on_disk=on_disk,
+        model=lambda: copy.deepcopy(model),
     )
 
 

@@ -138,9 +138,14 @@ class Arrays(MutableMapping[str, np.ndarray]):
         return sum(int(np.prod(a.shape)) * a.dtype.itemsize for a in self._kept.values())
 
     def shapes_only(self) -> "Arrays":
-        """The same names with zeros that occupy no memory."""
-        kept = self._kept.items()
-        return Arrays({name: np.broadcast_to(np.zeros((), a.dtype), a.shape) for name, a in kept})
+        """The same names, with zeros that occupy no memory in place of floating numbers."""
+
+        def shape_of(array: Any) -> Any:
+            if np.issubdtype(array.dtype, np.integer):
+                return array
+            return np.broadcast_to(np.zeros((), array.dtype), array.shape)
+
+        return Arrays({name: shape_of(array) for name, array in self._kept.items()})
 
 
 def identity(array: Any) -> Any:

@@ -31,7 +31,8 @@ def _is_tensor(value: object) -> bool:
     return isinstance(value, torch.Tensor)
 
 
-def _numpy(tensor: torch.Tensor) -> np.ndarray:
+def numpy_of(tensor: torch.Tensor) -> np.ndarray:
+    """A copy of the values; bfloat16 and float16 in float32."""
     detached = tensor.detach()
     if detached.dtype in _COARSE:
         detached = detached.float()
@@ -40,7 +41,7 @@ def _numpy(tensor: torch.Tensor) -> np.ndarray:
 
 def _zeros(tensor: torch.Tensor) -> np.ndarray:
     """Zeros of a tensor's shape that occupy no memory."""
-    return np.broadcast_to(_numpy(tensor.detach().new_zeros(())), tuple(tensor.shape))
+    return np.broadcast_to(numpy_of(tensor.detach().new_zeros(())), tuple(tensor.shape))
 
 
 @dataclasses.dataclass
@@ -56,8 +57,11 @@ class _Frame:
     called: str
 
 
-class _Recorder:
-    """Collects calls and arrays through hooks on every module of one model."""
+class Recorder:
+    """Collects calls and arrays through hooks on every module of one model.
+
+    `enter` and `leave` give the tensors that go on in place of those that a module is called with and returns.
+    """
 
     def __init__(self, model: torch.nn.Module, only_outputs: bool, shelf: Shelf | None) -> None:
         self.model = model
@@ -70,6 +74,7 @@ class _Recorder:
         self.complete: set[str] = set()
         self.recent = np.zeros(0)
         self.dtypes: dict[str, str] = {}
+        self.owners_of_cotangents: dict[str, int] = {}
 
     @contextlib.contextmanager
     def hooked(self) -> Iterator[None]:
@@ -87,10 +92,10 @@ class _Recorder:
 
     def _hooks(self, path: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
         def before(module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
-            return self._enter(path, args, kwargs)
+            return self.enter(path, args, kwargs)
 
         def after(module: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
-            return self._leave(module, output)
+            return self.leave(module, output)
 
         return before, after
 
@@ -115,14 +120,15 @@ class _Recorder:
 
         def keep(parameter: torch.Tensor) -> None:
             assert parameter.grad is not None  # says so to the type checker: the hook runs after it was set
-            gradient, parameter.grad = _numpy(parameter.grad), None
+            gradient, parameter.grad = numpy_of(parameter.grad), None
             # A part that is checkpointed with `use_reentrant` has a backward pass of its own, which adds to it.
             self.arrays[key] = gradient + self.arrays[key] if key in self.complete else gradient
             self.complete.add(key)
 
         return keep
 
-    def _enter(self, path: str, args: Any, kwargs: Any) -> Any:
+    def enter(self, path: str, args: Any, kwargs: Any) -> Any:
+        """Record the arguments of a call; give clones of them."""
         nth = self.counts.get(path, 0)
         self.counts[path] = nth + 1
         frame = _Frame(path, nth, [], [], [], len(self.calls), called_from())
@@ -138,7 +144,8 @@ class _Recorder:
 
         return map_tensors((args, kwargs), _is_tensor, take)
 
-    def _leave(self, module: torch.nn.Module, output: Any) -> Any:
+    def leave(self, module: torch.nn.Module, output: Any) -> Any:
+        """Record the call and its output; give a clone of the output."""
         frame = self.stack.pop()
         for original, clone, version in zip(frame.originals, frame.clones, frame.versions, strict=True):
             if clone is not original and clone._version != version:
@@ -182,20 +189,25 @@ class _Recorder:
         if tensor.dtype in _COARSE:
             self.dtypes[name] = _COARSE[tensor.dtype]
         if tensor.requires_grad and not self.only_outputs:
-            cotangent = f"{key}/{what}_cotangent/{index}"
-            # A tensor that the objective does not reach has the cotangent zero, and no hook call says so.
-            self.arrays[cotangent] = _zeros(tensor)
+            self.keep_cotangent(f"{key}/{what}_cotangent/{index}", tensor)
 
-            def keep(gradient: torch.Tensor) -> None:
-                self.arrays[cotangent] = self._shared(gradient)
+    def keep_cotangent(self, name: str, tensor: torch.Tensor) -> None:
+        """Record the cotangent of a tensor under a name, which may have had another tensor's."""
+        # A tensor that the objective does not reach has the cotangent zero, and no hook call says so.
+        self.arrays[name] = _zeros(tensor)
+        self.owners_of_cotangents[name] = number = self.owners_of_cotangents.get(name, 0) + 1
 
-            tensor.register_hook(keep)
+        def keep(gradient: torch.Tensor) -> None:
+            if self.owners_of_cotangents[name] == number:
+                self.arrays[name] = self._shared(gradient)
+
+        tensor.register_hook(keep)
 
     def _shared(self, tensor: torch.Tensor) -> np.ndarray:
         """The values of a tensor; the array recorded just before where it holds the same, as it mostly does:
         one layer's output is the next one's input. That halves the memory of a trace.
         """
-        array = _numpy(tensor)
+        array = numpy_of(tensor)
         if array.dtype != self.recent.dtype or not np.array_equal(array, self.recent):
             self.recent = array
         return self.recent
@@ -242,8 +254,8 @@ def capture_torch(
     """
     prepare(model, mode, dtype)
     model.zero_grad(set_to_none=True)
-    recorder = _Recorder(model, objective is None, Shelf() if on_disk else None)
-    recorder.arrays.update({f"state_before/{k}": _numpy(b) for k, b in model.named_buffers()})
+    recorder = Recorder(model, objective is None, Shelf() if on_disk else None)
+    recorder.arrays.update({f"state_before/{k}": numpy_of(b) for k, b in model.named_buffers()})
     tensors = tensors_from(inputs, dtype)
     if objective is not None:
         # Times one: an in-place module refuses a leaf that requires a gradient.
@@ -258,10 +270,10 @@ def capture_torch(
                 with recorder.keeping_gradients():
                     _backward(objective([t for _, t in list_tensors(output, _is_tensor)]))
     except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
-        raise CannotCompare(_failure(recorder, dtype, error)) from error
+        raise CannotCompare(failure(recorder, dtype, error)) from error
     # The hooks in the graph know the recorder, so a recorder that knows the graph would keep it alive.
     recorder.previous_output = []
-    recorder.arrays.update({f"state_after/{k}": _numpy(b) for k, b in model.named_buffers()})
+    recorder.arrays.update({f"state_after/{k}": numpy_of(b) for k, b in model.named_buffers()})
     return Trace("torch", mode, dtype, tuple(recorder.calls), recorder.arrays, recorder.dtypes)
 
 
@@ -270,7 +282,8 @@ def _backward(value: torch.Tensor) -> None:
         value.backward()
 
 
-def _failure(recorder: _Recorder, dtype: str, error: Exception) -> str:
+def failure(recorder: Recorder, dtype: str, error: Exception) -> str:
+    """What the model raised and where, in one sentence."""
     where = recorder.stack[-1].path if recorder.stack else ""
     place = f"in the module {where!r}" if where else "outside its submodules"
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -159,6 +159,16 @@ def _add_policy(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--safety", type=float, metavar="X", help="how many times the predicted rounding a gap may reach"
     )
+    command.add_argument(
+        "--kinks",
+        choices=("remark", "strict"),
+        help="another derivative at exact zeros and ties, which the models do not reach: remark (default) or divergent",
+    )
+    command.add_argument(
+        "--init",
+        choices=("remark", "strict"),
+        help="other distributions of the initial weights: a remark (default), or divergent",
+    )
 
 
 def _add_reports(command: argparse.ArgumentParser) -> None:

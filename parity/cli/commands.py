@@ -28,7 +28,7 @@ def check(options: argparse.Namespace) -> int:
     from flaxcnn.train.compiling import use_compilation_cache
     from parity.cli.inputs import read_map, requested_inputs
 
-    accept, policy = check_ids(options.accept), _policy(Policy(), options.safety)
+    accept, policy = check_ids(options.accept), _policy(Policy(), options)
     captured = Path(options.torch).is_dir()
     inputs = requested_inputs(options.input, options.data, options.seed)
     if inputs is None and not captured:
@@ -89,9 +89,7 @@ def show(options: argparse.Namespace) -> int:
         raise TraceError(f"There is no folder {directory}: give one that `parity check --out` wrote.")
     measurements, saved = Measurements.load(directory), Report.load(directory)
     accept = check_ids([*(cause.id for cause in saved.accepted), *options.accept])
-    known = {field.name for field in dataclasses.fields(Policy)}
-    before = Policy(**{name: value for name, value in saved.policy.items() if name in known})
-    report = judge(measurements, _policy(before, options.safety), accept)
+    report = judge(measurements, _policy(Policy.of(saved.policy), options), accept)
     _render(report, directory, options, None)
     return EXIT_CODES[report.verdict]
 
@@ -140,7 +138,12 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _policy(policy: Policy, safety: float | None) -> Policy:
+def _policy(policy: Policy, options: argparse.Namespace) -> Policy:
+    if options.kinks is not None:
+        policy = dataclasses.replace(policy, strict_kinks=options.kinks == "strict")
+    if options.init is not None:
+        policy = dataclasses.replace(policy, strict_start=options.init == "strict")
+    safety = options.safety
     if safety is None:
         return policy
     if not (safety > 0 and math.isfinite(safety)):

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from parity.verdict.record import Metrics, Worst
+from parity.verdict.metrics import Metrics, Worst
 
 
 def measure(
@@ -20,13 +20,20 @@ def measure(
     `gap` = |a64 - b64|; `rounding` = max |x32 - x64| of each side; relative values divide by max |b64| (or by
     its root mean square). A unit in the last place is counted on the ordered integers of float32, so that
     neighbouring floats are one apart across powers of two and across zero.
+
+    Elements that are the same infinity, or NaN, on both sides agree, and count as zero. One that is not finite on one
+    side alone makes the gap infinite. One that is finite but overflows in float32 is left out of the rounding.
     """
     b64, a64 = _flat(torch64, np.float64), _flat(flax64, np.float64)
     b32, a32 = _flat(torch32, np.float32), _flat(flax32, np.float32)
     if not b64.size:
         return _nothing(torch64.shape, precision)
-    sums = _Sums(b32, b64, a32, a64)
-    scale, rms, gap_rms = sums.scale, sums.rms(sums.squares_b, b64), sums.gap_rms()
+    with np.errstate(invalid="ignore", over="ignore"):
+        sums = _Sums(b32, b64, a32, a64)
+        if not sums.is_finite():
+            sums = _sums_of_finite(b32, b64, a32, a64)
+    finite_a, finite_b = sums.sides
+    scale, rms, gap_rms = sums.scale, sums.rms(sums.squares_b, finite_b), sums.gap_rms()
     index = tuple(int(i) for i in np.unravel_index(sums.position, torch64.shape))
     median, p99, most = _percentiles(sums.distances)
     return Metrics(
@@ -42,7 +49,7 @@ def measure(
         ulp_median=median,
         ulp_p99=p99,
         ulp_max=most,
-        cosine=_cosine(a64, b64, sums.rms(sums.squares_a, a64), rms, sums.products),
+        cosine=_cosine(finite_a, finite_b, sums.rms(sums.squares_a, finite_a), rms, sums.products),
         worst=Worst(index, float(b64[sums.position]), float(a64[sums.position])),
         precision=precision,
     )
@@ -61,6 +68,24 @@ def _nothing(shape: tuple[int, ...], precision: str) -> Metrics:
 _BLOCK = 2**17
 
 
+def _sums_of_finite(b32: np.ndarray, b64: np.ndarray, a32: np.ndarray, a64: np.ndarray) -> "_Sums":
+    """The sums where some element is not finite; see `measure`."""
+    same = (np.isnan(a64) & np.isnan(b64)) | (np.isinf(b64) & (a64 == b64))
+    finite = np.isfinite(a64) & np.isfinite(b64)
+    one_sided = np.flatnonzero(~same & ~finite)
+    b64, a64 = np.where(finite, b64, 0.0), np.where(finite, a64, 0.0)
+    with np.errstate(over="ignore"):
+        b32, a32 = (
+            np.where(finite & np.isfinite(x32), x32, x64.astype(np.float32))
+            for x32, x64 in ((b32, b64), (a32, a64))
+        )
+    b32, a32 = (np.where(np.isfinite(x32), x32, 0.0) for x32 in (b32, a32))
+    sums = _Sums(b32.astype(np.float32), b64, a32.astype(np.float32), a64)
+    if one_sided.size:
+        sums.gap_max, sums.position = math.inf, int(one_sided[0])
+    return sums
+
+
 class _Sums:
     """What is asked of four flat arrays, in one walk through them."""
 
@@ -70,7 +95,7 @@ class _Sums:
         self.squares_a = self.squares_b = self.products = self.squares_gap = 0.0
         self.position = 0
         self.distances = np.empty(b64.size, np.int64)
-        self._sides = a64, b64
+        self.sides = a64, b64
         for first in range(0, b64.size, _BLOCK):
             block = slice(first, first + _BLOCK)
             self._add(first, b32[block], b64[block], a32[block], a64[block])
@@ -92,13 +117,18 @@ class _Sums:
         difference = np.subtract(a32, b32, dtype=np.float64, out=gap)
         self.difference32 = max(self.difference32, _largest(difference))
 
+    def is_finite(self) -> bool:
+        """Whether every element of all four is."""
+        figures = self.scale, self.gap_max, self.rounding_torch, self.rounding_flax, self.difference32
+        return all(map(math.isfinite, figures))
+
     def rms(self, squares: float, x: np.ndarray) -> float:
         """The root mean square of an array whose squares sum up to `squares`, unless they left float64's range."""
         return math.sqrt(squares / x.size) if _is_safe(squares) else _rms(x)
 
     def gap_rms(self) -> float:
         """The root mean square of the gap."""
-        a64, b64 = self._sides
+        a64, b64 = self.sides
         return (
             self.rms(self.squares_gap, a64 - b64)
             if not _is_safe(self.squares_gap)

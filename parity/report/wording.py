@@ -29,6 +29,11 @@ def number(value: float | None) -> str:
     return f"{value:.3g}" if 1e-2 <= abs(value) < 1e4 else f"{value:.1e}"
 
 
+def setting(name: str, value: float | bool) -> str:
+    """A setting of the policy: a number, or on or off."""
+    return ("on" if value else "off") if name.startswith("strict") else number(value)
+
+
 def margin(value: float) -> str:
     """A safety margin: how many times the gap would fit into what rounding explains."""
     if math.isinf(value):

@@ -23,7 +23,7 @@ def text(trajectory: Trajectory) -> str:
         "",
         "  step  learning rate    loss PyTorch   loss Flax   apart float32  apart float64  of allowed",
     ]
-    policy = Policy(**trajectory.policy)
+    policy = Policy.of(trajectory.policy)
     lines += [_row(step, policy) for step in _shown(trajectory)]
     lines += ["", *_growth(trajectory)]
     return "\n".join(lines)

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from parity.verdict.policy import EPSILON, Policy, allowed_gap
+from parity.verdict.probing import causes_of, decides, differing, first_probe, remarks_of
 from parity.verdict.record import (
     FORMAT_VERSION,
     Cause,
@@ -56,9 +57,12 @@ def judge(measurements: Measurements, policy: Policy | None = None, accept: tupl
     if where is None:
         judged, where = _inherited_only(judged)
     coverage = measurements.coverage
-    verdict: Verdict = (
-        "divergent" if where else "equivalent" if _covered(coverage, policy) else "inconclusive"
-    )
+    probes = differing(measurements.probes, policy, judged)
+    where = where or first_probe(probes, policy, accept, judged)
+    causes |= dict.fromkeys(causes_of(p for p in probes if decides(p, policy, accept)))
+    accepted |= dict.fromkeys(causes_of(p for p in probes if p.id in accept))
+    complete = _covered(coverage, policy) and not any(p.outcome == "unprobed" for p in measurements.probes)
+    verdict: Verdict = "divergent" if where else "equivalent" if complete else "inconclusive"
     margins = [q.margin for j in judged for q in j.quantities if q.status == "equivalent"]
     return Report(
         version=FORMAT_VERSION,
@@ -69,10 +73,16 @@ def judge(measurements: Measurements, policy: Policy | None = None, accept: tupl
         accepted=tuple(accepted),
         layers=tuple(judged),
         coverage=coverage,
-        notes=measurements.notes + tuple(_notes(judged, policy)) + _not_searched(measurements, policy),
+        notes=(
+            *measurements.notes,
+            *_notes(judged, policy),
+            *remarks_of(probes),
+            *_not_searched(measurements, policy),
+        ),
         environment=measurements.environment,
         policy=dataclasses.asdict(policy),
         margin=min(margins, default=math.inf),
+        probes=tuple(p for p in measurements.probes if p.outcome != "differs") + probes,
     )
 
 
@@ -231,7 +241,7 @@ def _notes(judged: list[JudgedEntry], policy: Policy) -> list[Note]:
 
 def _not_searched(measurements: Measurements, policy: Policy) -> tuple[Note, ...]:
     """A remark if tensors differ by this policy whose causes were not looked for when the models were at hand."""
-    searched = Policy(**measurements.policy)
+    searched = Policy.of(measurements.policy)
     found = [quantity for entry in measurements.entries for quantity in entry.quantities]
     number = sum(
         _judge_quantity(quantity, policy, accepted=False).status == "divergent"

@@ -15,6 +15,7 @@ Where both sides pin bfloat16 or float16, their float64 runs compute in it too. 
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 # Unit of the last place at 1, by dtype.
@@ -37,12 +38,22 @@ class Policy:
     `coarse_factor`: the same for tensors that both sides compute in bfloat16 or float16, in units of its last place.
     `minimum_coverage`: the share of parameters and of layers that must be exercised for a proof.
     `precision_factor`: a layer whose float32 rounding on one side exceeds the other's by this factor is noted.
+    `strict_kinks`: another derivative at exact zeros and ties counts as a difference even where the models themselves
+    do not reach them. `strict_start`: other distributions of the initial weights count as a difference.
     """
 
     safety_factor: float = 256.0
     minimum_coverage: float = 1.0
     precision_factor: float = 64.0
     coarse_factor: float = 8.0
+    strict_kinks: bool = False
+    strict_start: bool = False
+
+    @staticmethod
+    def of(saved: Mapping[str, float]) -> "Policy":
+        """The policy that a report was saved with; settings that are not of today are left out."""
+        kinds = {field.name: type(field.default) for field in dataclasses.fields(Policy)}
+        return Policy(**{name: kinds[name](value) for name, value in saved.items() if name in kinds})
 
 
 @runtime_checkable

@@ -11,55 +11,18 @@ from typing import Literal
 
 from parity.errors import TraceError
 from parity.files import from_plain, read_json, to_plain, write_json
+from parity.verdict.metrics import Metrics
 from parity.verdict.policy import Policy
+from parity.verdict.probe import Mode, Phase, Probe
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MEASUREMENTS_FILE = "measurements.json"
 REPORT_FILE = "report.json"
 TENSORS_FILE = "tensors.npz"
 
-Phase = Literal["forward", "backward", "state"]
-Mode = Literal["train", "eval"]
 Role = Literal["layer", "segment", "parameters"]
 Status = Literal["equivalent", "divergent", "inherited", "accepted", "reference-inexact", "no-signal"]
 Verdict = Literal["equivalent", "divergent", "inconclusive"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Worst:
-    """The element with the largest semantic gap: its index (PyTorch's layout) and both float64 values."""
-
-    index: tuple[int, ...]
-    torch: float
-    flax: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Metrics:
-    """How two tensors a (Flax) and b (PyTorch) differ, each computed in float32 and in float64.
-
-    `gap_*` speak of the semantic gap |a64 - b64|; `*_relative` divide by `scale` = max |b64| (the maximum)
-    or by the root mean square of b64. `rounding_*` = max |x32 - x64| is what float32 costs each side;
-    `difference32` = max |a32 - b32| is what a user sees. `ulp_*` count units in the last place between a32
-    and b32; `cosine` is that of a64 and b64. `precision` names the coarsest dtype that took part in the
-    float64 run: "float64" unless a layer pins its own.
-    """
-
-    shape: tuple[int, ...]
-    scale: float
-    gap_max: float
-    gap_rms: float
-    gap_max_relative: float
-    gap_rms_relative: float
-    rounding_torch: float
-    rounding_flax: float
-    difference32: float
-    ulp_median: float
-    ulp_p99: float
-    ulp_max: float
-    cosine: float
-    worst: Worst
-    precision: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +131,7 @@ class Measurements:
     """Everything measured in one comparison.
 
     `policy` is the one by which causes were searched for: of the tensors that differ by it, and of no others.
+    `probes` tell where a difference was looked for beyond the run itself, and what came of it.
     """
 
     version: int
@@ -177,7 +141,8 @@ class Measurements:
     coverage: Coverage
     notes: tuple[Note, ...]
     environment: dict[str, str]
-    policy: dict[str, float] = dataclasses.field(default_factory=lambda: dataclasses.asdict(Policy()))
+    policy: dict[str, float | bool] = dataclasses.field(default_factory=lambda: dataclasses.asdict(Policy()))
+    probes: tuple[Probe, ...] = ()
 
     def save(self, directory: Path) -> None:
         """Write `measurements.json` into `directory`."""
@@ -246,7 +211,8 @@ class Report:
     """The verdict and its evidence; what every renderer reads and none changes.
 
     `layers` holds the judged entries (layers, segments and bare parameters) of all modes in execution order;
-    `margin` is the smallest safety margin among the quantities that passed.
+    `margin` is the smallest safety margin among the quantities that passed. `probes` are those that count under the
+    policy: see `parity.verdict.probe`.
     """
 
     version: int
@@ -259,8 +225,9 @@ class Report:
     coverage: Coverage
     notes: tuple[Note, ...]
     environment: dict[str, str]
-    policy: dict[str, float]
+    policy: dict[str, float | bool]
     margin: float
+    probes: tuple[Probe, ...] = ()
 
     def entries(self, mode: Mode, role: Role | None = None) -> tuple[JudgedEntry, ...]:
         """The judged entries of one mode, all or of one role, in execution order."""

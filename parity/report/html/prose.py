@@ -156,7 +156,7 @@ def _list(items: list[Markup]) -> Markup:
 
 def environment(report: Report) -> Markup:
     """Versions, and the thresholds that the judge used."""
-    policy = {key.replace("_", " "): wording.number(value) for key, value in report.policy.items()}
+    policy = {key.replace("_", " "): wording.setting(key, value) for key, value in report.policy.items()}
     facts = [_fact(key, value) for key, value in (report.environment | policy).items()]
     return element(
         "section",

@@ -7,15 +7,14 @@ import pytest
 
 import parity
 from parity.verdict.judge import judge
+from parity.verdict.metrics import Metrics, Worst
 from parity.verdict.record import (
     FORMAT_VERSION,
     Coverage,
     Entry,
     Finding,
     Measurements,
-    Metrics,
     Quantity,
-    Worst,
 )
 
 FACTORIES = """

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from parity.verdict.metrics import Metrics, Worst
 from parity.verdict.record import (
     FORMAT_VERSION,
     Cause,
@@ -13,12 +14,10 @@ from parity.verdict.record import (
     Entry,
     JudgedEntry,
     JudgedQuantity,
-    Metrics,
     Note,
     Quantity,
     Report,
     Unexercised,
-    Worst,
 )
 
 ALLOWED = 2e-14

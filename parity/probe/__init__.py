@@ -1,0 +1,1 @@
+"""Looking for a difference where the run itself cannot show one: each file is one way, and gives `Probe`s."""
