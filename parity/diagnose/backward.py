@@ -14,7 +14,7 @@ import torch
 
 from parity.diagnose.evidence import Evidence, Place, tensor
 from parity.diagnose.families.activation import AT_ZERO, RELU
-from parity.diagnose.families.connections import Setting
+from parity.diagnose.families.connections import ConnectionSetting
 from parity.diagnose.families.normalisation import NormalisationSetting
 from parity.diagnose.identify import Difference, Identified, reproducing
 from parity.diagnose.layers import Solved, gradients_of, gradients_that_differ, near
@@ -133,7 +133,12 @@ class Flow:
         return found[0] if found else None
 
     def _sent(
-        self, segment: Segment, setting: Setting, side: int, source: Source, cotangent: torch.Tensor | None
+        self,
+        segment: Segment,
+        setting: ConnectionSetting,
+        side: int,
+        source: Source,
+        cotangent: torch.Tensor | None,
     ) -> np.ndarray | None:
         """What a segment sends back to a source, directly and through connection whose result it uses again."""
         if cotangent is None:
@@ -191,7 +196,7 @@ def _same(a: Source, b: Source) -> bool:
     )
 
 
-def _variants(setting: Setting) -> Iterator[tuple[Setting, Difference]]:
+def _variants(setting: ConnectionSetting) -> Iterator[tuple[ConnectionSetting, Difference]]:
     """The same connection with another derivative."""
     used = [name for name in (*setting.inner, setting.outer, setting.late) if name in AT_ZERO]
     for tie in _TIES if used else ():

@@ -1,45 +1,87 @@
 """The weight and the bias of a layer, and the ways in which a port reads them wrongly."""
 
 import dataclasses
+import enum
 from collections.abc import Iterator
 
 import torch
 
 from parity.diagnose.identify import Difference
 
-GIVEN = "as PyTorch has it"
-NO_BIAS = "no bias"
-TRANSPOSED = "height and width exchanged"
-FLIPPED = "reversed along height and width"
-EXCHANGED = "input and output channels exchanged"
-GROUPED = "the filters of the groups interleaved"
-GROUPED_OUTPUTS = "the outputs of the groups interleaved"
-GROUPED_INPUTS = "the inputs of the groups interleaved"
-_OF = "the weight of "
+
+class KernelReading(enum.Enum):
+    """A way in which a port reads the layer's own weight; the value describes it in a sentence."""
+
+    GIVEN = "uses the layer's own weight as it lies"
+    TRANSPOSED = "uses the weight with height and width exchanged"
+    FLIPPED = "uses the weight reversed along height and width"
+    EXCHANGED = "uses the weight with input and output channels exchanged"
+    GROUPED = "uses the weight with the filters of the groups interleaved"
+    GROUPED_OUTPUTS = "uses the weight with the outputs of the groups interleaved"
+    GROUPED_INPUTS = "uses the weight with the inputs of the groups interleaved"
+
+    def describe(self) -> str:
+        """The reading in words."""
+        return self.value
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightOf:
+    """The reading that takes the weight of another layer, which has the same shape."""
+
+    layer: str
+
+    def describe(self) -> str:
+        """The reading in words."""
+        return f"uses the weight of {self.layer}"
+
+
+Kernel = KernelReading | WeightOf
+
+
+class BiasReading(enum.Enum):
+    """The bias that a port adds."""
+
+    GIVEN = "PyTorch's bias"
+    NONE = "no bias"
+    FLAX = "a bias that only Flax has"
+
+
+# These readings leave the weight alone; the last two permute the channels of the input or of the output.
+_UNCHANGED = (KernelReading.GIVEN, KernelReading.GROUPED_OUTPUTS, KernelReading.GROUPED_INPUTS)
 _IDS = {
-    TRANSPOSED: "kernel-spatial-transpose",
-    FLIPPED: "conv-transpose-flip",
-    EXCHANGED: "kernel-layout",
-    GROUPED: "group-order",
-    GROUPED_OUTPUTS: "group-order",
-    GROUPED_INPUTS: "group-order",
+    KernelReading.TRANSPOSED: "kernel-spatial-transpose",
+    KernelReading.FLIPPED: "conv-transpose-flip",
+    KernelReading.EXCHANGED: "kernel-layout",
+    KernelReading.GROUPED: "group-order",
+    KernelReading.GROUPED_OUTPUTS: "group-order",
+    KernelReading.GROUPED_INPUTS: "group-order",
 }
 _FIXES = {
-    TRANSPOSED: "keep the kernel's axes as (height, width, in, out)",
-    FLIPPED: "slide the kernel in PyTorch's direction (transpose_kernel=True, or do not reverse it)",
-    EXCHANGED: "transpose the weight: Flax keeps [..., in, out]",
-    GROUPED: "keep the filters of one group together: output o belongs to group o // (out / groups)",
-    GROUPED_OUTPUTS: "keep the outputs of one group together",
-    GROUPED_INPUTS: "keep the inputs of one group together",
+    KernelReading.TRANSPOSED: "keep the kernel's axes as (height, width, in, out)",
+    KernelReading.FLIPPED: (
+        "slide the kernel in PyTorch's direction (transpose_kernel=True, or do not reverse it)"
+    ),
+    KernelReading.EXCHANGED: "transpose the weight: Flax keeps [..., in, out]",
+    KernelReading.GROUPED: (
+        "keep the filters of one group together: output o belongs to group o // (out / groups)"
+    ),
+    KernelReading.GROUPED_OUTPUTS: "keep the outputs of one group together",
+    KernelReading.GROUPED_INPUTS: "keep the inputs of one group together",
 }
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Parameters:
-    """Float64 parameters of one layer in PyTorch's layout.
+    """The float64 parameters of one layer in PyTorch's layout.
 
-    `groups` is 1 unless the layer is a grouped convolution. `others` are weights of the same shape elsewhere
-    in the model, by name, each with the bias beside it; `extra_bias` is one that only Flax has.
+    Attributes:
+        weight: PyTorch's weight.
+        bias: PyTorch's bias.
+        groups: 1 unless the layer is a grouped convolution.
+        others: the weight and the bias of every other layer whose weight has the same shape, by its name.
+        extra_bias: a bias that only Flax has.
+        transposed: whether the layer is a transposed convolution.
     """
 
     weight: torch.Tensor | None
@@ -49,85 +91,89 @@ class Parameters:
     extra_bias: torch.Tensor | None = None
     transposed: bool = False
 
-    def kernel_variants(self) -> Iterator[str]:
-        """The readings of the weight that its shape allows."""
+    def kernel_variants(self) -> Iterator[Kernel]:
+        """The wrong readings that the shape of the weight allows."""
         weight = self.weight
         if weight is None:
             return
         if weight.ndim > 3 and max(weight.shape[-2:]) > 1:
-            yield TRANSPOSED
+            yield KernelReading.TRANSPOSED
         if weight.ndim > 2 and max(weight.shape[2:]) > 1:
-            yield FLIPPED
+            yield KernelReading.FLIPPED
         if weight.shape[0] == weight.shape[1]:
-            yield EXCHANGED
+            yield KernelReading.EXCHANGED
         if self.groups > 1:
-            yield from (GROUPED, GROUPED_OUTPUTS, GROUPED_INPUTS)
-        yield from (_OF + name for name in self.others)
+            yield from (KernelReading.GROUPED, KernelReading.GROUPED_OUTPUTS, KernelReading.GROUPED_INPUTS)
+        yield from (WeightOf(layer) for layer in self.others)
 
-    def bias_variants(self) -> Iterator[str]:
-        """The biases that a port may add."""
+    def bias_variants(self) -> Iterator[BiasReading]:
+        """The wrong biases that a port may add."""
         if self.bias is not None:
-            yield NO_BIAS
+            yield BiasReading.NONE
         if self.extra_bias is not None:
-            yield "a bias of its own"
+            yield BiasReading.FLAX
 
-    def kernel(self, reading: str) -> torch.Tensor | None:
-        """The weight, read that way."""
+    def kernel(self, reading: Kernel) -> torch.Tensor | None:
+        """The weight under a reading."""
         weight = self.weight
-        if weight is None or reading in (GIVEN, GROUPED_OUTPUTS, GROUPED_INPUTS):
+        if weight is None or reading in _UNCHANGED:
             return weight
-        if reading == TRANSPOSED:
+        if isinstance(reading, WeightOf):
+            return self.others[reading.layer][0]
+        if reading is KernelReading.TRANSPOSED:
             return weight.transpose(-1, -2)
-        if reading == FLIPPED:
+        if reading is KernelReading.FLIPPED:
             return weight.flip(tuple(range(2, weight.ndim)))
-        if reading == EXCHANGED:
+        if reading is KernelReading.EXCHANGED:
             return weight.transpose(0, 1)
-        if reading == GROUPED:
-            return _interleaved(weight, self.groups, 0)
-        return self.others[reading.removeprefix(_OF)][0]
+        return _interleaved(weight, self.groups, 0)
 
-    def permuted_input(self, reading: str, x: torch.Tensor, groups: int) -> torch.Tensor:
-        """The input, its channels interleaved where the reading says so."""
-        return _interleaved(x, groups, 1) if reading == GROUPED_INPUTS else x
+    def permuted_input(self, reading: Kernel, x: torch.Tensor, groups: int) -> torch.Tensor:
+        """The input, with its channels interleaved if the reading interleaves them."""
+        return _interleaved(x, groups, 1) if reading is KernelReading.GROUPED_INPUTS else x
 
-    def permuted_output(self, reading: str, y: torch.Tensor) -> torch.Tensor:
-        """The output before the bias, its channels interleaved where the reading says so."""
-        return _interleaved(y, self.groups, 1) if reading == GROUPED_OUTPUTS else y
+    def permuted_output(self, reading: Kernel, y: torch.Tensor) -> torch.Tensor:
+        """The output before the bias, with its channels interleaved if the reading interleaves them."""
+        return _interleaved(y, self.groups, 1) if reading is KernelReading.GROUPED_OUTPUTS else y
 
-    def with_bias(self, which: str, kernel: str, y: torch.Tensor, channel_axis: int) -> torch.Tensor:
-        """The output with PyTorch's bias, with none, with Flax's own, or with that of the layer whose weight it is."""
-        bias = self.bias if which == GIVEN else None if which == NO_BIAS else self.extra_bias
-        if kernel.startswith(_OF) and which == GIVEN:
-            bias = self.others[kernel.removeprefix(_OF)][1]
+    def with_bias(
+        self, bias_reading: BiasReading, kernel: Kernel, y: torch.Tensor, channel_axis: int
+    ) -> torch.Tensor:
+        """The output plus the bias of a reading; the bias given to another layer's weight is that layer's."""
+        bias = None
+        if bias_reading is BiasReading.GIVEN:
+            bias = self.others[kernel.layer][1] if isinstance(kernel, WeightOf) else self.bias
+        elif bias_reading is BiasReading.FLAX:
+            bias = self.extra_bias
         if bias is None:
             return y
         shape = [1] * y.ndim
         shape[channel_axis] = -1
         return y + bias.reshape(shape)
 
-    def differences(self, kernel: str, other_kernel: str, bias: str, other_bias: str) -> list[Difference]:
+    def differences(
+        self, torch_kernel: Kernel, flax_kernel: Kernel, torch_bias: BiasReading, flax_bias: BiasReading
+    ) -> list[Difference]:
         """The readings that differ, by the ids of the catalogue."""
-        found = []
-        if kernel != other_kernel:
-            id = _IDS.get(other_kernel, "weight-swapped")
-            if id == "conv-transpose-flip" and not self.transposed:
-                words = "slides the kernel as it lies", "slides the kernel reversed along height and width"
-            else:
-                words = (_words(kernel), _words(other_kernel))
-            fix = _FIXES.get(other_kernel, "give each layer its own weight")
-            found.append(Difference(id, *words, fix))
-        if bias != other_bias:
-            missing = other_bias == NO_BIAS
+        differences = []
+        if torch_kernel != flax_kernel:
+            differences.append(self._of_kernels(torch_kernel, flax_kernel))
+        if torch_bias != flax_bias:
+            missing = flax_bias is BiasReading.NONE
             words = ("adds a bias", "adds none") if missing else ("adds no bias", "adds a bias")
-            fix = f"use_bias={missing}"
-            found.append(Difference("bias-missing" if missing else "bias-extra", *words, fix))
-        return found
+            id = "bias-missing" if missing else "bias-extra"
+            differences.append(Difference(id, *words, f"use_bias={missing}"))
+        return differences
 
-
-def _words(reading: str) -> str:
-    if reading == GIVEN:
-        return "uses the layer's own weight as it lies"
-    return f"uses {reading}" if reading.startswith(_OF) else f"uses the weight with {reading}"
+    def _of_kernels(self, torch_kernel: Kernel, flax_kernel: Kernel) -> Difference:
+        if isinstance(flax_kernel, WeightOf) or flax_kernel is KernelReading.GIVEN:
+            id, fix = "weight-swapped", "give each layer its own weight"
+        else:
+            id, fix = _IDS[flax_kernel], _FIXES[flax_kernel]
+        words = torch_kernel.describe(), flax_kernel.describe()
+        if flax_kernel is KernelReading.FLIPPED and not self.transposed:
+            words = "slides the kernel as it lies", "slides the kernel reversed along height and width"
+        return Difference(id, *words, fix)
 
 
 def _interleaved(array: torch.Tensor, groups: int, axis: int) -> torch.Tensor:

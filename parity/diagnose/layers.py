@@ -12,7 +12,7 @@ from parity.diagnose.families.convolution import Convolution
 from parity.diagnose.families.dense import Dense
 from parity.diagnose.families.dropout import Dropout
 from parity.diagnose.families.normalisation import Normalisation
-from parity.diagnose.families.transposed import Transposed
+from parity.diagnose.families.transposed import TransposedConvolution
 from parity.diagnose.identify import Difference, Identified, Problem, Side, identify, rounding_bound
 from parity.diagnose.kernels import Parameters
 from parity.diagnose.precision import COARSE, pinned, representable
@@ -158,7 +158,7 @@ def _problem(
     if kind == CONVOLUTION:
         return Convolution.of(parameters, *sides)
     if kind == TRANSPOSED:
-        return Transposed.of(parameters, sides[0])
+        return TransposedConvolution.of(parameters, sides[0])
     if kind == LINEAR:
         return Dense.of(parameters, sides[0])
     if kind == DROPOUT:

@@ -16,7 +16,7 @@ import torch
 
 from parity.diagnose.families.convolution import Convolution
 from parity.diagnose.families.dense import Dense
-from parity.diagnose.families.transposed import Transposed
+from parity.diagnose.families.transposed import TransposedConvolution
 from parity.diagnose.identify import Difference, Problem, Side
 from parity.verdict.policy import EPSILON
 
@@ -30,7 +30,9 @@ def representable(values: torch.Tensor, dtype: torch.dtype) -> bool:
 
 def pinned(problem: Problem, setting: Any, side: Side) -> tuple[str, Difference] | None:
     """The dtype and the difference, if Flax computes the layer, under PyTorch's setting, in a coarse dtype."""
-    if not isinstance(problem, Convolution | Transposed | Dense) or not bool(torch.any(side.target != 0)):
+    if not isinstance(problem, Convolution | TransposedConvolution | Dense) or not bool(
+        torch.any(side.target != 0)
+    ):
         return None
     for name, dtype in COARSE.items():
         if not representable(side.target, dtype):
@@ -46,7 +48,7 @@ def pinned(problem: Problem, setting: Any, side: Side) -> tuple[str, Difference]
 
 
 def _evaluated(
-    problem: "Convolution | Transposed | Dense",
+    problem: "Convolution | TransposedConvolution | Dense",
     setting: Any,
     side: Side,
     of: Callable[[torch.Tensor], torch.Tensor],

@@ -1,10 +1,10 @@
-"""Numbers and tuples as a reader of the report wants them."""
+"""Numbers and tuples in the words of the report."""
 
 from collections.abc import Sequence
 
 
 def tuple_words(values: Sequence[int]) -> str:
-    """`2` for (2, 2), else `(1, 2)`."""
+    """`2` for (2, 2), `(1, 2)` for (1, 2)."""
     return str(values[0]) if len(set(values)) == 1 else str(tuple(values))
 
 

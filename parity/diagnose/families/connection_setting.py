@@ -4,11 +4,11 @@ import dataclasses
 from typing import NamedTuple
 
 from parity.diagnose.families.activation import IDENTITY
-from parity.diagnose.families.pooling import Pool
+from parity.diagnose.families.pooling import PoolingSetting
 from parity.diagnose.joining import CHW, ONLY
 
 
-class Setting(NamedTuple):
+class ConnectionSetting(NamedTuple):
     """One expression of the grammar of `connections`.
 
     `sources` index those of the problem, `stopped` those of them without a gradient.
@@ -18,12 +18,12 @@ class Setting(NamedTuple):
     join: str = ONLY
     inner: tuple[str, ...] = (IDENTITY,)
     outer: str = IDENTITY
-    pool: Pool = Pool()
+    pool: PoolingSetting = PoolingSetting()
     late: str = IDENTITY
     flatten: str = CHW
     reversed_channels: bool = False
     # How a part of a sum or a concatenation comes to the size of the target, where it has another.
-    resize: Pool = Pool("nearest")
+    resize: PoolingSetting = PoolingSetting("nearest")
     tie: float | None = None  # the derivative of an activation at its kink, if not PyTorch's
     stopped: tuple[int, ...] = ()
 

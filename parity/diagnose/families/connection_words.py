@@ -4,41 +4,51 @@ import math
 
 from parity.diagnose.families import pooling
 from parity.diagnose.families.activation import FLAX_NAMES, GELU, GELU_TANH, IDENTITY
-from parity.diagnose.families.connection_setting import Connection, Setting
+from parity.diagnose.families.connection_setting import Connection, ConnectionSetting
 from parity.diagnose.identify import Difference
 from parity.diagnose.joining import CHW, CONCATENATION, ONLY, PRODUCT, REVERSED, SUM
 
 
-def differences(problem: Connection, ours: Setting, theirs: Setting) -> list[Difference]:
+def differences(
+    problem: Connection, torch_setting: ConnectionSetting, flax_setting: ConnectionSetting
+) -> list[Difference]:
     """Everything in which PyTorch's connection and Flax's differ."""
-    found = _of_joins(problem, ours, theirs)
+    found = _of_joins(problem, torch_setting, flax_setting)
     if not found:
-        found += _of_activations(ours, theirs)
-    source = ours.sources[0]
+        found += _of_activations(torch_setting, flax_setting)
+    source = torch_setting.sources[0]
     unchanged = problem.flax_shapes[source] == problem.shapes[source]
-    if ours.pool != theirs.pool or (
-        ours.pool.kind and unchanged and problem.shape_out != problem.flax_shape_out
+    if torch_setting.pool != flax_setting.pool or (
+        torch_setting.pool.kind and unchanged and problem.shape_out != problem.flax_shape_out
     ):
-        outs = [_spatial(problem, shape, ours) for shape in (problem.shape_out, problem.flax_shape_out)]
-        found += pooling.differences(ours.pool, theirs.pool, (problem.shapes[source][2:], *outs))
-    if ours.resize != theirs.resize:
-        found += pooling.differences(ours.resize, theirs.resize, ((), (), ()))
-    if ours.flatten != theirs.flatten:
-        words = f"flattens {ours.flatten}", f"flattens {theirs.flatten}"
-        fix = "jnp.transpose(x, (0, 3, 1, 2)) before the reshape" if ours.flatten == CHW else "no transpose"
+        outs = [
+            _spatial(problem, shape, torch_setting) for shape in (problem.shape_out, problem.flax_shape_out)
+        ]
+        found += pooling.differences(
+            torch_setting.pool, flax_setting.pool, (problem.shapes[source][2:], *outs)
+        )
+    if torch_setting.resize != flax_setting.resize:
+        found += pooling.differences(torch_setting.resize, flax_setting.resize, ((), (), ()))
+    if torch_setting.flatten != flax_setting.flatten:
+        words = f"flattens {torch_setting.flatten}", f"flattens {flax_setting.flatten}"
+        fix = (
+            "jnp.transpose(x, (0, 3, 1, 2)) before the reshape"
+            if torch_setting.flatten == CHW
+            else "no transpose"
+        )
         found.append(Difference("flatten-order", *words, fix))
-    if ours.reversed_channels != theirs.reversed_channels:
-        found.append(_channel_order(ours.reversed_channels, theirs.reversed_channels))
+    if torch_setting.reversed_channels != flax_setting.reversed_channels:
+        found.append(_channel_order(torch_setting.reversed_channels, flax_setting.reversed_channels))
     return found
 
 
-def _channel_order(ours: bool, theirs: bool) -> Difference:
+def _channel_order(torch_setting: bool, flax_setting: bool) -> Difference:
     names = ("channels in order", "channels reversed")
     fix = "keep the order of the channels (RGB, not BGR)"
-    return Difference("channel-order", names[ours], names[theirs], fix)
+    return Difference("channel-order", names[torch_setting], names[flax_setting], fix)
 
 
-def _spatial(problem: Connection, out: tuple[int, ...], setting: Setting) -> tuple[int, ...]:
+def _spatial(problem: Connection, out: tuple[int, ...], setting: ConnectionSetting) -> tuple[int, ...]:
     """The spatial shape after pooling, before a flatten."""
     if len(out) != 2 or not setting.pool.kind or setting.pool.kind in pooling.WHOLE:
         return out[2:]
@@ -46,25 +56,33 @@ def _spatial(problem: Connection, out: tuple[int, ...], setting: Setting) -> tup
     return (side, side)
 
 
-def _of_joins(problem: Connection, ours: Setting, theirs: Setting) -> list[Difference]:
+def _of_joins(
+    problem: Connection, torch_setting: ConnectionSetting, flax_setting: ConnectionSetting
+) -> list[Difference]:
     """A shortcut that is missing, added or another one, or an activation on the other side of the sum."""
-    if ours.join == theirs.join == SUM and sorted(ours.sources) == sorted(theirs.sources):
-        words = _sum_words(problem, ours), _sum_words(problem, theirs)
-        kinds = [{*s.inner, s.outer} - {IDENTITY} for s in (ours, theirs)]
+    if torch_setting.join == flax_setting.join == SUM and sorted(torch_setting.sources) == sorted(
+        flax_setting.sources
+    ):
+        words = _sum_words(problem, torch_setting), _sum_words(problem, flax_setting)
+        kinds = [{*s.inner, s.outer} - {IDENTITY} for s in (torch_setting, flax_setting)]
         if words[0] != words[1] and kinds[0] == kinds[1]:
             return [Difference("residual-order", *words, f"compute {words[0]}")]
         return []
-    if (ours.join, ours.sources) == (theirs.join, theirs.sources):
+    if (torch_setting.join, torch_setting.sources) == (flax_setting.join, flax_setting.sources):
         return []
-    words = _join_words(problem, ours), _join_words(problem, theirs)
+    words = _join_words(problem, torch_setting), _join_words(problem, flax_setting)
     changed = [
-        {problem.names[i] for i in {*a.sources} - {*b.sources}} for a, b in ((ours, theirs), (theirs, ours))
+        {problem.names[i] for i in {*a.sources} - {*b.sources}}
+        for a, b in ((torch_setting, flax_setting), (flax_setting, torch_setting))
     ]
-    if len(changed[0]) == len(changed[1]) == 1 and ours.join == theirs.join:
+    if len(changed[0]) == len(changed[1]) == 1 and torch_setting.join == flax_setting.join:
         exchanged = _of_names(*changed[0], *changed[1])
         if exchanged is not None:
             return [exchanged]
-    if SUM in (ours.join, theirs.join) and {ours.join, theirs.join} <= {SUM, ONLY}:
+    if SUM in (torch_setting.join, flax_setting.join) and {torch_setting.join, flax_setting.join} <= {
+        SUM,
+        ONLY,
+    }:
         return [Difference("residual-missing", *words, f"compute {words[0]}")]
     return [Difference(None, *words, f"compute {words[0]}")]
 
@@ -79,13 +97,13 @@ def _of_names(mine: str, other: str) -> Difference | None:
     return None
 
 
-def _sum_words(problem: Connection, setting: Setting) -> str:
+def _sum_words(problem: Connection, setting: ConnectionSetting) -> str:
     parts = sorted(zip(setting.sources, setting.inner, strict=True))
     inside = " + ".join(_called(name, problem.names[index]) for index, name in parts)
     return _called(setting.outer, inside)
 
 
-def _join_words(problem: Connection, setting: Setting) -> str:
+def _join_words(problem: Connection, setting: ConnectionSetting) -> str:
     parts = [
         _called(name, problem.names[index])
         for index, name in zip(setting.sources, setting.inner, strict=True)
@@ -99,12 +117,12 @@ def _called(name: str, argument: str) -> str:
     return argument if name == IDENTITY else f"{name.partition(',')[0]}({argument})"
 
 
-def _of_activations(ours: Setting, theirs: Setting) -> list[Difference]:
+def _of_activations(torch_setting: ConnectionSetting, flax_setting: ConnectionSetting) -> list[Difference]:
     found = []
     pairs = [
-        *zip(ours.inner, theirs.inner, strict=False),
-        (ours.outer, theirs.outer),
-        (ours.late, theirs.late),
+        *zip(torch_setting.inner, flax_setting.inner, strict=False),
+        (torch_setting.outer, flax_setting.outer),
+        (torch_setting.late, flax_setting.late),
     ]
     for mine, other in pairs:
         if mine == other:

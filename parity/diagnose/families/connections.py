@@ -15,8 +15,8 @@ import torch
 
 from parity.diagnose.families import activation, pooling
 from parity.diagnose.families.activation import ACTIVATIONS, IDENTITY, RELU
-from parity.diagnose.families.connection_setting import Connection, Setting
-from parity.diagnose.families.pooling import Pool
+from parity.diagnose.families.connection_setting import Connection, ConnectionSetting
+from parity.diagnose.families.pooling import PoolingSetting
 from parity.diagnose.identify import Difference, Side
 from parity.diagnose.joining import (
     CHW,
@@ -44,7 +44,7 @@ class ConnectionProblem(Connection):
     def _activations(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.likely, IDENTITY, RELU, *ACTIVATIONS)))
 
-    def starts(self) -> Iterator[Setting]:
+    def starts(self) -> Iterator[ConnectionSetting]:
         """Simple connection before intricate: usual activations, then usual pooling, then all of either."""
         usual = tuple(dict.fromkeys((*self.likely, IDENTITY, RELU)))
         joins = list(self._joins())
@@ -56,37 +56,37 @@ class ConnectionProblem(Connection):
                 pools = self._windows(self._joined_shape(join), shifted)
                 yield from self._finished(join, pools, activations)
 
-    def _joins(self) -> Iterator[Setting]:
+    def _joins(self) -> Iterator[ConnectionSetting]:
         near = range(min(len(self.names), MOST_SOURCES))
         for index in near:
-            yield Setting((index,))
+            yield ConnectionSetting((index,))
         for a, b in itertools.combinations(near, 2):
             if self.shapes[a] == self.shapes[b] or self._resizes(a, b):
-                yield Setting((a, b), SUM, (IDENTITY, IDENTITY))
+                yield ConnectionSetting((a, b), SUM, (IDENTITY, IDENTITY))
             elif broadcasts(self.shapes[a], self.shapes[b]):
                 gates = dict.fromkeys((IDENTITY, *self.likely, "sigmoid", "hard-sigmoid"))
                 for gate, own in itertools.product(gates, dict.fromkeys((IDENTITY, RELU, *self.likely))):
-                    yield Setting((a, b), PRODUCT, (own, gate))
-                    yield Setting((b, a), PRODUCT, (own, gate))
+                    yield ConnectionSetting((a, b), PRODUCT, (own, gate))
+                    yield ConnectionSetting((b, a), PRODUCT, (own, gate))
             elif self.shapes[a] in channels_moved(self.shapes[b]):
                 # One has its channels last: the sum is laid out as its first part.
-                yield Setting((a, b), SUM, (IDENTITY, IDENTITY))
-                yield Setting((b, a), SUM, (IDENTITY, IDENTITY))
+                yield ConnectionSetting((a, b), SUM, (IDENTITY, IDENTITY))
+                yield ConnectionSetting((b, a), SUM, (IDENTITY, IDENTITY))
         yield from self._concatenations(near)
 
-    def _concatenations(self, near: range) -> Iterator[Setting]:
+    def _concatenations(self, near: range) -> Iterator[ConnectionSetting]:
         """Neighbours in the order in which they were computed, then the reverse; then pairs of any two."""
         for length in range(2, len(near) + 1):
             for first in range(len(near) - length + 1):
                 chosen = tuple(range(first, first + length))
                 for order in filter(self._concatenates, (chosen[::-1], chosen)):
                     for inner in (IDENTITY, RELU, *self.likely):
-                        yield Setting(order, CONCATENATION, (inner,) * length)
+                        yield ConnectionSetting(order, CONCATENATION, (inner,) * length)
         pairs = list(filter(self._concatenates, itertools.permutations(near, 2)))
         usual = list(itertools.product((IDENTITY, RELU), repeat=2))
         one = [pair for a in self._activations for pair in ((a, a), (a, IDENTITY), (IDENTITY, a))]
         for inner, pair in itertools.product(dict.fromkeys((*usual, *one)), pairs):
-            yield Setting(pair, CONCATENATION, inner)
+            yield ConnectionSetting(pair, CONCATENATION, inner)
 
     def _resizes(self, a: int, b: int) -> bool:
         """Whether one of two images has the target's shape, and the other all but its size."""
@@ -103,8 +103,8 @@ class ConnectionProblem(Connection):
         return any(fits) and sum(shape[1] for shape in shapes) == self.shape_out[1]
 
     def _finished(
-        self, join: Setting, pools: Iterable[Pool], activations: tuple[str, ...]
-    ) -> Iterator[Setting]:
+        self, join: ConnectionSetting, pools: Iterable[PoolingSetting], activations: tuple[str, ...]
+    ) -> Iterator[ConnectionSetting]:
         shape = self._joined_shape(join)
         other = next((s for i in join.sources if (s := self.shapes[i][2:]) != self.shape_out[2:]), None)
         if len(join.sources) > 1 and len(self.shape_out) == 4 and other is not None and len(other) == 2:
@@ -123,26 +123,26 @@ class ConnectionProblem(Connection):
             if len(shape) == 4 and len(self.shape_out) == 2 and math.prod(shape[2:]) > 1 and not pool.kind:
                 yield join._replace(flatten=HWC)
 
-    def _joined_shape(self, join: Setting) -> tuple[int, ...]:
+    def _joined_shape(self, join: ConnectionSetting) -> tuple[int, ...]:
         shape = self.shapes[join.sources[0]]
         if join.join != CONCATENATION:
             return shape
         return (shape[0], sum(self.shapes[index][1] for index in join.sources), *self.shape_out[2:])
 
-    def _plain(self, shape: tuple[int, ...]) -> Iterator[Pool]:
+    def _plain(self, shape: tuple[int, ...]) -> Iterator[PoolingSetting]:
         """No pooling, or that of the whole image, or resizing."""
         out = self.shape_out
         if len(shape) == 4 and len(out) == 2:
-            yield Pool()
+            yield PoolingSetting()
             if shape[1] == out[1]:
                 yield from pooling.whole()
         elif len(shape) == len(out) == 4 and shape[:2] == out[:2] and shape != out:
             yield from pooling.whole() if out[2:] == (1, 1) else ()
             yield from pooling.resized(shape[2:], out[2:])
         elif math.prod(shape) == math.prod(out):
-            yield Pool()
+            yield PoolingSetting()
 
-    def _windows(self, shape: tuple[int, ...], shifted: bool) -> Iterator[Pool]:
+    def _windows(self, shape: tuple[int, ...], shifted: bool) -> Iterator[PoolingSetting]:
         """Pooling by windows."""
         out = self.shape_out
         if len(shape) != 4 or shape[:1] != out[:1]:
@@ -154,7 +154,7 @@ class ConnectionProblem(Connection):
             if side * side * shape[1] == out[1]:
                 yield from pooling.windows(shape[2:], (side, side), shifted)
 
-    def changes(self, setting: Setting) -> Iterator[Setting]:
+    def changes(self, setting: ConnectionSetting) -> Iterator[ConnectionSetting]:
         """One convention at a time: activation, flatten order, shortcut, pooling."""
         for outer in self._activations:
             yield setting._replace(outer=outer)
@@ -174,7 +174,7 @@ class ConnectionProblem(Connection):
                 if inner != name and setting.join == SUM and setting.outer == name:
                     yield setting._replace(inner=changed, outer=IDENTITY)
 
-    def _residual_changes(self, setting: Setting) -> Iterator[Setting]:
+    def _residual_changes(self, setting: ConnectionSetting) -> Iterator[ConnectionSetting]:
         """The shortcut left out, exchanged for another tensor, or added where there is none."""
         near = range(min(len(self.names), MOST_SOURCES))
         for position, source in enumerate(setting.sources):
@@ -195,7 +195,7 @@ class ConnectionProblem(Connection):
                             inner = (setting.outer, IDENTITY)
                             yield setting._replace(sources=pair, join=SUM, inner=inner, outer=IDENTITY)
 
-    def evaluate(self, setting: Setting, side: Side) -> torch.Tensor | None:
+    def evaluate(self, setting: ConnectionSetting, side: Side) -> torch.Tensor | None:
         """The expression on the side's sources, in the shape of the side's target."""
         parts = []
         for index, name in zip(setting.sources, setting.inner, strict=True):
@@ -214,7 +214,7 @@ class ConnectionProblem(Connection):
         y = y.flip(1) if setting.reversed_channels and y.ndim > 1 else y
         return shaped(y, side.shape, setting.flatten)
 
-    def _resized(self, setting: Setting, x: torch.Tensor, out: tuple[int, ...]) -> torch.Tensor:
+    def _resized(self, setting: ConnectionSetting, x: torch.Tensor, out: tuple[int, ...]) -> torch.Tensor:
         """A part of a join at the size of the target."""
         joins = setting.join in (SUM, CONCATENATION) and not setting.pool.kind
         if not joins or not len(out) == x.ndim == 4 or tuple(x.shape[2:]) == out[2:]:
@@ -222,7 +222,9 @@ class ConnectionProblem(Connection):
         resized = pooling.apply(setting.resize, x, out[2:])
         return x if resized is None else resized
 
-    def _spatial(self, setting: Setting, y: torch.Tensor, out: tuple[int, ...]) -> tuple[int, ...] | None:
+    def _spatial(
+        self, setting: ConnectionSetting, y: torch.Tensor, out: tuple[int, ...]
+    ) -> tuple[int, ...] | None:
         """The spatial shape after pooling."""
         if not setting.pool.kind:
             return tuple(y.shape[2:])
@@ -235,8 +237,10 @@ class ConnectionProblem(Connection):
         side = math.isqrt(out[1] // y.shape[1])
         return (side, side) if side * side * y.shape[1] == out[1] else None
 
-    def differences(self, ours: Setting, theirs: Setting) -> list[Difference]:
+    def differences(
+        self, torch_setting: ConnectionSetting, flax_setting: ConnectionSetting
+    ) -> list[Difference]:
         """The differing conventions, by the ids of the catalogue."""
         from parity.diagnose.families.connection_words import differences
 
-        return differences(self, ours, theirs)
+        return differences(self, torch_setting, flax_setting)

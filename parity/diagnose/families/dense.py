@@ -1,4 +1,4 @@
-"""Linear layers: the weight's orientation, whose weight it is, the bias."""
+"""Linear layers: the orientation of the weight, the layer that it belongs to, the bias."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -6,16 +6,15 @@ from typing import NamedTuple
 
 import torch
 
-from parity.diagnose import kernels
 from parity.diagnose.identify import Difference, Side
-from parity.diagnose.kernels import Parameters
+from parity.diagnose.kernels import BiasReading, Kernel, KernelReading, Parameters
 
 
-class Setting(NamedTuple):
+class DenseSetting(NamedTuple):
     """How a linear layer reads its parameters."""
 
-    kernel: str = kernels.GIVEN
-    bias: str = kernels.GIVEN
+    kernel: Kernel = KernelReading.GIVEN
+    bias: BiasReading = BiasReading.GIVEN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,18 +31,18 @@ class Dense:
             return None
         return Dense(parameters)
 
-    def starts(self) -> Iterator[Setting]:
-        """There is one way in PyTorch."""
-        yield Setting()
+    def starts(self) -> Iterator[DenseSetting]:
+        """The only way of PyTorch."""
+        yield DenseSetting()
 
-    def changes(self, setting: Setting) -> Iterator[Setting]:
+    def changes(self, setting: DenseSetting) -> Iterator[DenseSetting]:
         """One convention at a time."""
         for kernel in self.parameters.kernel_variants():
             yield setting._replace(kernel=kernel)
         for bias in self.parameters.bias_variants():
             yield setting._replace(bias=bias)
 
-    def evaluate(self, setting: Setting, side: Side) -> torch.Tensor | None:
+    def evaluate(self, setting: DenseSetting, side: Side) -> torch.Tensor | None:
         """x W^T + b under the setting."""
         weight = self.parameters.kernel(setting.kernel)
         if weight is None:
@@ -51,6 +50,8 @@ class Dense:
         y = side.inputs[0] @ weight.transpose(0, 1)
         return self.parameters.with_bias(setting.bias, setting.kernel, y, channel_axis=-1)
 
-    def differences(self, ours: Setting, theirs: Setting) -> list[Difference]:
+    def differences(self, torch_setting: DenseSetting, flax_setting: DenseSetting) -> list[Difference]:
         """The differing readings, by the ids of the catalogue."""
-        return self.parameters.differences(ours.kernel, theirs.kernel, ours.bias, theirs.bias)
+        return self.parameters.differences(
+            torch_setting.kernel, flax_setting.kernel, torch_setting.bias, flax_setting.bias
+        )

@@ -11,7 +11,7 @@ from parity.diagnose.identify import Difference, Side
 from parity.diagnose.words import number_words
 
 
-class Setting(NamedTuple):
+class DropoutSetting(NamedTuple):
     """y = x scale where an element is kept, 0 where it is dropped."""
 
     scale: float
@@ -34,25 +34,31 @@ class Dropout:
         scales = [_scale(side) for side in (torch_side, flax_side)]
         return None if None in scales else Dropout(scales[0] or 0.0, scales[1] or 0.0, train)
 
-    def starts(self) -> Iterator[Setting]:
+    def starts(self) -> Iterator[DropoutSetting]:
         """PyTorch's own scale."""
-        yield Setting(self.scale_torch)
+        yield DropoutSetting(self.scale_torch)
 
-    def changes(self, setting: Setting) -> Iterator[Setting]:
+    def changes(self, setting: DropoutSetting) -> Iterator[DropoutSetting]:
         """Flax's own scale."""
-        yield Setting(self.scale_flax)
+        yield DropoutSetting(self.scale_flax)
 
-    def evaluate(self, setting: Setting, side: Side) -> torch.Tensor:
+    def evaluate(self, setting: DropoutSetting, side: Side) -> torch.Tensor:
         """The input scaled, and zero where the side dropped it."""
         return torch.where(side.target != 0, side.inputs[0] * setting.scale, 0.0)
 
-    def differences(self, ours: Setting, theirs: Setting) -> list[Difference]:
+    def differences(self, torch_setting: DropoutSetting, flax_setting: DropoutSetting) -> list[Difference]:
         """The rates in words."""
         if not self.train:
-            words = "keeps every element in evaluation", f"scales by {number_words(theirs.scale)} and drops"
+            words = (
+                "keeps every element in evaluation",
+                f"scales by {number_words(flax_setting.scale)} and drops",
+            )
             return [Difference("dropout-rate", *words, "pass deterministic=True in evaluation")]
-        p = 1 - 1 / ours.scale
-        words = f"drops {number_words(p)}, scales by {number_words(ours.scale)}", _flax_words(theirs.scale, p)
+        p = 1 - 1 / torch_setting.scale
+        words = (
+            f"drops {number_words(p)}, scales by {number_words(torch_setting.scale)}",
+            _flax_words(flax_setting.scale, p),
+        )
         return [Difference("dropout-rate", *words, f"rate={number_words(p)}, the share that is dropped")]
 
 

@@ -18,7 +18,7 @@ REDUCTIONS = ("mean over the examples", "sum over the examples", "mean over exam
 FORMS = ("(1-e) y + e/K", "(1-e) y + e/(K-1) on the other classes")
 
 
-class Setting(NamedTuple):
+class CrossEntropySetting(NamedTuple):
     """One cross-entropy."""
 
     reduction: str = REDUCTIONS[0]
@@ -39,19 +39,21 @@ class CrossEntropy:
         self.labels = torch.from_numpy(labels.astype(np.int64))
         solved = [0.0, 0.1]
         for side in sides:
-            for base in (Setting(r, f, 0.0, t) for r in REDUCTIONS for f in FORMS for t in (False, True)):
+            for base in (
+                CrossEntropySetting(r, f, 0.0, t) for r in REDUCTIONS for f in FORMS for t in (False, True)
+            ):
                 low, high = (float(self.evaluate(base._replace(smoothing=e), side)) for e in (0.0, 1.0))
                 e = (float(side.target) - low) / (high - low) if high != low else 0.0
                 solved += [float(f"{e:.9g}")] if 0.0 < e < 1.0 else []
         self.smoothings = tuple(dict.fromkeys(solved))
 
-    def starts(self) -> Iterator[Setting]:
+    def starts(self) -> Iterator[CrossEntropySetting]:
         """No smoothing first, then the roundest."""
         for smoothing in sorted(self.smoothings, key=lambda e: len(f"{e:g}")):
             for reduction in REDUCTIONS:
-                yield Setting(reduction, FORMS[0], smoothing)
+                yield CrossEntropySetting(reduction, FORMS[0], smoothing)
 
-    def changes(self, setting: Setting) -> Iterator[Setting]:
+    def changes(self, setting: CrossEntropySetting) -> Iterator[CrossEntropySetting]:
         """One convention at a time."""
         yield from (setting._replace(form=form) for form in FORMS)
         yield from (setting._replace(reduction=reduction) for reduction in REDUCTIONS)
@@ -59,7 +61,7 @@ class CrossEntropy:
         yield from (setting._replace(smoothing=smoothing) for smoothing in self.smoothings)
         yield from (setting._replace(parts=parts) for parts in unequal_parts(len(self.labels)))
 
-    def evaluate(self, setting: Setting, side: Side) -> torch.Tensor:
+    def evaluate(self, setting: CrossEntropySetting, side: Side) -> torch.Tensor:
         """The loss."""
         z = side.inputs[0]
         z = torch.softmax(z, 1) if setting.twice else z
@@ -73,22 +75,25 @@ class CrossEntropy:
             return each.sum()
         return each.mean() if setting.reduction == REDUCTIONS[0] else each.mean() / k
 
-    def differences(self, ours: Setting, theirs: Setting) -> list[Difference]:
+    def differences(
+        self, torch_setting: CrossEntropySetting, flax_setting: CrossEntropySetting
+    ) -> list[Difference]:
         """The differing conventions, by the ids of the catalogue."""
         found = []
-        if ours.reduction != theirs.reduction:
-            words = ours.reduction, theirs.reduction
-            found.append(Difference("loss-reduction", *words, f"reduce by the {ours.reduction}"))
-        if ours.parts != theirs.parts:
-            words = [_parts_words(s) for s in (ours, theirs)]
+        if torch_setting.reduction != flax_setting.reduction:
+            words = torch_setting.reduction, flax_setting.reduction
+            found.append(Difference("loss-reduction", *words, f"reduce by the {torch_setting.reduction}"))
+        if torch_setting.parts != flax_setting.parts:
+            words = [_parts_words(s) for s in (torch_setting, flax_setting)]
             found.append(Difference("loss-reduction", *words, "weigh each part by its number of examples"))
-        if ours.twice != theirs.twice:
+        if torch_setting.twice != flax_setting.twice:
             words = [
-                "passes softmax(logits) to the loss" if s.twice else "passes logits" for s in (ours, theirs)
+                "passes softmax(logits) to the loss" if s.twice else "passes logits"
+                for s in (torch_setting, flax_setting)
             ]
             found.append(Difference("softmax-twice", *words, f"{words[0]}"))
-        if (ours.form, ours.smoothing) != (theirs.form, theirs.smoothing):
-            words = [f"{s.form}, e = {number_words(s.smoothing)}" for s in (ours, theirs)]
+        if (torch_setting.form, torch_setting.smoothing) != (flax_setting.form, flax_setting.smoothing):
+            words = [f"{s.form}, e = {number_words(s.smoothing)}" for s in (torch_setting, flax_setting)]
             found.append(Difference("label-smoothing-form", *words, f"smooth by {words[0]}"))
         return found
 
@@ -102,7 +107,7 @@ def unequal_parts(n: int) -> Iterator[tuple[int, ...]]:
     yield from ((first, n - first) for first in range(1, most) if 2 * first < n)
 
 
-def _parts_words(setting: Setting) -> str:
+def _parts_words(setting: CrossEntropySetting) -> str:
     if not setting.parts:
         return setting.reduction
     sizes = ", ".join(map(str, setting.parts[:3])) + (", ..." if len(setting.parts) > 3 else "")

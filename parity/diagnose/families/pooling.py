@@ -18,7 +18,7 @@ RESIZED = ("nearest", "nearest-exact", "bilinear", "bicubic")
 WINDOWS, STRIDES = (2, 3, 4, 5, 7, 8), (1, 2, 3, 4, 5, 7, 8)
 
 
-class Pool(NamedTuple):
+class PoolingSetting(NamedTuple):
     """One reduction of [n, c, h, w]; `kind` "" leaves the tensor as it is."""
 
     kind: str = ""
@@ -35,24 +35,24 @@ class Pool(NamedTuple):
     antialias: bool = False
 
 
-def whole() -> Iterator[Pool]:
+def whole() -> Iterator[PoolingSetting]:
     """The reductions of a whole image to one number a channel."""
-    yield from (Pool(kind) for kind in WHOLE)
-    yield from (Pool(kind, ddof=0) for kind in WHOLE[2:4])
+    yield from (PoolingSetting(kind) for kind in WHOLE)
+    yield from (PoolingSetting(kind, ddof=0) for kind in WHOLE[2:4])
 
 
-def resized(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> Iterator[Pool]:
+def resized(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> Iterator[PoolingSetting]:
     """The ways to resize an image: to a larger one without antialiasing, which only matters to a smaller one."""
     larger = all(b >= a for a, b in zip(shape_in, shape_out, strict=True))
     for kind in RESIZED:
-        yield Pool(kind)
+        yield PoolingSetting(kind)
         if kind in RESIZED[2:]:
-            yield Pool(kind, corners=True)
+            yield PoolingSetting(kind, corners=True)
             if not larger:
-                yield Pool(kind, antialias=True)
+                yield PoolingSetting(kind, antialias=True)
 
 
-def windows(shape_in: tuple[int, ...], shape_out: tuple[int, ...], shifted: bool) -> Iterator[Pool]:
+def windows(shape_in: tuple[int, ...], shape_out: tuple[int, ...], shifted: bool) -> Iterator[PoolingSetting]:
     """Maxima and averages over windows that take a spatial shape to another.
 
     Padded alike at the start of both dimensions by at most half a window, or `shifted`: all others.
@@ -70,16 +70,16 @@ def windows(shape_in: tuple[int, ...], shape_out: tuple[int, ...], shifted: bool
         ]
         for start in itertools.product(*feasible):
             if (start[0] == start[1] and 2 * start[0] <= window) != shifted:
-                yield from _kinds(Pool("", window, stride, start))
+                yield from _kinds(PoolingSetting("", window, stride, start))
 
 
-def _kinds(pool: Pool) -> Iterator[Pool]:
+def _kinds(pool: PoolingSetting) -> Iterator[PoolingSetting]:
     yield pool._replace(kind=MAXIMUM)
     yield pool._replace(kind=AVERAGE)
     yield pool._replace(kind=AVERAGE, counted=False)
 
 
-def changes(pool: Pool) -> Iterator[Pool]:
+def changes(pool: PoolingSetting) -> Iterator[PoolingSetting]:
     """One convention at a time."""
     if pool.kind in (MAXIMUM, AVERAGE):
         for start in itertools.product(range(pool.window), repeat=2):
@@ -102,7 +102,7 @@ def changes(pool: Pool) -> Iterator[Pool]:
         yield from (pool._replace(kind=kind) for kind in RESIZED)
 
 
-def apply(pool: Pool, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.Tensor | None:
+def apply(pool: PoolingSetting, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.Tensor | None:
     """The reduction, or None where it cannot give the spatial shape."""
     if not pool.kind:
         return x
@@ -113,7 +113,7 @@ def apply(pool: Pool, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.Tens
     return _windowed(pool, x, shape_out)
 
 
-def _windowed(pool: Pool, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.Tensor | None:
+def _windowed(pool: PoolingSetting, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.Tensor | None:
     ends = [
         end_padding(size, out, pool.window, pool.stride, start)
         for size, out, start in zip(x.shape[2:], shape_out, pool.start, strict=True)
@@ -131,7 +131,7 @@ def _windowed(pool: Pool, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.
     return total / F.avg_pool2d(ones, pool.window, pool.stride, divisor_override=1)
 
 
-def _whole(pool: Pool, x: torch.Tensor) -> torch.Tensor:
+def _whole(pool: PoolingSetting, x: torch.Tensor) -> torch.Tensor:
     if pool.kind == "mean":
         return x.mean((2, 3))
     if pool.kind == "sum":
@@ -142,7 +142,7 @@ def _whole(pool: Pool, x: torch.Tensor) -> torch.Tensor:
     return variance if pool.kind == "variance" else variance.sqrt()
 
 
-def _resized(pool: Pool, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.Tensor | None:
+def _resized(pool: PoolingSetting, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.Tensor | None:
     linear = pool.kind in RESIZED[2:]
     if (pool.corners or pool.antialias) and not linear:
         return None
@@ -155,57 +155,64 @@ def _resized(pool: Pool, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.T
     )
 
 
-def differences(ours: Pool, theirs: Pool, sizes: tuple[tuple[int, ...], ...]) -> list[Difference]:
+def differences(
+    torch_pool: PoolingSetting, flax_pool: PoolingSetting, sizes: tuple[tuple[int, ...], ...]
+) -> list[Difference]:
     """The differing conventions by the ids of the catalogue.
 
     Args:
-        ours: PyTorch's.
-        theirs: Flax's.
+        torch_pool: PyTorch's.
+        flax_pool: Flax's.
         sizes: the spatial shapes of the input, of PyTorch's output and of Flax's.
     """
     found = []
-    if ours.kind != theirs.kind:
-        words = f"{_kind_words(ours)}", f"{_kind_words(theirs)}"
-        return [Difference(None, *words, f"use {_kind_words(ours)}")]
-    if ours.start != theirs.start:
-        words = _pads(ours, sizes[0], sizes[1]), _pads(theirs, sizes[0], sizes[2])
-        pads = _ends(ours, sizes[0], sizes[1])
+    if torch_pool.kind != flax_pool.kind:
+        words = f"{_kind_words(torch_pool)}", f"{_kind_words(flax_pool)}"
+        return [Difference(None, *words, f"use {_kind_words(torch_pool)}")]
+    if torch_pool.start != flax_pool.start:
+        words = _pads(torch_pool, sizes[0], sizes[1]), _pads(flax_pool, sizes[0], sizes[2])
+        pads = _ends(torch_pool, sizes[0], sizes[1])
         fix = f"padding=({', '.join(map(str, pads))})"
         found.append(Difference("pool-padding-side", *words, fix))
-    elif sizes[1] != sizes[2] and (ours.stride, ours.window) == (theirs.stride, theirs.window):
+    elif sizes[1] != sizes[2] and (torch_pool.stride, torch_pool.window) == (
+        flax_pool.stride,
+        flax_pool.window,
+    ):
         words = tuple(
             f"output {tuple_words(size)} ({'rounded up' if size == max(sizes[1:]) else 'rounded down'})"
             for size in sizes[1:]
         )
-        pads = ", ".join(map(str, _ends(ours, sizes[0], sizes[1])))
+        pads = ", ".join(map(str, _ends(torch_pool, sizes[0], sizes[1])))
         found.append(Difference("pool-ceil-mode", words[0], words[1], f"padding=({pads})"))
-    if ours.zeros != theirs.zeros:
+    if torch_pool.zeros != flax_pool.zeros:
         names = ("pads with -inf", "pads with zeros")
-        fix = f"{names[ours.zeros]} before the maximum"
-        found.append(Difference("pool-padding-value", names[ours.zeros], names[theirs.zeros], fix))
-    if ours.counted != theirs.counted:
+        fix = f"{names[torch_pool.zeros]} before the maximum"
+        found.append(Difference("pool-padding-value", names[torch_pool.zeros], names[flax_pool.zeros], fix))
+    if torch_pool.counted != flax_pool.counted:
         names = ("does not count the padding", "counts the padding")
-        fix = f"count_include_pad={ours.counted}"
-        found.append(Difference("pool-count-include-pad", names[ours.counted], names[theirs.counted], fix))
+        fix = f"count_include_pad={torch_pool.counted}"
+        found.append(
+            Difference("pool-count-include-pad", names[torch_pool.counted], names[flax_pool.counted], fix)
+        )
     for name in ("stride", "window"):
-        a, b = getattr(ours, name), getattr(theirs, name)
+        a, b = getattr(torch_pool, name), getattr(flax_pool, name)
         if a != b:
             id = "stride-or-dilation" if name == "stride" else None
             found.append(Difference(id, f"pooling {name} {a}", f"pooling {name} {b}", f"{name} {a}"))
-    if ours.ddof != theirs.ddof:
+    if torch_pool.ddof != flax_pool.ddof:
         names = ("divides by n", "divides by n - 1")
-        fix = f"ddof={ours.ddof}"
-        found.append(Difference("variance-ddof", names[ours.ddof], names[theirs.ddof], fix))
-    if ours.corners != theirs.corners:
-        words = f"align_corners={ours.corners}", f"align_corners={theirs.corners}"
+        fix = f"ddof={torch_pool.ddof}"
+        found.append(Difference("variance-ddof", names[torch_pool.ddof], names[flax_pool.ddof], fix))
+    if torch_pool.corners != flax_pool.corners:
+        words = f"align_corners={torch_pool.corners}", f"align_corners={flax_pool.corners}"
         found.append(Difference("resize-align-corners", *words, f"place the samples as {words[0]} does"))
-    if ours.antialias != theirs.antialias:
-        words = f"antialias={ours.antialias}", f"antialias={theirs.antialias}"
+    if torch_pool.antialias != flax_pool.antialias:
+        words = f"antialias={torch_pool.antialias}", f"antialias={flax_pool.antialias}"
         found.append(Difference("resize-antialias", *words, words[0]))
     return found
 
 
-def _kind_words(pool: Pool) -> str:
+def _kind_words(pool: PoolingSetting) -> str:
     if not pool.kind:
         return "no pooling"
     if pool.kind in RESIZED:
@@ -213,7 +220,7 @@ def _kind_words(pool: Pool) -> str:
     return f"pooling by {pool.kind}"
 
 
-def _ends(pool: Pool, size_in: tuple[int, ...], size_out: tuple[int, ...]) -> list[tuple[int, int]]:
+def _ends(pool: PoolingSetting, size_in: tuple[int, ...], size_out: tuple[int, ...]) -> list[tuple[int, int]]:
     ends = []
     for size, out, start in zip(size_in, size_out, pool.start, strict=True):
         end = end_padding(size, out, pool.window, pool.stride, start)
@@ -221,6 +228,6 @@ def _ends(pool: Pool, size_in: tuple[int, ...], size_out: tuple[int, ...]) -> li
     return ends
 
 
-def _pads(pool: Pool, size_in: tuple[int, ...], size_out: tuple[int, ...]) -> str:
+def _pads(pool: PoolingSetting, size_in: tuple[int, ...], size_out: tuple[int, ...]) -> str:
     ends = _ends(pool, size_in, size_out)
     return "pads " + (str(ends[0]) if len(set(ends)) == 1 else " x ".join(map(str, ends)))

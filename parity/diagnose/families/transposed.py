@@ -1,8 +1,8 @@
-"""Transposed convolutions: stride, where the output is cropped, dilation, the kernel's direction, the bias.
+"""Transposed convolutions: stride, dilation, the crop of the output, the direction of the kernel, the bias.
 
-PyTorch's is the gradient of a convolution: with zeros between the elements of the input (stride - 1 of them),
-`start` zeros before it, and the kernel W[i, o, k] reversed along k, it is a convolution of stride one. With
-PyTorch's `padding`, start = dilation (k - 1) - padding.
+A transposed convolution is a convolution of stride one on a spread input. The spread input has stride - 1 zeros
+between its elements and `start` zeros before them. The kernel W[i, o, k] is reversed along k. PyTorch's `padding`
+gives start = dilation (k - 1) - padding.
 """
 
 import dataclasses
@@ -13,26 +13,25 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from parity.diagnose import kernels
 from parity.diagnose.identify import Difference, Side
-from parity.diagnose.kernels import Parameters
+from parity.diagnose.kernels import BiasReading, Kernel, KernelReading, Parameters
 from parity.diagnose.words import tuple_words
 
 Window = tuple[int, ...]
 
 
-class Setting(NamedTuple):
-    """How a transposed convolution spreads its input."""
+class TransposedConvolutionSetting(NamedTuple):
+    """The conventions of one transposed convolution; `start` is the padding before the spread input."""
 
     stride: Window
     dilation: Window
     start: Window
-    kernel: str = kernels.GIVEN
-    bias: str = kernels.GIVEN
+    kernel: Kernel = KernelReading.GIVEN
+    bias: BiasReading = BiasReading.GIVEN
 
 
 @dataclasses.dataclass(frozen=True)
-class Transposed:
+class TransposedConvolution:
     """The problem of one transposed convolution, [n, i, *k] -> [n, o, *k']."""
 
     parameters: Parameters
@@ -41,27 +40,27 @@ class Transposed:
     per_example: bool = True
 
     @staticmethod
-    def of(parameters: Parameters, side: Side) -> "Transposed | None":
+    def of(parameters: Parameters, side: Side) -> "TransposedConvolution | None":
         """The problem of a layer that took `side.inputs[0]`, or None if that is no transposed convolution."""
         x, weight = side.inputs[0], parameters.weight
         if weight is None or weight.ndim != x.ndim or x.ndim < 3 or len(side.inputs) != 1:
             return None
-        return Transposed(parameters, tuple(x.shape[2:]), side.shape[2:])
+        return TransposedConvolution(parameters, tuple(x.shape[2:]), side.shape[2:])
 
     @property
     def _window(self) -> Window:
         assert self.parameters.weight is not None
         return tuple(self.parameters.weight.shape[2:])
 
-    def starts(self) -> Iterator[Setting]:
+    def starts(self) -> Iterator[TransposedConvolutionSetting]:
         """Equal strides first, little padding before much."""
         rank = len(self._window)
         for dilation, stride in itertools.product((1, 2), (1, 2, 3, 4, 8)):
             reaches = [(w - 1) * dilation for w in self._window]
             for start in itertools.product(*(range(reach, -1, -1) for reach in reaches)):
-                yield Setting((stride,) * rank, (dilation,) * rank, start)
+                yield TransposedConvolutionSetting((stride,) * rank, (dilation,) * rank, start)
 
-    def changes(self, setting: Setting) -> Iterator[Setting]:
+    def changes(self, setting: TransposedConvolutionSetting) -> Iterator[TransposedConvolutionSetting]:
         """One convention at a time."""
         reaches = [(w - 1) * d for w, d in zip(self._window, setting.dilation, strict=True)]
         for kernel in self.parameters.kernel_variants():
@@ -75,7 +74,7 @@ class Transposed:
         for bias in self.parameters.bias_variants():
             yield setting._replace(bias=bias)
 
-    def evaluate(self, setting: Setting, side: Side) -> torch.Tensor | None:
+    def evaluate(self, setting: TransposedConvolutionSetting, side: Side) -> torch.Tensor | None:
         """The transposed convolution of the side's input, in the size of the side's target."""
         weight, x = self.parameters.kernel(setting.kernel), side.inputs[0]
         if weight is None:
@@ -83,9 +82,9 @@ class Transposed:
         pads: list[int] = []
         for axis in range(weight.ndim - 2):
             reach = (weight.shape[axis + 2] - 1) * setting.dilation[axis] + 1
-            wide = (x.shape[axis + 2] - 1) * setting.stride[axis] + 1
+            spread_size = (x.shape[axis + 2] - 1) * setting.stride[axis] + 1
             start = setting.start[axis]
-            end = side.target.shape[axis + 2] + reach - 1 - wide - start
+            end = side.target.shape[axis + 2] + reach - 1 - spread_size - start
             if not -reach < end < reach + setting.stride[axis]:
                 return None
             pads = [start, end, *pads]
@@ -96,40 +95,45 @@ class Transposed:
 
     def _spread(self, x: torch.Tensor, stride: Window) -> torch.Tensor:
         """Zeros between the elements of the input."""
-        wide = [(size - 1) * s + 1 for size, s in zip(x.shape[2:], stride, strict=True)]
-        spread = x.new_zeros((*x.shape[:2], *wide))
+        spread_sizes = [(size - 1) * s + 1 for size, s in zip(x.shape[2:], stride, strict=True)]
+        spread = x.new_zeros((*x.shape[:2], *spread_sizes))
         spread[(slice(None), slice(None), *(slice(None, None, s) for s in stride))] = x
         return spread
 
-    def differences(self, ours: Setting, theirs: Setting) -> list[Difference]:
+    def differences(
+        self, torch_setting: TransposedConvolutionSetting, flax_setting: TransposedConvolutionSetting
+    ) -> list[Difference]:
         """The differing conventions, by the ids of the catalogue."""
-        found = self.parameters.differences(ours.kernel, theirs.kernel, ours.bias, theirs.bias)
-        if ours.start != theirs.start:
-            words = [f"pads {tuple_words(s.start)} before the spread input" for s in (ours, theirs)]
-            end = [
-                out + (w - 1) * d - ((size - 1) * s + 1) - start
-                for out, w, d, size, s, start in zip(
-                    self.size_out,
-                    self._window,
-                    ours.dilation,
-                    self.size_in,
-                    ours.stride,
-                    ours.start,
-                    strict=True,
-                )
+        differences = self.parameters.differences(
+            torch_setting.kernel, flax_setting.kernel, torch_setting.bias, flax_setting.bias
+        )
+        if torch_setting.start != flax_setting.start:
+            words = [
+                f"pads {tuple_words(setting.start)} before the spread input"
+                for setting in (torch_setting, flax_setting)
             ]
-            pads = ", ".join(f"({a}, {b})" for a, b in zip(ours.start, end, strict=True))
-            found.append(Difference("padding-same-vs-symmetric", *words, f"padding=({pads})"))
+            fix = f"padding=({self._padding(torch_setting)})"
+            differences.append(Difference("padding-same-vs-symmetric", *words, fix))
         for name, option in (("stride", "strides"), ("dilation", "kernel_dilation")):
-            a, b = getattr(ours, name), getattr(theirs, name)
-            if a != b:
-                pair = f"{name} {tuple_words(a)}", f"{name} {tuple_words(b)}"
-                found.append(Difference("stride-or-dilation", *pair, f"{option}={tuple_words(a)}"))
-        return found
+            in_torch, in_flax = getattr(torch_setting, name), getattr(flax_setting, name)
+            if in_torch != in_flax:
+                words = f"{name} {tuple_words(in_torch)}", f"{name} {tuple_words(in_flax)}"
+                fix = f"{option}={tuple_words(in_torch)}"
+                differences.append(Difference("stride-or-dilation", *words, fix))
+        return differences
+
+    def _padding(self, setting: TransposedConvolutionSetting) -> str:
+        """The padding before and after the spread input, by dimension, that gives the size of PyTorch's output."""
+        pads = []
+        for axis, start in enumerate(setting.start):
+            spread_size = (self.size_in[axis] - 1) * setting.stride[axis] + 1
+            reach = (self._window[axis] - 1) * setting.dilation[axis]
+            pads.append((start, self.size_out[axis] + reach - spread_size - start))
+        return ", ".join(map(str, pads))
 
 
 def _convolve(x: torch.Tensor, weight: torch.Tensor, dilation: Window, groups: int) -> torch.Tensor:
-    """The convolution of the spread input with W[i, o, k] turned into W[o, i, -k], group by group."""
+    """The convolution of the spread input with W[i, o, k], turned into W[o, i, -k] group by group."""
     i, o = weight.shape[:2]
     parts = weight.reshape(groups, i // groups, o, *weight.shape[2:]).transpose(1, 2)
     turned = parts.reshape(groups * o, i // groups, *weight.shape[2:]).flip(tuple(range(2, weight.ndim)))

@@ -12,7 +12,7 @@ from jax import lax
 from parity.diagnose.families.connections import ConnectionProblem
 from parity.diagnose.families.convolution import Convolution
 from parity.diagnose.families.normalisation import Normalisation
-from parity.diagnose.families.transposed import Transposed
+from parity.diagnose.families.transposed import TransposedConvolution
 from parity.diagnose.identify import Side, identify, rounding_bound
 from parity.diagnose.kernels import Parameters
 from parity.diagnose.pattern import pattern
@@ -111,7 +111,7 @@ def test_a_transposed_convolution_that_does_not_flip_is_named(x64, stride):
         torch.from_numpy(x), torch.from_numpy(w), stride=stride, padding=1
     )
     assert ours.reproduced_by(torch_own)
-    problem = Transposed.of(Parameters(torch.from_numpy(w), None, transposed=True), ours)
+    problem = TransposedConvolution.of(Parameters(torch.from_numpy(w), None, transposed=True), ours)
     assert [id for id, _, _ in named(problem, ours, theirs)] == ["conv-transpose-flip"]
 
 
