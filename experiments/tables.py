@@ -88,6 +88,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "compiled_cost": _of("performance.compiled_cost", "table"),
     "rounding": _of("performance.rounding", "table"),
     "overhead": _of("performance.overhead.table", "table"),
+    "huge_pages": _of("performance.huge_pages", "table"),
     "throughput": _of("performance.throughput.table", "training"),
     "throughput_targets": _of("performance.throughput.table", "targets"),
     "throughput_evaluation": _of("performance.throughput.table", "evaluation"),

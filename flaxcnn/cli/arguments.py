@@ -22,6 +22,12 @@ def add_train(commands: Commands) -> None:
     command.add_argument(
         "--resume", metavar="RUN", help="go on with the run in this folder, as it was configured"
     )
+    command.add_argument(
+        "--huge-pages",
+        choices=("auto", "off"),
+        default="auto",
+        help="on Linux, start again with huge pages where the system gives them (default: auto)",
+    )
     for section in dataclasses.fields(Config):
         group = command.add_argument_group(section.name, section.default_factory.__doc__)
         for item in dataclasses.fields(section.default_factory):

@@ -55,9 +55,9 @@ def fast_paths() -> dict[str, dict[str, Any]]:
     """Whether each fast path is on in `flaxcnn train`, and why."""
     import jax
 
+    from flaxcnn.cli import huge_pages
     from flaxcnn.ops.cpu import onednn_support
     from flaxcnn.ops.cpu.choice import RULES
-    from flaxcnn.train import huge_pages
 
     on_cpu = jax.default_backend() == "cpu"
     place = "the default device is a CPU" if on_cpu else f"the default device is a {jax.default_backend()}"

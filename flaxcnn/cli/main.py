@@ -37,9 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by default the process's); return its exit code."""
     options = parser().parse_args(argv)
     if argv is None and options.command == "train":
-        from flaxcnn.train import huge_pages
+        from flaxcnn.cli import huge_pages
 
-        huge_pages.restart()
+        if options.huge_pages == "auto":
+            huge_pages.restart()
     # XLA's and absl's chatter is not for the user of a command; errors still come.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:

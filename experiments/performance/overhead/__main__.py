@@ -19,8 +19,8 @@ from typing import Any
 from experiments import record
 from experiments.performance.overhead import compilations, evaluation, pipeline, startup, table
 from experiments.performance.overhead.process import ChildError
+from flaxcnn.cli import huge_pages
 from flaxcnn.data import DataError
-from flaxcnn.train import huge_pages
 from flaxcnn.train.environment import environment
 
 COMMAND = "python -m experiments.performance.overhead"

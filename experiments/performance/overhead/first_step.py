@@ -10,7 +10,7 @@ from typing import Any
 
 def main() -> int:
     """Run the command; it comes back only if it fails before the first step."""
-    from flaxcnn.train import huge_pages
+    from flaxcnn.cli import huge_pages
 
     # As the command does, which is told its arguments here and leaves it to whoever tells them.
     huge_pages.restart()

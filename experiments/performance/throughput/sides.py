@@ -221,7 +221,7 @@ SIDES: dict[str, Callable[[Workload], Side]] = {
     REFERENCE_HUGE: lambda workload: Torch(workload, compiled=True),
     EAGER: lambda workload: Torch(workload, compiled=False),
 }
-# These processes run with huge pages: flaxcnn's, since `flaxcnn train` has them (`flaxcnn.train.huge_pages`), and the
+# These processes run with huge pages: flaxcnn's, since `flaxcnn train` has them (`flaxcnn.cli.huge_pages`), and the
 # reference once more, to show its gain from them.
 WITH_HUGE_PAGES = (FLAXCNN, PLAIN, REFERENCE_HUGE)
 

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from experiments.performance.throughput.networks import Workload
-from flaxcnn.train import huge_pages
+from flaxcnn.cli import huge_pages
 
 CALLS = ("step", "forward", "evaluate")
 

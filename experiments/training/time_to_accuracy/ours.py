@@ -11,8 +11,8 @@ import json
 from typing import Any
 
 from experiments.training.time_to_accuracy.recipe import RECIPE, Recipe
+from flaxcnn.cli import huge_pages
 from flaxcnn.config import Config
-from flaxcnn.train import huge_pages
 
 
 def config_of(recipe: Recipe, seed: int, data_dir: str | None = None) -> Config:

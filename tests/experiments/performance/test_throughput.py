@@ -148,7 +148,7 @@ def test_a_side_whose_process_is_gone_is_said():
 
 @pytest.mark.parametrize(("side", "expected"), [(FLAXCNN, "glibc.malloc.hugetlb=1"), (REFERENCE, None)])
 def test_flaxcnn_runs_with_huge_pages_and_the_reference_as_its_users_run_it(side, expected, monkeypatch):
-    monkeypatch.setattr("flaxcnn.train.huge_pages._mode", lambda: "always [madvise] never")
+    monkeypatch.setattr("flaxcnn.cli.huge_pages._mode", lambda: "always [madvise] never")
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     with worker._environment_of(side):
         assert os.environ.get("GLIBC_TUNABLES") == expected

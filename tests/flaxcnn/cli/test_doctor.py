@@ -5,9 +5,8 @@ import json
 import jax
 import pytest
 
-from flaxcnn.cli import doctor, main
+from flaxcnn.cli import doctor, huge_pages, main
 from flaxcnn.ops.cpu.choice import RULES
-from flaxcnn.train import huge_pages
 
 
 @pytest.fixture(autouse=True)

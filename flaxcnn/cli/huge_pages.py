@@ -1,9 +1,10 @@
 """Large arrays in huge pages, on Linux: fewer page faults, and fewer addresses for the processor to translate.
 
-XLA asks for the memory of a step's intermediate results anew in every step, hundreds of mebibytes, and gives it back.
-In pages of 4 KiB each is a fault, in pages of 2 MiB there are five hundred times fewer. Where the system gives huge
-pages to those that ask, glibc's malloc asks if it is told to at the start of a process, which is why a command has to
-start itself again.
+In every step XLA allocates hundreds of mebibytes for intermediate results and frees them again. The first touch of a
+page is a fault; pages of 2 MiB make five hundred times fewer faults than pages of 4 KiB. Where the system gives huge
+pages to processes that ask, glibc's malloc asks for them if a variable of the environment said so when the process
+started. So `flaxcnn train` starts itself again with that variable, unless it is given `--huge-pages off`.
+`python -m experiments.performance.huge_pages` measures the gain.
 
 Reference: the manual of glibc, section "Memory Allocation Tunables", glibc.malloc.hugetlb.
 """
@@ -20,11 +21,11 @@ _MODE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def tunables(environment: Mapping[str, str], mode: str | None = None) -> str | None:
-    """What `GLIBC_TUNABLES` must be for huge pages; None where that changes nothing, or the user has decided.
+    """The value of `GLIBC_TUNABLES` that brings huge pages; None where it would change nothing or the user has set it.
 
     Args:
         environment: of the process.
-        mode: what the system says of its huge pages; read from the system when None.
+        mode: the text in which Linux names its mode, for example "always [madvise] never"; read from it when None.
     """
     if mode is None:
         mode = _mode()
@@ -35,7 +36,7 @@ def tunables(environment: Mapping[str, str], mode: str | None = None) -> str | N
 
 
 def state(environment: Mapping[str, str], mode: str | None = None) -> dict[str, Any]:
-    """Whether `flaxcnn train` has huge pages (`on`), and why (`reason`). Arguments: as of `tunables`."""
+    """Whether `flaxcnn train` has huge pages (`on`), and why (`reason`); see `tunables` for the arguments."""
     mode = _mode() if mode is None else mode
     given = environment.get(VARIABLE, "")
     if "[always]" in mode:
@@ -44,7 +45,7 @@ def state(environment: Mapping[str, str], mode: str | None = None) -> dict[str, 
         return {"on": False, "reason": "the system does not give them"}
     if _TUNABLE in given:
         return {"on": f"{_TUNABLE}=0" not in given, "reason": f"{VARIABLE}={given}"}
-    return {"on": True, "reason": "the system gives them to those that ask, and the command asks"}
+    return {"on": True, "reason": "the system gives them to processes that ask, and flaxcnn train asks"}
 
 
 def _mode() -> str:

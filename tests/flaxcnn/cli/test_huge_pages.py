@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from flaxcnn.cli import main
-from flaxcnn.train import huge_pages
+from flaxcnn.cli import huge_pages, main
 
 GIVEN, ALWAYS, NEVER = "always [madvise] never", "[always] madvise never", "always madvise [never]"
 
@@ -37,7 +36,7 @@ def test_a_process_starts_again_once_with_its_arguments(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import os, sys\n"
-        "from flaxcnn.train import huge_pages\n"
+        "from flaxcnn.cli import huge_pages\n"
         f"huge_pages._mode = lambda: {GIVEN!r}\n"
         "print('begins', flush=True)\n"
         "huge_pages.restart()\n"
@@ -54,6 +53,7 @@ def test_a_process_starts_again_once_with_its_arguments(tmp_path):
     ("arguments", "given", "restarts"),
     [
         (["train", "--model", "nothing"], None, 1),
+        (["train", "--model", "nothing", "--huge-pages", "off"], None, 0),
         (["models", "nothing"], None, 0),
         ([], ["train", "--model", "nothing"], 0),
     ],
