@@ -9,7 +9,7 @@ from parity.diagnose.families.activation import CLASSES
 from parity.diagnose.families.connections import ConnectionProblem, ConnectionSetting
 from parity.diagnose.families.loss import explain_loss
 from parity.diagnose.identify import Difference, Identified, Side, identify, nearest
-from parity.diagnose.joining import ONLY, REVERSED
+from parity.diagnose.joining import REVERSED, Join
 from parity.diagnose.pattern import channel_lines
 from parity.diagnose.words import number_words
 from parity.matching.calls import unpaired_leaves
@@ -131,7 +131,7 @@ def _relative(segment: Segment) -> list[Difference]:
         flax_shapes=(ours.shape, *segment.problem.flax_shapes),
     )
     sides = [dataclasses.replace(side, inputs=(ours.target, *side.inputs)) for side in (ours, theirs)]
-    start = ConnectionSetting((0,), ONLY)
+    start = ConnectionSetting((0,), Join.ONLY)
     change = nearest(problem, [start], sides[1], range(1, 2))
     return [] if change is None else problem.differences(start, change[1])
 

@@ -1,30 +1,40 @@
-"""A connection between two layers, and one way in which it may be made."""
+"""A connection between two layers, and the conventions that it may follow."""
 
 import dataclasses
 from typing import NamedTuple
 
 from parity.diagnose.families.activation import IDENTITY
-from parity.diagnose.families.pooling import PoolingSetting
-from parity.diagnose.joining import CHW, ONLY
+from parity.diagnose.families.pooling import PoolingKind, PoolingSetting
+from parity.diagnose.joining import FlattenOrder, Join
 
 
 class ConnectionSetting(NamedTuple):
     """One expression of the grammar of `connections`.
 
-    `sources` index those of the problem, `stopped` those of them without a gradient.
+    Attributes:
+        sources: the positions of the joined tensors among the sources of the problem.
+        join: how they are joined.
+        inner: the activation of each of them before the join.
+        outer: the activation after the join.
+        pool: the pooling after that.
+        late: the activation after the pooling.
+        flatten: the order of the axes, if the target is flat.
+        reversed_channels: whether the channels of the result are reversed.
+        resize: how a part of a sum or of a concatenation is resized, if the target has another size.
+        tie: the derivative of an activation at its kink, if it is not PyTorch's.
+        stopped: the sources through which no gradient flows.
     """
 
     sources: tuple[int, ...]
-    join: str = ONLY
+    join: Join = Join.ONLY
     inner: tuple[str, ...] = (IDENTITY,)
     outer: str = IDENTITY
     pool: PoolingSetting = PoolingSetting()
     late: str = IDENTITY
-    flatten: str = CHW
+    flatten: FlattenOrder = FlattenOrder.CHW
     reversed_channels: bool = False
-    # How a part of a sum or a concatenation comes to the size of the target, where it has another.
-    resize: PoolingSetting = PoolingSetting("nearest")
-    tie: float | None = None  # the derivative of an activation at its kink, if not PyTorch's
+    resize: PoolingSetting = PoolingSetting(PoolingKind.NEAREST)
+    tie: float | None = None
     stopped: tuple[int, ...] = ()
 
 
@@ -32,8 +42,11 @@ class ConnectionSetting(NamedTuple):
 class Connection:
     """The tensors of one segment.
 
-    `names` and the sides' inputs list the sources, the most recent first; `likely` are activations whose
-    modules PyTorch called in the segment.
+    Attributes:
+        names, shapes, flax_shapes: of the sources, the most recent first; the inputs of the sides have that order.
+        shape_out, flax_shape_out: the shapes of the target.
+        likely: the activations whose modules PyTorch called in the segment.
+        per_example: whether each example is computed by itself.
     """
 
     names: tuple[str, ...]

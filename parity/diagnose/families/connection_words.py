@@ -1,56 +1,61 @@
-"""The differences between two pieces of connection, by the ids of the catalogue."""
+"""The differences between PyTorch's and Flax's connection of two layers, by the ids of the catalogue."""
 
 import math
 
 from parity.diagnose.families import pooling
 from parity.diagnose.families.activation import FLAX_NAMES, GELU, GELU_TANH, IDENTITY
 from parity.diagnose.families.connection_setting import Connection, ConnectionSetting
+from parity.diagnose.families.pooling import PoolingKind
 from parity.diagnose.identify import Difference
-from parity.diagnose.joining import CHW, CONCATENATION, ONLY, PRODUCT, REVERSED, SUM
+from parity.diagnose.joining import REVERSED, FlattenOrder, Join
 
 
 def differences(
     problem: Connection, torch_setting: ConnectionSetting, flax_setting: ConnectionSetting
 ) -> list[Difference]:
-    """Everything in which PyTorch's connection and Flax's differ."""
-    found = _of_joins(problem, torch_setting, flax_setting)
-    if not found:
-        found += _of_activations(torch_setting, flax_setting)
-    source = torch_setting.sources[0]
-    unchanged = problem.flax_shapes[source] == problem.shapes[source]
-    if torch_setting.pool != flax_setting.pool or (
-        torch_setting.pool.kind and unchanged and problem.shape_out != problem.flax_shape_out
-    ):
-        outs = [
-            _spatial(problem, shape, torch_setting) for shape in (problem.shape_out, problem.flax_shape_out)
-        ]
-        found += pooling.differences(
-            torch_setting.pool, flax_setting.pool, (problem.shapes[source][2:], *outs)
-        )
+    """The differing conventions of PyTorch's and Flax's connection."""
+    differences = _of_joins(problem, torch_setting, flax_setting)
+    if not differences:
+        differences += _of_activations(torch_setting, flax_setting)
+    differences += _of_pooling(problem, torch_setting, flax_setting)
     if torch_setting.resize != flax_setting.resize:
-        found += pooling.differences(torch_setting.resize, flax_setting.resize, ((), (), ()))
-    if torch_setting.flatten != flax_setting.flatten:
-        words = f"flattens {torch_setting.flatten}", f"flattens {flax_setting.flatten}"
-        fix = (
-            "jnp.transpose(x, (0, 3, 1, 2)) before the reshape"
-            if torch_setting.flatten == CHW
-            else "no transpose"
-        )
-        found.append(Difference("flatten-order", *words, fix))
+        differences += pooling.differences(torch_setting.resize, flax_setting.resize, ((), (), ()))
+    if torch_setting.flatten is not flax_setting.flatten:
+        words = f"flattens {torch_setting.flatten.value}", f"flattens {flax_setting.flatten.value}"
+        channels_first = torch_setting.flatten is FlattenOrder.CHW
+        fix = "jnp.transpose(x, (0, 3, 1, 2)) before the reshape" if channels_first else "no transpose"
+        differences.append(Difference("flatten-order", *words, fix))
     if torch_setting.reversed_channels != flax_setting.reversed_channels:
-        found.append(_channel_order(torch_setting.reversed_channels, flax_setting.reversed_channels))
-    return found
+        differences.append(_channel_order(torch_setting.reversed_channels, flax_setting.reversed_channels))
+    return differences
 
 
-def _channel_order(torch_setting: bool, flax_setting: bool) -> Difference:
+def _of_pooling(
+    problem: Connection, torch_setting: ConnectionSetting, flax_setting: ConnectionSetting
+) -> list[Difference]:
+    """Other pooling, or the same pooling of one input with outputs of two shapes (another ceil mode)."""
+    source = torch_setting.sources[0]
+    same_input = problem.flax_shapes[source] == problem.shapes[source]
+    pools = torch_setting.pool.kind is not PoolingKind.NONE
+    other_output = pools and same_input and problem.shape_out != problem.flax_shape_out
+    if torch_setting.pool == flax_setting.pool and not other_output:
+        return []
+    outputs = [
+        _spatial(problem, shape, torch_setting) for shape in (problem.shape_out, problem.flax_shape_out)
+    ]
+    shapes = problem.shapes[source][2:], *outputs
+    return pooling.differences(torch_setting.pool, flax_setting.pool, shapes)
+
+
+def _channel_order(torch_reversed: bool, flax_reversed: bool) -> Difference:
     names = ("channels in order", "channels reversed")
     fix = "keep the order of the channels (RGB, not BGR)"
-    return Difference("channel-order", names[torch_setting], names[flax_setting], fix)
+    return Difference("channel-order", names[torch_reversed], names[flax_reversed], fix)
 
 
 def _spatial(problem: Connection, out: tuple[int, ...], setting: ConnectionSetting) -> tuple[int, ...]:
     """The spatial shape after pooling, before a flatten."""
-    if len(out) != 2 or not setting.pool.kind or setting.pool.kind in pooling.WHOLE:
+    if len(out) != 2 or setting.pool.kind not in pooling.WINDOWED + pooling.RESIZED:
         return out[2:]
     side = math.isqrt(out[1] // max(problem.shapes[setting.sources[0]][1], 1))
     return (side, side)
@@ -59,40 +64,35 @@ def _spatial(problem: Connection, out: tuple[int, ...], setting: ConnectionSetti
 def _of_joins(
     problem: Connection, torch_setting: ConnectionSetting, flax_setting: ConnectionSetting
 ) -> list[Difference]:
-    """A shortcut that is missing, added or another one, or an activation on the other side of the sum."""
-    if torch_setting.join == flax_setting.join == SUM and sorted(torch_setting.sources) == sorted(
-        flax_setting.sources
-    ):
-        words = _sum_words(problem, torch_setting), _sum_words(problem, flax_setting)
-        kinds = [{*s.inner, s.outer} - {IDENTITY} for s in (torch_setting, flax_setting)]
-        if words[0] != words[1] and kinds[0] == kinds[1]:
+    """A shortcut that is missing, added or exchanged, or an activation on the other side of the sum."""
+    settings = torch_setting, flax_setting
+    joins = {setting.join for setting in settings}
+    if joins == {Join.SUM} and sorted(torch_setting.sources) == sorted(flax_setting.sources):
+        words = [_sum_words(problem, setting) for setting in settings]
+        activations = [{*setting.inner, setting.outer} - {IDENTITY} for setting in settings]
+        if words[0] != words[1] and activations[0] == activations[1]:
             return [Difference("residual-order", *words, f"compute {words[0]}")]
         return []
-    if (torch_setting.join, torch_setting.sources) == (flax_setting.join, flax_setting.sources):
+    if len(joins) == 1 and torch_setting.sources == flax_setting.sources:
         return []
-    words = _join_words(problem, torch_setting), _join_words(problem, flax_setting)
-    changed = [
-        {problem.names[i] for i in {*a.sources} - {*b.sources}}
-        for a, b in ((torch_setting, flax_setting), (flax_setting, torch_setting))
-    ]
-    if len(changed[0]) == len(changed[1]) == 1 and torch_setting.join == flax_setting.join:
-        exchanged = _of_names(*changed[0], *changed[1])
-        if exchanged is not None:
-            return [exchanged]
-    if SUM in (torch_setting.join, flax_setting.join) and {torch_setting.join, flax_setting.join} <= {
-        SUM,
-        ONLY,
-    }:
-        return [Difference("residual-missing", *words, f"compute {words[0]}")]
-    return [Difference(None, *words, f"compute {words[0]}")]
+    words = [_join_words(problem, setting) for setting in settings]
+    only_torch = {problem.names[i] for i in {*torch_setting.sources} - {*flax_setting.sources}}
+    only_flax = {problem.names[i] for i in {*flax_setting.sources} - {*torch_setting.sources}}
+    if len(only_torch) == len(only_flax) == len(joins) == 1:
+        difference = _of_names(*only_torch, *only_flax)
+        if difference is not None:
+            return [difference]
+    residual = Join.SUM in joins and joins <= {Join.SUM, Join.ONLY}
+    return [Difference("residual-missing" if residual else None, *words, f"compute {words[0]}")]
 
 
-def _of_names(mine: str, other: str) -> Difference | None:
-    """One source in place of another that is the same tensor, reversed or not yet scaled."""
-    if REVERSED in mine + other and mine.replace(REVERSED, "") == other.replace(REVERSED, ""):
-        return _channel_order(REVERSED in mine, REVERSED in other)
-    if mine.endswith(f" * {other}"):
-        scale = mine.removesuffix(f" * {other}")
+def _of_names(torch_name: str, flax_name: str) -> Difference | None:
+    """Two sources that are the same tensor, but one is reversed, or Flax's is not yet scaled."""
+    unreversed = [name.replace(REVERSED, "") for name in (torch_name, flax_name)]
+    if REVERSED in torch_name + flax_name and unreversed[0] == unreversed[1]:
+        return _channel_order(REVERSED in torch_name, REVERSED in flax_name)
+    if torch_name.endswith(f" * {flax_name}"):
+        scale = torch_name.removesuffix(f" * {flax_name}")
         return Difference("parameter-missing", f"multiplies by {scale}", "does not", f"multiply by {scale}")
     return None
 
@@ -108,34 +108,32 @@ def _join_words(problem: Connection, setting: ConnectionSetting) -> str:
         _called(name, problem.names[index])
         for index, name in zip(setting.sources, setting.inner, strict=True)
     ]
-    if setting.join == CONCATENATION:
+    if setting.join is Join.CONCATENATION:
         return _called(setting.outer, f"concatenation of {', '.join(parts)}")
-    return _called(setting.outer, {SUM: " + ", PRODUCT: " * ", ONLY: ""}[setting.join].join(parts))
+    return _called(
+        setting.outer, {Join.SUM: " + ", Join.PRODUCT: " * ", Join.ONLY: ""}[setting.join].join(parts)
+    )
 
 
-def _called(name: str, argument: str) -> str:
-    return argument if name == IDENTITY else f"{name.partition(',')[0]}({argument})"
+def _called(activation: str, argument: str) -> str:
+    return argument if activation == IDENTITY else f"{activation.partition(',')[0]}({argument})"
 
 
 def _of_activations(torch_setting: ConnectionSetting, flax_setting: ConnectionSetting) -> list[Difference]:
-    found = []
     pairs = [
         *zip(torch_setting.inner, flax_setting.inner, strict=False),
         (torch_setting.outer, flax_setting.outer),
         (torch_setting.late, flax_setting.late),
     ]
-    for mine, other in pairs:
-        if mine == other:
-            continue
-        fix = (
-            f"use {FLAX_NAMES.get(mine, mine)}"
-            if mine != IDENTITY
-            else f"remove {FLAX_NAMES.get(other, other)}"
-        )
-        if mine == IDENTITY and "softmax" in other:
-            words = "hands on the logits", f"applies {other}, which the loss applies again"
-            found.append(Difference("softmax-twice", *words, fix))
-            continue
-        id = "gelu-approximation" if {mine, other} == {GELU, GELU_TANH} else "activation-kind"
-        found.append(Difference(id, mine, other, fix))
-    return found
+    return [_of_activation(in_torch, in_flax) for in_torch, in_flax in pairs if in_torch != in_flax]
+
+
+def _of_activation(in_torch: str, in_flax: str) -> Difference:
+    if in_torch != IDENTITY:
+        id = "gelu-approximation" if {in_torch, in_flax} == {GELU, GELU_TANH} else "activation-kind"
+        return Difference(id, in_torch, in_flax, f"use {FLAX_NAMES.get(in_torch, in_torch)}")
+    fix = f"remove {FLAX_NAMES.get(in_flax, in_flax)}"
+    if "softmax" in in_flax:
+        words = "hands on the logits", f"applies {in_flax}, which the loss applies again"
+        return Difference("softmax-twice", *words, fix)
+    return Difference("activation-kind", in_torch, in_flax, fix)

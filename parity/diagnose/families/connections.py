@@ -1,9 +1,10 @@
-"""The connection between two layers: which tensors it joins, how, and what it does to them on the way.
+"""The connection between two layers: the tensors that it joins, and the operations on the result.
 
     target = flatten(late(pool(outer(join(inner_1(x_1), inner_2(x_2), ...)))))
 
-x_i are tensors that both sides have: PyTorch's recorded outputs (to which Flax was forced), the model's inputs,
-what arrived at earlier layers, and bare parameters. Joins are nothing, a sum, a product, a concatenation.
+The sources x_i are tensors that both sides have: PyTorch's recorded outputs (to which Flax was forced), the model's
+inputs, the inputs of earlier layers, and their products with parameters of no layer. A join is a sum, a product or a
+concatenation, or there is a single source.
 """
 
 import dataclasses
@@ -16,15 +17,11 @@ import torch
 from parity.diagnose.families import activation, pooling
 from parity.diagnose.families.activation import ACTIVATIONS, IDENTITY, RELU
 from parity.diagnose.families.connection_setting import Connection, ConnectionSetting
-from parity.diagnose.families.pooling import PoolingSetting
+from parity.diagnose.families.pooling import PoolingKind, PoolingSetting
 from parity.diagnose.identify import Difference, Side
 from parity.diagnose.joining import (
-    CHW,
-    CONCATENATION,
-    HWC,
-    ONLY,
-    PRODUCT,
-    SUM,
+    FlattenOrder,
+    Join,
     broadcasts,
     channels_moved,
     joined,
@@ -32,20 +29,20 @@ from parity.diagnose.joining import (
     with_channels_second,
 )
 
-# A join looks back over so many tensors; a shortcut is never older in the models of the field.
+# A join takes its tensors from so many recent ones; no common model has an older shortcut.
 MOST_SOURCES = 13
 
 
 @dataclasses.dataclass(frozen=True)
 class ConnectionProblem(Connection):
-    """Which setting explains a connection: what can be tried, and what a setting computes."""
+    """The problem of one connection: the settings to try, and the result of each."""
 
     @property
     def _activations(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.likely, IDENTITY, RELU, *ACTIVATIONS)))
 
     def starts(self) -> Iterator[ConnectionSetting]:
-        """Simple connection before intricate: usual activations, then usual pooling, then all of either."""
+        """Simple connections first: usual activations without windows, then all activations, then windows."""
         usual = tuple(dict.fromkeys((*self.likely, IDENTITY, RELU)))
         joins = list(self._joins())
         for activations in (usual, self._activations):
@@ -62,34 +59,34 @@ class ConnectionProblem(Connection):
             yield ConnectionSetting((index,))
         for a, b in itertools.combinations(near, 2):
             if self.shapes[a] == self.shapes[b] or self._resizes(a, b):
-                yield ConnectionSetting((a, b), SUM, (IDENTITY, IDENTITY))
+                yield ConnectionSetting((a, b), Join.SUM, (IDENTITY, IDENTITY))
             elif broadcasts(self.shapes[a], self.shapes[b]):
                 gates = dict.fromkeys((IDENTITY, *self.likely, "sigmoid", "hard-sigmoid"))
                 for gate, own in itertools.product(gates, dict.fromkeys((IDENTITY, RELU, *self.likely))):
-                    yield ConnectionSetting((a, b), PRODUCT, (own, gate))
-                    yield ConnectionSetting((b, a), PRODUCT, (own, gate))
+                    yield ConnectionSetting((a, b), Join.PRODUCT, (own, gate))
+                    yield ConnectionSetting((b, a), Join.PRODUCT, (own, gate))
             elif self.shapes[a] in channels_moved(self.shapes[b]):
-                # One has its channels last: the sum is laid out as its first part.
-                yield ConnectionSetting((a, b), SUM, (IDENTITY, IDENTITY))
-                yield ConnectionSetting((b, a), SUM, (IDENTITY, IDENTITY))
+                # One of them has its channels last; the sum takes the layout of its first part.
+                yield ConnectionSetting((a, b), Join.SUM, (IDENTITY, IDENTITY))
+                yield ConnectionSetting((b, a), Join.SUM, (IDENTITY, IDENTITY))
         yield from self._concatenations(near)
 
     def _concatenations(self, near: range) -> Iterator[ConnectionSetting]:
-        """Neighbours in the order in which they were computed, then the reverse; then pairs of any two."""
+        """Consecutive tensors in the order of their computation, then in reverse; then any two."""
         for length in range(2, len(near) + 1):
             for first in range(len(near) - length + 1):
                 chosen = tuple(range(first, first + length))
                 for order in filter(self._concatenates, (chosen[::-1], chosen)):
                     for inner in (IDENTITY, RELU, *self.likely):
-                        yield ConnectionSetting(order, CONCATENATION, (inner,) * length)
+                        yield ConnectionSetting(order, Join.CONCATENATION, (inner,) * length)
         pairs = list(filter(self._concatenates, itertools.permutations(near, 2)))
         usual = list(itertools.product((IDENTITY, RELU), repeat=2))
-        one = [pair for a in self._activations for pair in ((a, a), (a, IDENTITY), (IDENTITY, a))]
-        for inner, pair in itertools.product(dict.fromkeys((*usual, *one)), pairs):
-            yield ConnectionSetting(pair, CONCATENATION, inner)
+        unusual = [inner for a in self._activations for inner in ((a, a), (a, IDENTITY), (IDENTITY, a))]
+        for inner, pair in itertools.product(dict.fromkeys((*usual, *unusual)), pairs):
+            yield ConnectionSetting(pair, Join.CONCATENATION, inner)
 
     def _resizes(self, a: int, b: int) -> bool:
-        """Whether one of two images has the target's shape, and the other all but its size."""
+        """Whether one of two images has the target's shape, and the other differs from it in size only."""
         shapes = self.shapes[a], self.shapes[b]
         return self.shape_out in shapes and all(
             len(s) == 4 and s[:2] == self.shape_out[:2] and min(s[2:]) > 1 for s in shapes
@@ -114,23 +111,28 @@ class ConnectionProblem(Connection):
         for pool in pools:
             for outer in activations:
                 yield join._replace(outer=outer, pool=pool)
-                if join.join == SUM and outer != IDENTITY:
-                    # A shortcut that is activated before the sum, or that joins after the activation.
+                if join.join is Join.SUM and outer != IDENTITY:
+                    # A shortcut with an activation before the sum, or a shortcut added after the activation.
                     yield join._replace(inner=(outer, IDENTITY), pool=pool)
                     yield join._replace(inner=(IDENTITY, outer), pool=pool)
                     yield join._replace(inner=(outer, IDENTITY), outer=outer, pool=pool)
                     yield join._replace(inner=(IDENTITY, outer), outer=outer, pool=pool)
-            if len(shape) == 4 and len(self.shape_out) == 2 and math.prod(shape[2:]) > 1 and not pool.kind:
-                yield join._replace(flatten=HWC)
+            if (
+                len(shape) == 4
+                and len(self.shape_out) == 2
+                and math.prod(shape[2:]) > 1
+                and pool.kind is PoolingKind.NONE
+            ):
+                yield join._replace(flatten=FlattenOrder.HWC)
 
     def _joined_shape(self, join: ConnectionSetting) -> tuple[int, ...]:
         shape = self.shapes[join.sources[0]]
-        if join.join != CONCATENATION:
+        if join.join is not Join.CONCATENATION:
             return shape
         return (shape[0], sum(self.shapes[index][1] for index in join.sources), *self.shape_out[2:])
 
     def _plain(self, shape: tuple[int, ...]) -> Iterator[PoolingSetting]:
-        """No pooling, or that of the whole image, or resizing."""
+        """No pooling, pooling of the whole image, or resizing."""
         out = self.shape_out
         if len(shape) == 4 and len(out) == 2:
             yield PoolingSetting()
@@ -160,7 +162,9 @@ class ConnectionProblem(Connection):
             yield setting._replace(outer=outer)
             yield setting._replace(late=outer)
         yield from self._residual_changes(setting)
-        yield setting._replace(flatten=HWC if setting.flatten == CHW else CHW)
+        yield setting._replace(
+            flatten=FlattenOrder.HWC if setting.flatten is FlattenOrder.CHW else FlattenOrder.CHW
+        )
         yield setting._replace(reversed_channels=not setting.reversed_channels)
         for pool in pooling.changes(setting.pool):
             yield setting._replace(pool=pool)
@@ -171,29 +175,29 @@ class ConnectionProblem(Connection):
             for name in self._activations:
                 changed = (*setting.inner[:position], name, *setting.inner[position + 1 :])
                 yield setting._replace(inner=changed)
-                if inner != name and setting.join == SUM and setting.outer == name:
+                if inner != name and setting.join is Join.SUM and setting.outer == name:
                     yield setting._replace(inner=changed, outer=IDENTITY)
 
     def _residual_changes(self, setting: ConnectionSetting) -> Iterator[ConnectionSetting]:
-        """The shortcut left out, exchanged for another tensor, or added where there is none."""
+        """The shortcut left out, exchanged for another tensor, or added."""
         near = range(min(len(self.names), MOST_SOURCES))
         for position, source in enumerate(setting.sources):
-            if setting.join in (SUM, PRODUCT):
+            if setting.join in (Join.SUM, Join.PRODUCT):
                 kept = setting.sources[1 - position], setting.inner[1 - position]
-                yield setting._replace(sources=kept[:1], join=ONLY, inner=kept[1:])
-            if setting.join == CONCATENATION and len(setting.sources) == 2:
+                yield setting._replace(sources=kept[:1], join=Join.ONLY, inner=kept[1:])
+            if setting.join is Join.CONCATENATION and len(setting.sources) == 2:
                 yield setting._replace(sources=setting.sources[::-1], inner=setting.inner[::-1])
             for other in near:
                 if other not in setting.sources and self.shapes[other] == self.shapes[source]:
                     changed = (*setting.sources[:position], other, *setting.sources[position + 1 :])
                     yield setting._replace(sources=changed)
-                    if setting.join == ONLY:
+                    if setting.join is Join.ONLY:
                         pair = (source, other)
                         inner = (*setting.inner, IDENTITY)
-                        yield setting._replace(sources=pair, join=SUM, inner=inner)
+                        yield setting._replace(sources=pair, join=Join.SUM, inner=inner)
                         if setting.outer != IDENTITY:
                             inner = (setting.outer, IDENTITY)
-                            yield setting._replace(sources=pair, join=SUM, inner=inner, outer=IDENTITY)
+                            yield setting._replace(sources=pair, join=Join.SUM, inner=inner, outer=IDENTITY)
 
     def evaluate(self, setting: ConnectionSetting, side: Side) -> torch.Tensor | None:
         """The expression on the side's sources, in the shape of the side's target."""
@@ -203,7 +207,7 @@ class ConnectionProblem(Connection):
             x = x.detach() if index in setting.stopped else x
             parts.append(self._resized(setting, activation.apply(name, x, setting.tie), side.shape))
         y = activation.apply(setting.outer, joined(setting.join, parts), setting.tie)
-        y = with_channels_second(y, side.shape) if setting.pool.kind else y
+        y = with_channels_second(y, side.shape) if setting.pool.kind is not PoolingKind.NONE else y
         spatial = self._spatial(setting, y, side.shape)
         if spatial is None:
             return None
@@ -216,7 +220,7 @@ class ConnectionProblem(Connection):
 
     def _resized(self, setting: ConnectionSetting, x: torch.Tensor, out: tuple[int, ...]) -> torch.Tensor:
         """A part of a join at the size of the target."""
-        joins = setting.join in (SUM, CONCATENATION) and not setting.pool.kind
+        joins = setting.join in (Join.SUM, Join.CONCATENATION) and setting.pool.kind is PoolingKind.NONE
         if not joins or not len(out) == x.ndim == 4 or tuple(x.shape[2:]) == out[2:]:
             return x
         resized = pooling.apply(setting.resize, x, out[2:])
@@ -226,7 +230,7 @@ class ConnectionProblem(Connection):
         self, setting: ConnectionSetting, y: torch.Tensor, out: tuple[int, ...]
     ) -> tuple[int, ...] | None:
         """The spatial shape after pooling."""
-        if not setting.pool.kind:
+        if setting.pool.kind is PoolingKind.NONE:
             return tuple(y.shape[2:])
         if y.ndim != 4:
             return None

@@ -1,4 +1,4 @@
-"""Dropout: the rate by which each side scales what it keeps."""
+"""Dropout: the factor by which each side scales the kept elements."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class Dropout:
 
     @staticmethod
     def of(torch_side: Side, flax_side: Side, train: bool) -> "Dropout | None":
-        """The problem of a layer with these outputs, or None if nothing was kept."""
+        """The problem of a layer with these outputs, or None if no element was kept."""
         if len(torch_side.inputs) != 1 or torch_side.inputs[0].shape != torch_side.target.shape:
             return None
         scales = [_scale(side) for side in (torch_side, flax_side)]
@@ -71,7 +71,7 @@ def _flax_words(scale: float, p: float) -> str:
 
 
 def _scale(side: Side) -> float | None:
-    """The factor of the kept elements: the median ratio, rounded to a rate of nine digits where one is near."""
+    """The factor of the kept elements: their median ratio, rounded so that the rate has nine digits."""
     x, y = side.inputs[0].numpy(), side.target.numpy()
     kept = (x != 0) & (y != 0)
     if not np.any(kept):

@@ -1,5 +1,6 @@
-"""Pooling between two layers: kind, window, stride, where the padding lies, what it holds, what is counted."""
+"""Pooling between two layers: its kind, window and stride; the side, the value and the count of the padding."""
 
+import enum
 import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,26 +12,59 @@ from parity.diagnose.families.convolution import end_padding
 from parity.diagnose.identify import Difference
 from parity.diagnose.words import tuple_words
 
-MAXIMUM, AVERAGE = "maximum", "average"
-# The whole image, one number a channel.
-WHOLE = ("mean", "maximum of all", "variance", "standard deviation", "sum")
-RESIZED = ("nearest", "nearest-exact", "bilinear", "bicubic")
 WINDOWS, STRIDES = (2, 3, 4, 5, 7, 8), (1, 2, 3, 4, 5, 7, 8)
 
 
-class PoolingSetting(NamedTuple):
-    """One reduction of [n, c, h, w]; `kind` "" leaves the tensor as it is."""
+class PoolingKind(enum.Enum):
+    """The function that changes the size of an image; the value describes it in a sentence."""
 
-    kind: str = ""
+    NONE = ""
+    MAXIMUM = "maximum"
+    AVERAGE = "average"
+    # Of the whole image, one number a channel.
+    MEAN = "mean"
+    MAXIMUM_OF_ALL = "maximum of all"
+    VARIANCE = "variance"
+    STD = "standard deviation"
+    SUM = "sum"
+    # Resizing, by the names of `torch.nn.functional.interpolate`.
+    NEAREST = "nearest"
+    NEAREST_EXACT = "nearest-exact"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+
+
+WINDOWED = (PoolingKind.MAXIMUM, PoolingKind.AVERAGE)
+WHOLE = (
+    PoolingKind.MEAN,
+    PoolingKind.MAXIMUM_OF_ALL,
+    PoolingKind.VARIANCE,
+    PoolingKind.STD,
+    PoolingKind.SUM,
+)
+_SMOOTH = (PoolingKind.BILINEAR, PoolingKind.BICUBIC)
+RESIZED = (PoolingKind.NEAREST, PoolingKind.NEAREST_EXACT, *_SMOOTH)
+
+
+class PoolingSetting(NamedTuple):
+    """The conventions of one pooling, or of one resizing, of [n, c, h, w].
+
+    Attributes:
+        kind: the function.
+        window, stride, start: of a window; `start` is the padding before the first row and the first column.
+        zeros: whether a maximum is padded with zeros instead of -inf.
+        counted: whether an average counts the padding.
+        ddof: of a variance or a standard deviation.
+        corners, antialias: of resizing.
+    """
+
+    kind: PoolingKind = PoolingKind.NONE
     window: int = 0
     stride: int = 0
     start: tuple[int, int] = (0, 0)
-    # Of a maximum: what the padding holds. Of an average: whether padding counts.
     zeros: bool = False
     counted: bool = True
-    # Of a variance or a standard deviation.
     ddof: int = 1
-    # Of a resized image.
     corners: bool = False
     antialias: bool = False
 
@@ -38,7 +72,7 @@ class PoolingSetting(NamedTuple):
 def whole() -> Iterator[PoolingSetting]:
     """The reductions of a whole image to one number a channel."""
     yield from (PoolingSetting(kind) for kind in WHOLE)
-    yield from (PoolingSetting(kind, ddof=0) for kind in WHOLE[2:4])
+    yield from (PoolingSetting(kind, ddof=0) for kind in (PoolingKind.VARIANCE, PoolingKind.STD))
 
 
 def resized(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> Iterator[PoolingSetting]:
@@ -46,7 +80,7 @@ def resized(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> Iterator[P
     larger = all(b >= a for a, b in zip(shape_in, shape_out, strict=True))
     for kind in RESIZED:
         yield PoolingSetting(kind)
-        if kind in RESIZED[2:]:
+        if kind in _SMOOTH:
             yield PoolingSetting(kind, corners=True)
             if not larger:
                 yield PoolingSetting(kind, antialias=True)
@@ -70,25 +104,27 @@ def windows(shape_in: tuple[int, ...], shape_out: tuple[int, ...], shifted: bool
         ]
         for start in itertools.product(*feasible):
             if (start[0] == start[1] and 2 * start[0] <= window) != shifted:
-                yield from _kinds(PoolingSetting("", window, stride, start))
+                yield from _kinds(PoolingSetting(PoolingKind.NONE, window, stride, start))
 
 
 def _kinds(pool: PoolingSetting) -> Iterator[PoolingSetting]:
-    yield pool._replace(kind=MAXIMUM)
-    yield pool._replace(kind=AVERAGE)
-    yield pool._replace(kind=AVERAGE, counted=False)
+    yield pool._replace(kind=PoolingKind.MAXIMUM)
+    yield pool._replace(kind=PoolingKind.AVERAGE)
+    yield pool._replace(kind=PoolingKind.AVERAGE, counted=False)
 
 
 def changes(pool: PoolingSetting) -> Iterator[PoolingSetting]:
     """One convention at a time."""
-    if pool.kind in (MAXIMUM, AVERAGE):
+    if pool.kind in WINDOWED:
         for start in itertools.product(range(pool.window), repeat=2):
             yield pool._replace(start=start)
-        if pool.kind == MAXIMUM:
+        if pool.kind is PoolingKind.MAXIMUM:
             yield pool._replace(zeros=not pool.zeros)
         else:
             yield pool._replace(counted=not pool.counted)
-        yield pool._replace(kind=AVERAGE if pool.kind == MAXIMUM else MAXIMUM)
+        yield pool._replace(
+            kind=PoolingKind.AVERAGE if pool.kind is PoolingKind.MAXIMUM else PoolingKind.MAXIMUM
+        )
         for stride in STRIDES:
             yield pool._replace(stride=stride)
         for window in WINDOWS:
@@ -104,7 +140,7 @@ def changes(pool: PoolingSetting) -> Iterator[PoolingSetting]:
 
 def apply(pool: PoolingSetting, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.Tensor | None:
     """The reduction, or None where it cannot give the spatial shape."""
-    if not pool.kind:
+    if pool.kind is PoolingKind.NONE:
         return x
     if pool.kind in WHOLE:
         return _whole(pool, x).reshape((*x.shape[:2], *shape_out)) if shape_out in ((), (1, 1)) else None
@@ -121,7 +157,7 @@ def _windowed(pool: PoolingSetting, x: torch.Tensor, shape_out: tuple[int, ...])
     if min(ends) <= -pool.stride or max(ends) >= pool.window:
         return None
     pads = [pool.start[1], ends[1], pool.start[0], ends[0]]
-    if pool.kind == MAXIMUM:
+    if pool.kind is PoolingKind.MAXIMUM:
         padded = F.pad(x, pads, value=0.0 if pool.zeros else float("-inf"))
         return F.max_pool2d(padded, pool.window, pool.stride)
     total = F.avg_pool2d(F.pad(x, pads), pool.window, pool.stride, divisor_override=1)
@@ -132,92 +168,102 @@ def _windowed(pool: PoolingSetting, x: torch.Tensor, shape_out: tuple[int, ...])
 
 
 def _whole(pool: PoolingSetting, x: torch.Tensor) -> torch.Tensor:
-    if pool.kind == "mean":
+    if pool.kind is PoolingKind.MEAN:
         return x.mean((2, 3))
-    if pool.kind == "sum":
+    if pool.kind is PoolingKind.SUM:
         return x.sum((2, 3))
-    if pool.kind == "maximum of all":
+    if pool.kind is PoolingKind.MAXIMUM_OF_ALL:
         return x.amax((2, 3))
     variance = x.var((2, 3), correction=pool.ddof)
-    return variance if pool.kind == "variance" else variance.sqrt()
+    return variance if pool.kind is PoolingKind.VARIANCE else variance.sqrt()
 
 
 def _resized(pool: PoolingSetting, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.Tensor | None:
-    linear = pool.kind in RESIZED[2:]
-    if (pool.corners or pool.antialias) and not linear:
+    smooth = pool.kind in _SMOOTH
+    if (pool.corners or pool.antialias) and not smooth:
         return None
     return F.interpolate(
         x,
         size=shape_out,
-        mode=pool.kind,
-        align_corners=pool.corners if linear else None,
+        mode=pool.kind.value,
+        align_corners=pool.corners if smooth else None,
         antialias=pool.antialias,
     )
 
 
 def differences(
-    torch_pool: PoolingSetting, flax_pool: PoolingSetting, sizes: tuple[tuple[int, ...], ...]
+    torch_pool: PoolingSetting, flax_pool: PoolingSetting, shapes: tuple[tuple[int, ...], ...]
 ) -> list[Difference]:
-    """The differing conventions by the ids of the catalogue.
+    """The differing conventions, by the ids of the catalogue.
 
     Args:
-        torch_pool: PyTorch's.
-        flax_pool: Flax's.
-        sizes: the spatial shapes of the input, of PyTorch's output and of Flax's.
+        torch_pool: PyTorch's setting.
+        flax_pool: Flax's setting.
+        shapes: the spatial shapes of the input, of PyTorch's output and of Flax's.
     """
-    found = []
-    if torch_pool.kind != flax_pool.kind:
-        words = f"{_kind_words(torch_pool)}", f"{_kind_words(flax_pool)}"
-        return [Difference(None, *words, f"use {_kind_words(torch_pool)}")]
+    if torch_pool.kind is not flax_pool.kind:
+        words = _kind_words(torch_pool), _kind_words(flax_pool)
+        return [Difference(None, *words, f"use {words[0]}")]
+    differences = _of_padding(torch_pool, flax_pool, shapes)
+    for name, id in (("stride", "stride-or-dilation"), ("window", None)):
+        in_torch, in_flax = getattr(torch_pool, name), getattr(flax_pool, name)
+        if in_torch != in_flax:
+            words = f"pooling {name} {in_torch}", f"pooling {name} {in_flax}"
+            differences.append(Difference(id, *words, f"{name} {in_torch}"))
+    if torch_pool.ddof != flax_pool.ddof:
+        names = ("divides by n", "divides by n - 1")
+        words = names[torch_pool.ddof], names[flax_pool.ddof]
+        differences.append(Difference("variance-ddof", *words, f"ddof={torch_pool.ddof}"))
+    if torch_pool.corners != flax_pool.corners:
+        words = f"align_corners={torch_pool.corners}", f"align_corners={flax_pool.corners}"
+        differences.append(
+            Difference("resize-align-corners", *words, f"place the samples as {words[0]} does")
+        )
+    if torch_pool.antialias != flax_pool.antialias:
+        words = f"antialias={torch_pool.antialias}", f"antialias={flax_pool.antialias}"
+        differences.append(Difference("resize-antialias", *words, words[0]))
+    return differences
+
+
+def _of_padding(
+    torch_pool: PoolingSetting, flax_pool: PoolingSetting, shapes: tuple[tuple[int, ...], ...]
+) -> list[Difference]:
+    """Where the padding lies, its value, and whether it is counted."""
+    shape_in, torch_shape, flax_shape = shapes
+    differences = []
     if torch_pool.start != flax_pool.start:
-        words = _pads(torch_pool, sizes[0], sizes[1]), _pads(flax_pool, sizes[0], sizes[2])
-        pads = _ends(torch_pool, sizes[0], sizes[1])
-        fix = f"padding=({', '.join(map(str, pads))})"
-        found.append(Difference("pool-padding-side", *words, fix))
-    elif sizes[1] != sizes[2] and (torch_pool.stride, torch_pool.window) == (
+        words = _pads(torch_pool, shape_in, torch_shape), _pads(flax_pool, shape_in, flax_shape)
+        fix = f"padding=({', '.join(map(str, _ends(torch_pool, shape_in, torch_shape)))})"
+        differences.append(Difference("pool-padding-side", *words, fix))
+    elif torch_shape != flax_shape and (torch_pool.stride, torch_pool.window) == (
         flax_pool.stride,
         flax_pool.window,
     ):
-        words = tuple(
-            f"output {tuple_words(size)} ({'rounded up' if size == max(sizes[1:]) else 'rounded down'})"
-            for size in sizes[1:]
-        )
-        pads = ", ".join(map(str, _ends(torch_pool, sizes[0], sizes[1])))
-        found.append(Difference("pool-ceil-mode", words[0], words[1], f"padding=({pads})"))
+        larger = max(torch_shape, flax_shape)
+        words = [
+            f"output {tuple_words(shape)} ({'rounded up' if shape == larger else 'rounded down'})"
+            for shape in (torch_shape, flax_shape)
+        ]
+        fix = f"padding=({', '.join(map(str, _ends(torch_pool, shape_in, torch_shape)))})"
+        differences.append(Difference("pool-ceil-mode", *words, fix))
     if torch_pool.zeros != flax_pool.zeros:
         names = ("pads with -inf", "pads with zeros")
-        fix = f"{names[torch_pool.zeros]} before the maximum"
-        found.append(Difference("pool-padding-value", names[torch_pool.zeros], names[flax_pool.zeros], fix))
+        words = names[torch_pool.zeros], names[flax_pool.zeros]
+        differences.append(Difference("pool-padding-value", *words, f"{words[0]} before the maximum"))
     if torch_pool.counted != flax_pool.counted:
         names = ("does not count the padding", "counts the padding")
+        words = names[torch_pool.counted], names[flax_pool.counted]
         fix = f"count_include_pad={torch_pool.counted}"
-        found.append(
-            Difference("pool-count-include-pad", names[torch_pool.counted], names[flax_pool.counted], fix)
-        )
-    for name in ("stride", "window"):
-        a, b = getattr(torch_pool, name), getattr(flax_pool, name)
-        if a != b:
-            id = "stride-or-dilation" if name == "stride" else None
-            found.append(Difference(id, f"pooling {name} {a}", f"pooling {name} {b}", f"{name} {a}"))
-    if torch_pool.ddof != flax_pool.ddof:
-        names = ("divides by n", "divides by n - 1")
-        fix = f"ddof={torch_pool.ddof}"
-        found.append(Difference("variance-ddof", names[torch_pool.ddof], names[flax_pool.ddof], fix))
-    if torch_pool.corners != flax_pool.corners:
-        words = f"align_corners={torch_pool.corners}", f"align_corners={flax_pool.corners}"
-        found.append(Difference("resize-align-corners", *words, f"place the samples as {words[0]} does"))
-    if torch_pool.antialias != flax_pool.antialias:
-        words = f"antialias={torch_pool.antialias}", f"antialias={flax_pool.antialias}"
-        found.append(Difference("resize-antialias", *words, words[0]))
-    return found
+        differences.append(Difference("pool-count-include-pad", *words, fix))
+    return differences
 
 
 def _kind_words(pool: PoolingSetting) -> str:
-    if not pool.kind:
+    if pool.kind is PoolingKind.NONE:
         return "no pooling"
     if pool.kind in RESIZED:
-        return f"{pool.kind} resizing"
-    return f"pooling by {pool.kind}"
+        return f"{pool.kind.value} resizing"
+    return f"pooling by {pool.kind.value}"
 
 
 def _ends(pool: PoolingSetting, size_in: tuple[int, ...], size_out: tuple[int, ...]) -> list[tuple[int, int]]:
