@@ -1,8 +1,8 @@
-"""What makes a gradient differ: a forward difference that reaches it, or a derivative of its own.
+"""The causes of a gradient that differs: a forward difference that reaches it, or a derivative of its own.
 
-Between the layers Flax's cotangent of a tensor is the sum of what the connection that consumes it sends back. With
-the expression of each piece of connection at hand, PyTorch's and Flax's contributions are differentiated in float64;
-the recorded gap between the cotangents must be the sum of their differences.
+The cotangent of a tensor between layers is the sum of the contributions of the connections that consume the tensor.
+With the expression of each connection known, PyTorch's and Flax's contributions are differentiated in float64. The
+causes are right if the recorded gap between the cotangents is the sum of the differences of the contributions.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from parity.diagnose.evidence import Evidence, Place, tensor
+from parity.diagnose.evidence import Evidence, PairedCall, tensor
 from parity.diagnose.families.activation import AT_ZERO, RELU
 from parity.diagnose.families.connections import ConnectionSetting
 from parity.diagnose.families.normalisation import NormalisationSetting
@@ -26,10 +26,10 @@ _RIGHT_TIE = {
     False: "use jnp.where(x > 0, x, slope * x): at zero PyTorch has the slope, jax.nn.leaky_relu has 1",
 }
 _TIES = {0.5: "1/2", 1.0: "1"}
-
-
-# A tensor is consumed within so many paired calls, and the search for how ends after so many evaluations.
-_NEAR, _FEW = 10, 800
+# The connections that consume a tensor are looked for in so many paired calls after it.
+_MOST_CALLS = 10
+# The search for the expression of such a connection ends after so many evaluations.
+_MOST_EVALUATIONS = 800
 _Solution = tuple[Segment, Identified]
 
 
@@ -42,7 +42,7 @@ class Cause:
 
 
 class Flow:
-    """The connection of one mode, solved where a gradient asks for it."""
+    """The connections of one mode; the right ones are searched only when a gradient needs their expression."""
 
     def __init__(
         self, evidence: Evidence, solved: dict[tuple[str, str, int], tuple[Segment, Identified | None]]
@@ -62,152 +62,149 @@ class Flow:
         ]
 
     def alike(self, source: Source) -> list[_Solution]:
-        """The segments that may consume a tensor and are right forward: one expression stands for both sides."""
-        assert source.place is not None
-        first = -1 if source.place.role == "output" else source.place.position
-        near = [p for p in self.evidence.places if p.position > first and not p.loose][:_NEAR]
-        found = []
-        for place in near:
-            what = "input" if place.role == "layer" else "output"
-            for index in range(place.torch.inputs if what == "input" else place.torch.outputs):
-                if (place.torch.key, what, index) not in self.solved:
-                    found += self._searched(place, index)
-        return found
+        """The segments that may consume a tensor and are right forward, so that both sides have one expression."""
+        assert source.call is not None
+        first = -1 if source.call.role == "output" else source.call.position
+        following = [c for c in self.evidence.calls if c.position > first and not c.unforced]
+        solutions = []
+        for call in following[:_MOST_CALLS]:
+            what = "input" if call.role == "layer" else "output"
+            for index in range(call.torch.inputs if what == "input" else call.torch.outputs):
+                if (call.torch.key, what, index) not in self.solved:
+                    solutions += self._searched(call, index)
+        return solutions
 
-    def _searched(self, place: Place, index: int) -> list[_Solution]:
-        key = (place.torch.key, index)
+    def _searched(self, call: PairedCall, index: int) -> list[_Solution]:
+        key = (call.torch.key, index)
         if key not in self.right:
-            segment = segment_to(self.evidence, place, index)
-            alike = (
-                [] if segment is None else reproducing(segment.problem, segment.sides[0], evaluations=_FEW)
-            )
-            self.right[key] = [] if segment is None else [(segment, Identified(s, s)) for s in alike]
+            segment = segment_to(self.evidence, call, index)
+            settings = []
+            if segment is not None:
+                settings = reproducing(segment.problem, segment.sides[0], evaluations=_MOST_EVALUATIONS)
+            self.right[key] = [(segment, Identified(setting, setting)) for setting in settings]
         return self.right[key]
 
     def explain(self, source: Source, gap: np.ndarray, bound: float) -> list[Cause]:
         """The causes whose contributions add up to the gap Flax - PyTorch of the cotangent of a source."""
         predicted, causes = np.zeros_like(gap), []
         for segment, solution in self.different:
-            parts = [
-                self._sent(segment, setting, side, source, None)
-                for side, setting in enumerate((solution.torch, solution.flax))
-            ]
-            if parts[0] is None or parts[1] is None:
+            in_torch = self._contribution(segment, solution.torch, 0, source)
+            in_flax = self._contribution(segment, solution.flax, 1, source)
+            if in_torch is None or in_flax is None:
                 continue
-            predicted = predicted + parts[1] - parts[0]
-            if np.any(parts[0]) or np.any(parts[1]):
+            predicted = predicted + in_flax - in_torch
+            if np.any(in_torch) or np.any(in_flax):
                 causes += self.named(segment, solution)
         rest = gap - predicted
         if np.max(np.abs(rest), initial=0.0) <= bound:
             return list(dict.fromkeys(causes))
         for segment, solution in [*self.different, *self.alike(source)]:
-            for changed, difference in _variants(solution.flax):
-                parts = [self._sent(segment, s, 1, source, None) for s in (solution.flax, changed)]
-                if parts[0] is None or parts[1] is None:
+            for variant, difference in _variants(solution.flax):
+                right = self._contribution(segment, solution.flax, 1, source)
+                wrong = self._contribution(segment, variant, 1, source)
+                if right is None or wrong is None:
                     continue
-                if np.max(np.abs(rest - parts[1] + parts[0]), initial=0.0) <= bound:
-                    return [*causes, Cause(entry_of(self.evidence, segment.place), difference)]
+                if np.max(np.abs(rest - wrong + right), initial=0.0) <= bound:
+                    return [*causes, Cause(self.evidence.segment_of(segment.call), difference)]
         return []
 
     def named(self, segment: Segment, solution: Identified) -> list[Cause]:
-        """The differences of a segment; where it has none of its own, of the connection whose results it uses."""
+        """The differences of a segment; if it has none, those of the connections whose results it uses."""
         own = segment.problem.differences(solution.torch, solution.flax)
         if own:
-            return [Cause(segment.place.before, difference) for difference in own]
-        found = []
+            return [Cause(segment.call.before, difference) for difference in own]
+        causes = []
         for position in solution.torch.sources:
-            inner = self._before(segment.sources[position])
-            if inner is not None:
-                found += self.named(*inner)
-        return found
+            origin = self._origin(segment.sources[position])
+            if origin is not None:
+                causes += self.named(*origin)
+        return causes
 
-    def _before(self, source: Source) -> _Solution | None:
-        """The connection that computed a tensor which a later segment uses again."""
+    def _origin(self, source: Source) -> _Solution | None:
+        """The connection that computed the input of a layer, which a later segment uses too."""
         if source.arrival is None:
             return None
         key = (source.arrival.torch.key, "input", source.index)
         if key in self.solved:
             segment, identified = self.solved[key]
             return None if identified is None or identified.flax is None else (segment, identified)
-        found = self._searched(source.arrival, source.index)
-        return found[0] if found else None
+        return next(iter(self._searched(source.arrival, source.index)), None)
 
-    def _sent(
+    def _contribution(
         self,
         segment: Segment,
         setting: ConnectionSetting,
         side: int,
         source: Source,
-        cotangent: torch.Tensor | None,
+        cotangent: torch.Tensor | None = None,
     ) -> np.ndarray | None:
-        """What a segment sends back to a source, directly and through connection whose result it uses again."""
+        """The part of a source's cotangent that comes from a segment, directly and through earlier connections.
+
+        Args:
+            segment: a connection that may consume the source.
+            setting: its expression.
+            side: 0 for PyTorch, 1 for Flax.
+            source: the tensor.
+            cotangent: of the segment's result; PyTorch's recorded one by default.
+
+        Returns:
+            None if no cotangent was recorded, or if the setting does not give the recorded shape.
+        """
         if cotangent is None:
-            given = self.evidence.value("torch", segment.place, f"{segment.what}_cotangent", segment.index)
-            if given is None:
+            recorded = self.evidence.value("torch", segment.call, f"{segment.what}_cotangent", segment.index)
+            if recorded is None:
                 return None
-            cotangent = tensor(given)
+            cotangent = tensor(recorded)
         used = sorted(set(setting.sources))
-        one = segment.sides[side]
-        inputs = [x.detach() for x in one.inputs]
+        inputs = [x.detach() for x in segment.sides[side].inputs]
         for position in used:
             inputs[position] = inputs[position].clone().requires_grad_()
-        y = segment.problem.evaluate(setting, dataclasses.replace(one, inputs=tuple(inputs)))
+        y = segment.problem.evaluate(setting, dataclasses.replace(segment.sides[side], inputs=tuple(inputs)))
         if y is None or y.shape != cotangent.shape:
             return None
         total = np.zeros(self._shape(source))
         if not y.requires_grad:
             return total
         gradients = torch.autograd.grad(y, [inputs[p] for p in used], cotangent, allow_unused=True)
-        for position, found in zip(used, gradients, strict=True):
-            if found is None:
+        for position, gradient in zip(used, gradients, strict=True):
+            if gradient is None:
                 continue
-            other, gradient = segment.sources[position], found
-            if other.scaled is not None:
-                other, gradient = other.scaled[0], found * tensor(other.scaled[1])
-            if _same(other, source):
-                total = total + gradient.numpy()
-            elif (inner := self._before(other)) is not None:
-                settings = inner[1].torch, inner[1].flax
-                part = self._sent(inner[0], settings[side], side, source, gradient.detach())
+            consumed, consumed_gradient = segment.sources[position], gradient
+            if consumed.scaled is not None:
+                consumed, scale = consumed.scaled
+                consumed_gradient = gradient * tensor(scale)
+            if _same(consumed, source):
+                total = total + consumed_gradient.numpy()
+            elif (origin := self._origin(consumed)) is not None:
+                earlier, solution = origin
+                earlier_setting = (solution.torch, solution.flax)[side]
+                part = self._contribution(earlier, earlier_setting, side, source, consumed_gradient.detach())
                 total = total if part is None else total + part
         return total
 
     def _shape(self, source: Source) -> tuple[int, ...]:
-        assert source.place is not None
-        what = "input" if source.place.role == "output" else "output"
-        value = self.evidence.value("torch", source.place, what, source.index)
+        assert source.call is not None
+        what = "input" if source.call.role == "output" else "output"
+        value = self.evidence.value("torch", source.call, what, source.index)
         return () if value is None else value.shape
 
 
-def entry_of(evidence: Evidence, place: Place) -> str:
-    """The name of the segment before a place."""
-    return evidence.segment_of(place)
-
-
 def _same(a: Source, b: Source) -> bool:
-    return (
-        a.place is not None
-        and b.place is not None
-        and (a.place.torch.key, a.index)
-        == (
-            b.place.torch.key,
-            b.index,
-        )
-    )
+    if a.call is None or b.call is None:
+        return False
+    return (a.call.torch.key, a.index) == (b.call.torch.key, b.index)
 
 
 def _variants(setting: ConnectionSetting) -> Iterator[tuple[ConnectionSetting, Difference]]:
-    """The same connection with another derivative."""
+    """The settings with the same values and another derivative."""
     used = [name for name in (*setting.inner, setting.outer, setting.late) if name in AT_ZERO]
     for tie in _TIES if used else ():
         words = f"derivative of {used[0]} at zero: {AT_ZERO[used[0]]:g}", f"derivative at zero: {_TIES[tie]}"
         yield setting._replace(tie=tie), Difference("relu-tie-gradient", *words, _RIGHT_TIE[used[0] == RELU])
     words = "the gradient passes", "no gradient passes (the branch is detached)"
-    for chosen in [(source,) for source in setting.sources] + [setting.sources]:
-        yield (
-            setting._replace(stopped=tuple(dict.fromkeys((*setting.stopped, *chosen)))),
-            Difference("gradient-stopped", *words, _STOPPED),
-        )
+    for detached in [(source,) for source in setting.sources] + [setting.sources]:
+        stopped_sources = tuple(dict.fromkeys((*setting.stopped, *detached)))
+        yield setting._replace(stopped=stopped_sources), Difference("gradient-stopped", *words, _STOPPED)
 
 
 def stopped(name: str) -> Difference:
@@ -216,29 +213,29 @@ def stopped(name: str) -> Difference:
 
 
 def explain_layer_backward(
-    evidence: Evidence, place: Place, solve: Callable[[], Solved | None]
+    evidence: Evidence, call: PairedCall, solve: Callable[[], Solved | None]
 ) -> Iterator[tuple[str, list[Difference]]]:
     """The divergent gradients of a layer whose output is right: (quantity, its causes)."""
-    quantities = list(gradients_that_differ(evidence, place))
+    quantities = list(gradients_that_differ(evidence, call))
     if not quantities:
         return
-    variant = _detached(evidence, place, solve())
-    for name, key, ours, theirs, bound in quantities:
-        if np.any(ours) and not np.any(theirs):
+    detached = _detached(evidence, call, solve())
+    for name, key, torch_gradient, flax_gradient, bound in quantities:
+        if np.any(torch_gradient) and not np.any(flax_gradient):
             yield name, [stopped(name)]
-        elif variant is not None and near(variant.get(key), theirs, bound):
+        elif key in detached and near(detached[key], flax_gradient, bound):
             words = "differentiates the statistics", "holds the statistics constant"
             yield name, [Difference("gradient-stopped", *words, _STOPPED)]
         else:
             yield name, []
 
 
-def _detached(evidence: Evidence, place: Place, solved: Solved | None) -> dict[str, torch.Tensor] | None:
-    """The gradients of a norm whose statistics are constants."""
-    cotangent = evidence.value("torch", place, "output_cotangent")
+def _detached(evidence: Evidence, call: PairedCall, solved: Solved | None) -> dict[str, torch.Tensor]:
+    """The gradients of a norm whose statistics are constants; none for any other layer."""
+    cotangent = evidence.value("torch", call, "output_cotangent")
     if solved is None or solved.identified is None or cotangent is None:
-        return None
+        return {}
     setting = solved.identified.torch
     if not isinstance(setting, NormalisationSetting):
-        return None
+        return {}
     return gradients_of(solved, setting._replace(detached=True), tensor(cotangent))

@@ -1,17 +1,17 @@
-"""The steps of a diagnosis: the connection before a place, the layer itself, and the cotangents that come back."""
+"""The steps of a diagnosis: the connection before a call, the layer itself, and the cotangents."""
 
 import itertools
 
 import numpy as np
 
 from parity.diagnose.backward import Flow, explain_layer_backward, stopped
-from parity.diagnose.evidence import Evidence, Place
+from parity.diagnose.evidence import Evidence, PairedCall
 from parity.diagnose.exchange import exchanged
 from parity.diagnose.identify import Difference, Identified
 from parity.diagnose.layers import explain_layer, solve_layer
 from parity.diagnose.pattern import pattern
 from parity.diagnose.segments import Segment, Source, explain_segment, inside_of, segment_to
-from parity.verdict.record import Finding, Note
+from parity.verdict.record import Finding, Note, Phase
 
 
 class Diagnosis:
@@ -22,218 +22,219 @@ class Diagnosis:
         self.inexact = inexact
         self.findings: list[Finding] = []
         self.notes: list[Note] = []
-        # The segments whose difference is that of layers with other shapes inside.
+        # The segments that differ because of a layer inside them whose tensors have other shapes.
         self.reshaped: set[str] = set()
         self.exchanges: list[tuple[set[str], Difference]] = []
         self.solved: dict[tuple[str, str, int], tuple[Segment, Identified | None]] = {}
 
-    def segments(self, place: Place) -> None:
+    def segments(self, call: PairedCall) -> None:
         """The connection before a site."""
-        what = "input" if place.role == "layer" else "output"
-        count = place.torch.inputs if place.role == "layer" else place.torch.outputs
+        what = "input" if call.role == "layer" else "output"
+        count = call.torch.inputs if call.role == "layer" else call.torch.outputs
         for index in range(count):
-            if not self.evidence.diverges(self.evidence.metrics(place, what, index)):
+            if not self.evidence.diverges(self.evidence.metrics(call, what, index)):
                 continue
-            if place.before in self.reshaped:
-                continue  # a layer with other shapes inside this segment explains it
+            if call.before in self.reshaped:
+                continue
             name = what if count == 1 else f"{what} {index}"
-            segment = segment_to(self.evidence, place, index)
+            segment = segment_to(self.evidence, call, index)
             differences: list[Difference] = []
             identified = None
             if segment is not None:
                 identified, differences = explain_segment(segment)
-                self.solved[segment.place.torch.key, what, index] = (segment, identified)
+                self.solved[segment.call.torch.key, what, index] = (segment, identified)
                 if not differences and identified is not None and identified.flax is not None:
-                    # The connection is the same: the difference came through a tensor that an earlier one computed.
+                    # The connection is the same; an earlier connection computed a tensor that it uses.
                     for cause in Flow(self.evidence, self.solved).named(segment, identified):
-                        self._add([cause.difference], cause.where, [(name, "forward")], place.before)
+                        self._add([cause.difference], cause.where, [(name, "forward")], call.before)
                     continue
             if not any(difference.id for difference in differences):
-                differences = self._exchanges(place, segment, identified) or differences
-            self._add(differences, place.before, [(name, "forward")])
+                differences = self._exchanges(call, segment, identified) or differences
+            self._add(differences, call.before, [(name, "forward")])
             if not differences:
-                self._unexplained(place, what, index, place.before, name)
+                self._unexplained(call, what, index, call.before, name)
 
     def _exchanges(
-        self, place: Place, segment: Segment | None, identified: Identified | None
+        self, call: PairedCall, segment: Segment | None, identified: Identified | None
     ) -> list[Difference]:
-        """Another layer called in this one's place, here or before."""
-        found = exchanged(self.evidence, place)
-        if found is not None:
-            self.exchanges.append(found)
-            return [found[1]]
+        """Another layer called in the place of this one, or an exchange of layers before it."""
+        exchange = exchanged(self.evidence, call)
+        if exchange is not None:
+            self.exchanges.append(exchange)
+            return [exchange[1]]
         if identified is None or identified.flax is None or segment is None:
             return []
-        # What follows two exchanged layers takes the other's output.
+        # After an exchange of two layers, a connection uses the output of the wrong one.
         changed = {*identified.torch.sources} ^ {*identified.flax.sources}
         names = {segment.sources[index].name for index in changed}
-        return [cause for pair, cause in self.exchanges if names & pair][:1]
+        return [difference for layers, difference in self.exchanges if names & layers][:1]
 
-    def loose_segments(self, place: Place) -> None:
-        """The connection before a layer whose shapes differ: shown at the segment that holds the layer."""
-        shown = self.evidence.segment_of(place)
-        found = exchanged(self.evidence, place)
-        if found is not None:
-            self.exchanges.append(found)
-            self._add([found[1]], place.name, self._shown(shown), shown)
+    def unforced_segments(self, call: PairedCall) -> None:
+        """The connection before an unforced call; its causes are shown at the segment that holds the call."""
+        shown = self.evidence.segment_of(call)
+        exchange = exchanged(self.evidence, call)
+        if exchange is not None:
+            self.exchanges.append(exchange)
+            self._add([exchange[1]], call.name, self._divergent_tensors(shown), shown)
             self.reshaped.add(shown)
             return
-        for index in range(place.torch.inputs):
-            segment = segment_to(self.evidence, place, index)
+        for index in range(call.torch.inputs):
+            segment = segment_to(self.evidence, call, index)
             if segment is None or segment.sides[0].shape == segment.sides[1].shape:
                 continue
             _, differences = explain_segment(segment)
-            self._add(differences, f"before {place.name}", self._shown(shown), shown)
+            self._add(differences, f"before {call.name}", self._divergent_tensors(shown), shown)
             self.reshaped |= {shown} if differences else set()
 
-    def _shown(self, segment: str) -> list[tuple[str, str]]:
+    def _divergent_tensors(self, segment: str) -> list[tuple[str, Phase]]:
         """The divergent forward quantities of a segment."""
-        place = next(p for p in self.evidence.places if p.before == segment and not p.loose)
-        what = "input" if place.role == "layer" else "output"
-        count = place.torch.inputs if place.role == "layer" else place.torch.outputs
+        call = next(c for c in self.evidence.calls if c.before == segment and not c.unforced)
+        what = "input" if call.role == "layer" else "output"
+        count = call.torch.inputs if call.role == "layer" else call.torch.outputs
         return [
             (what if count == 1 else f"{what} {index}", "forward")
             for index in range(count)
-            if self.evidence.diverges(self.evidence.metrics(place, what, index))
+            if self.evidence.diverges(self.evidence.metrics(call, what, index))
         ]
 
-    def layer(self, place: Place) -> None:
-        """A layer's own function, forward, or backward where forward is right."""
+    def layer(self, call: PairedCall) -> None:
+        """The function of a layer: forward, or backward if forward is right."""
         forward = [
             i
-            for i in range(place.torch.outputs)
-            if self.evidence.diverges(self.evidence.metrics(place, "output", i))
+            for i in range(call.torch.outputs)
+            if self.evidence.diverges(self.evidence.metrics(call, "output", i))
         ]
-        if place.loose:
-            explained = explain_layer(self.evidence, place)
+        if call.unforced:
+            explained = explain_layer(self.evidence, call)
             if explained is not None:
-                shown = self.evidence.segment_of(place)
-                self._add(list(explained.differences), place.name, self._shown(shown), shown)
+                shown = self.evidence.segment_of(call)
+                self._add(list(explained.differences), call.name, self._divergent_tensors(shown), shown)
                 self.reshaped |= {shown} if explained.differences else set()
         elif forward:
-            explained = explain_layer(self.evidence, place)
+            explained = explain_layer(self.evidence, call)
             differences = [] if explained is None else list(explained.differences)
-            self._add(differences, place.name, [] if explained is None else list(explained.quantities))
-            if not differences and (explained is not None or not self._by_glue(place, forward)):
-                self._unexplained(place, "output", forward[0], place.name, "output")
+            self._add(differences, call.name, [] if explained is None else list(explained.quantities))
+            if not differences and (explained is not None or not self._as_connection(call, forward)):
+                self._unexplained(call, "output", forward[0], call.name, "output")
             elif not differences:
                 return
         else:
             for name, differences in explain_layer_backward(
-                self.evidence, place, lambda: solve_layer(self.evidence, place)
+                self.evidence, call, lambda: solve_layer(self.evidence, call)
             ):
-                if (place.name, name) in self.inexact:
+                if (call.name, name) in self.inexact:
                     continue
-                self._add(differences, place.name, [(name, "backward")])
+                self._add(differences, call.name, [(name, "backward")])
                 if not differences:
-                    self._note("unexplained", place.name, f"{name}: its cause is not identified")
+                    self._note("unexplained", call.name, f"{name}: its cause is not identified")
 
-    def _by_glue(self, place: Place, outputs: list[int]) -> bool:
-        """A layer without weights of a known kind (an activation, a pooling) read as connection from its input."""
-        found = False
+    def _as_connection(self, call: PairedCall, outputs: list[int]) -> bool:
+        """Whether an activation or a pooling, searched as a connection from its input, has a known cause."""
+        explained = False
         for index in outputs:
-            segment = inside_of(self.evidence, place, index)
+            segment = inside_of(self.evidence, call, index)
             if segment is None:
                 continue
             _, differences = explain_segment(segment)
-            name = "output" if place.torch.outputs == 1 else f"output {index}"
-            self._add(differences, place.name, [(name, "forward")])
-            found = found or bool(differences)
-        return found
+            name = "output" if call.torch.outputs == 1 else f"output {index}"
+            self._add(differences, call.name, [(name, "forward")])
+            explained = explained or bool(differences)
+        return explained
 
     def cotangents(self) -> None:
-        """The cotangents that the connection sends back."""
+        """The cotangents of the tensors that connections consume."""
         flow = Flow(self.evidence, self.solved)
-        for source, shown, name, what in self._sent_back():
-            assert source.place is not None
-            if not self.evidence.diverges(self.evidence.metrics(source.place, what, source.index)):
+        for source, shown, name, what in self._consumed_tensors():
+            call, index = source.call, source.index
+            assert call is not None
+            if not self.evidence.diverges(self.evidence.metrics(call, what, index)):
                 continue
-            ours, theirs = (
-                self.evidence.value(side, source.place, what, source.index) for side in ("torch", "flax")
-            )
-            if ours is None or theirs is None:
+            in_torch, in_flax = (self.evidence.value(side, call, what, index) for side in ("torch", "flax"))
+            if in_torch is None or in_flax is None:
                 continue
-            bound = self.evidence.bound("flax", source.place, what, source.index)
-            bound = max(bound, self.evidence.bound("torch", source.place, what, source.index))
             if shown in self.reshaped or (shown, name) in self.inexact:
-                continue  # other shapes inside: what comes back is another tensor's gradient
-            causes = flow.explain(source, theirs - ours, bound)
+                continue  # a reshaped segment has the cotangent of another tensor
+            bound = max(self.evidence.bound(side, call, what, index) for side in ("flax", "torch"))
+            causes = flow.explain(source, in_flax - in_torch, bound)
             for cause in causes:
                 self._add([cause.difference], cause.where, [(name, "backward")], shown)
-            if not causes and np.any(ours) and not np.any(theirs):
+            if not causes and np.any(in_torch) and not np.any(in_flax):
                 self._add([stopped(name)], shown, [(name, "backward")])
-            elif not causes and not self._consequence(source.place, shown):
-                words = pattern(ours, theirs, bound)
-                self._note("unexplained", shown, f"{name}: {words}")
+            elif not causes and not self._consequence(call, shown):
+                self._note("unexplained", shown, f"{name}: {pattern(in_torch, in_flax, bound)}")
 
-    def _consequence(self, place: Place, shown: str) -> bool:
-        """Whether a forward difference that is described already may be what changes this cotangent."""
-        first = -1 if place.role == "output" else place.position
-        if any(p.loose and p.position > first for p in self.evidence.places):
+    def _consequence(self, call: PairedCall, shown: str) -> bool:
+        """Whether a forward difference that was described before may change this cotangent."""
+        first = -1 if call.role == "output" else call.position
+        if any(c.unforced and c.position > first for c in self.evidence.calls):
             return True
         unknown = [
             s for s, identified in self.solved.values() if identified is None or identified.flax is None
         ]
-        used = [source.place for segment in unknown for source in segment.sources]
-        return place in used or any(shown in (f.place, f.layer) for f in self.findings)
+        used = [source.call for segment in unknown for source in segment.sources]
+        return call in used or any(shown in (f.place, f.layer) for f in self.findings)
 
-    def _sent_back(self) -> list[tuple[Source, str, str, str]]:
-        """(tensor, entry, quantity, what) of every cotangent that arrives from connection."""
-        sites = [place for place in self.evidence.places if not place.loose]
-        found = []
+    def _consumed_tensors(self) -> list[tuple[Source, str, str, str]]:
+        """(tensor, segment, quantity, what) of every cotangent that comes from a connection."""
+        sites = [call for call in self.evidence.calls if not call.unforced]
+        tensors = []
         root, empty = sites[-1], np.zeros(0)
         for index in range(root.torch.inputs):
             name = "input cotangent" if root.torch.inputs == 1 else f"input cotangent {index}"
             source = Source("", empty, empty, root, index)
-            found.append((source, sites[0].before, name, "input_cotangent"))
-        for place, after in itertools.pairwise(sites):
-            for index in range(place.torch.outputs):
-                name = "output cotangent" if place.torch.outputs == 1 else f"output cotangent {index}"
-                source = Source("", empty, empty, place, index)
-                found.append((source, after.before, name, "output_cotangent"))
-        return found
+            tensors.append((source, sites[0].before, name, "input_cotangent"))
+        for call, after in itertools.pairwise(sites):
+            for index in range(call.torch.outputs):
+                name = "output cotangent" if call.torch.outputs == 1 else f"output cotangent {index}"
+                source = Source("", empty, empty, call, index)
+                tensors.append((source, after.before, name, "output_cotangent"))
+        return tensors
 
     def _add(
         self,
         differences: list[Difference],
         layer: str,
-        quantities: list[tuple[str, str]],
-        place: str = "",
+        quantities: list[tuple[str, Phase]],
+        shown: str = "",
     ) -> None:
+        """Findings of each difference for each (quantity, phase); a note for a difference without an id.
+
+        `shown` is the entry that shows the quantities, if it is not `layer`.
+        """
         for difference in differences:
             if difference.id is None:
                 words = f"PyTorch: {difference.torch}; Flax: {difference.flax}; fix: {difference.fix}"
                 self._note("convention", layer, words)
                 continue
-            for quantity, of in quantities:
+            for quantity, phase in quantities:
                 self.findings.append(
                     Finding(
                         id=difference.id,
                         layer=layer,
-                        phase="backward" if of == "backward" else "forward",
+                        phase=phase,
                         quantity=quantity,
                         torch=difference.torch,
                         flax=difference.flax,
                         fix=difference.fix,
                         mode=self.evidence.comparison.mode,
-                        place=place if place != layer else "",
+                        place=shown if shown != layer else "",
                         code=self._code(layer),
                     )
                 )
 
     def _code(self, layer: str) -> str:
-        """The line that calls a layer, or the one after a segment."""
-        for place in self.evidence.places:
-            if layer in (place.name, f"before {place.name}") or (layer == place.before and not place.loose):
-                return place.flax.called
+        """The line that calls the layer, or the layer after the segment."""
+        for call in self.evidence.calls:
+            if layer in (call.name, f"before {call.name}") or (layer == call.before and not call.unforced):
+                return call.flax.called
         return ""
 
-    def _unexplained(self, place: Place, what: str, index: int, shown: str, name: str) -> None:
-        ours, theirs = (self.evidence.value(side, place, what, index) for side in ("torch", "flax"))
-        if ours is None or theirs is None:
+    def _unexplained(self, call: PairedCall, what: str, index: int, shown: str, name: str) -> None:
+        in_torch, in_flax = (self.evidence.value(side, call, what, index) for side in ("torch", "flax"))
+        if in_torch is None or in_flax is None:
             return
-        bound = max(self.evidence.bound(side, place, what, index) for side in ("torch", "flax"))
-        self._note("unexplained", shown, f"{name}: {pattern(ours, theirs, bound)}")
+        bound = max(self.evidence.bound(side, call, what, index) for side in ("torch", "flax"))
+        self._note("unexplained", shown, f"{name}: {pattern(in_torch, in_flax, bound)}")
 
     def _note(self, kind: str, layer: str, message: str) -> None:
         self.notes.append(Note(kind, layer, message))

@@ -1,7 +1,8 @@
-"""What a diagnosis looks at: the paired calls in order, and the tensors that each side recorded there.
+"""The material of a diagnosis: the paired calls in order, and the tensors that each side recorded there.
 
-Besides the sites of the comparison, a *loose* call is a paired layer whose tensors have other shapes on the two
-sides (a stride was lost), so that nothing could be compared or forced there: each side then has its own input.
+The paired calls are the sites of the comparison and the *unforced* calls. An unforced call is a call of a paired layer
+whose tensors have other shapes on the two sides, because a stride is missing, say. Its tensors could be neither
+compared nor forced, so each side has its own input there.
 """
 
 import dataclasses
@@ -20,8 +21,17 @@ from parity.verdict.record import Metrics
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """One paired call; `before` is the name of the segment that leads to it."""
+class PairedCall:
+    """PyTorch's call of a layer and Flax's.
+
+    Attributes:
+        torch, flax: the two calls.
+        role: "layer", "boundary" or "output", as in a site.
+        name: of the layer, as in the report.
+        before: the name of the segment that leads to the call.
+        position: orders the calls as PyTorch finished them.
+        unforced: whether the tensors have other shapes on the two sides; see above.
+    """
 
     torch: Call
     flax: Call
@@ -29,15 +39,19 @@ class Place:
     name: str
     before: str
     position: int
-    loose: bool = False
+    unforced: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
-    """One mode: the comparison, its four traces (Flax forced), and the weights by name in float32.
+    """The material of one mode.
 
-    `weights` is PyTorch's state_dict; `unmatched_flax` holds trained Flax arrays that PyTorch lacks, by Flax's name.
-    `policy` decides which tensors differ, and which candidates reproduce a tensor.
+    Attributes:
+        comparison: the metrics and the pairing.
+        runs: the four traces; Flax's are forced.
+        weights: PyTorch's state_dict in float32.
+        unmatched_flax: the trained Flax arrays that PyTorch lacks, by Flax's name.
+        policy: decides which tensors differ, and which candidates reproduce a tensor.
     """
 
     comparison: Comparison
@@ -47,89 +61,104 @@ class Evidence:
     policy: Policy
 
     @functools.cached_property
-    def places(self) -> tuple[Place, ...]:
-        """Sites and loose calls in the order in which PyTorch finished them."""
-        order = {call.key: position for position, call in enumerate(self.runs.torch64.calls)}
-        previous, found = "input", []
+    def calls(self) -> tuple[PairedCall, ...]:
+        """Sites and unforced calls in the order in which PyTorch finished them."""
+        order = {torch_call.key: position for position, torch_call in enumerate(self.runs.torch64.calls)}
+        previous, calls = "input", []
         for site in self.comparison.alignment.sites:
             before = f"{previous} -> {site.name}"
             previous = site.shown or site.name
-            found.append(Place(site.torch, site.flax, site.role, site.name, before, order[site.torch.key]))
-        found += self._loose({place.torch.key for place in found}, order)
-        return tuple(sorted(found, key=lambda place: place.position))
+            calls.append(
+                PairedCall(site.torch, site.flax, site.role, site.name, before, order[site.torch.key])
+            )
+        calls += self._unforced({call.torch.key for call in calls}, order)
+        return tuple(sorted(calls, key=lambda call: call.position))
 
-    def _loose(self, known: set[str], order: dict[str, int]) -> list[Place]:
-        found = []
-        theirs: dict[str, list[Call]] = {}
-        for call in self.runs.flax64.calls:
-            theirs.setdefault(call.path, []).append(call)
+    def _unforced(self, known: set[str], order: dict[str, int]) -> list[PairedCall]:
+        """The paired layers that the comparison left out because their tensors have other shapes."""
+        flax_calls: dict[str, list[Call]] = {}
+        for flax_call in self.runs.flax64.calls:
+            flax_calls.setdefault(flax_call.path, []).append(flax_call)
         partners = self.comparison.plan.modules
-        for call in self.runs.torch64.calls:
-            if call.key in known or call.inner or call.kind == OTHER or call.path not in partners:
+        unforced = []
+        for torch_call in self.runs.torch64.calls:
+            path = torch_call.path
+            if (
+                torch_call.key in known
+                or torch_call.inner
+                or torch_call.kind == OTHER
+                or path not in partners
+            ):
                 continue
-            calls = theirs.get(partners[call.path], [])
-            if call.nth < len(calls):
-                role, name = "layer", call.path
-                found.append(Place(call, calls[call.nth], role, name, name, order[call.key], loose=True))
-        return found
+            candidates = flax_calls.get(partners[path], [])
+            if torch_call.nth < len(candidates):
+                flax_call, position = candidates[torch_call.nth], order[torch_call.key]
+                unforced.append(
+                    PairedCall(torch_call, flax_call, "layer", path, path, position, unforced=True)
+                )
+        return unforced
 
-    def segment_of(self, place: Place) -> str:
-        """The entry of the report that compares what arrives at a place: for a loose one, the next site's."""
-        after = (p for p in self.places if p.position >= place.position and not p.loose)
+    def segment_of(self, call: PairedCall) -> str:
+        """The segment of the report that compares the input of a call; for an unforced call, the next site's."""
+        after = (c for c in self.calls if c.position >= call.position and not c.unforced)
         return next(after).before
 
-    def metrics(self, place: Place, what: str, index: int = 0) -> Metrics | None:
-        """What was measured of one tensor, as introduced."""
-        return self.comparison.introduced.get((place.torch.key, what, index))
+    def metrics(self, call: PairedCall, what: str, index: int = 0) -> Metrics | None:
+        """The introduced metrics of one tensor."""
+        return self.comparison.introduced.get((call.torch.key, what, index))
 
-    def value(self, side: str, place: Place, what: str, index: int = 0) -> np.ndarray | None:
+    def value(self, side: str, call: PairedCall, what: str, index: int = 0) -> np.ndarray | None:
         """A float64 tensor of one side in PyTorch's layout."""
-        return self._pair(side, place, what, index)[1]
+        return self._pair(side, call, what, index)[1]
 
     def _pair(
-        self, side: str, place: Place, what: str, index: int
+        self, side: str, call: PairedCall, what: str, index: int
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        ours = [trace.get(place.torch, what, index) for trace in (self.runs.torch32, self.runs.torch64)]
+        """A tensor of one side in float32 and in float64, in PyTorch's layout."""
+        torch32, torch64 = (
+            trace.get(call.torch, what, index) for trace in (self.runs.torch32, self.runs.torch64)
+        )
         if side == "torch":
-            return ours[0], ours[1]
-        like = ours[1]
-        if like is None:
+            return torch32, torch64
+        if torch64 is None:
             return None, None
-        narrow, wide = (
-            in_torch_layout(trace.get(place.flax, what, index), like.shape, place.torch.last_axis)
+        flax32, flax64 = (
+            in_torch_layout(trace.get(call.flax, what, index), torch64.shape, call.torch.last_axis)
             for trace in (self.runs.flax32, self.runs.flax64)
         )
-        return narrow, wide
+        return flax32, flax64
 
-    def bound(self, side: str, place: Place, what: str, index: int = 0) -> float:
+    def bound(self, side: str, call: PairedCall, what: str, index: int = 0) -> float:
         """The gap that rounding explains in a tensor of one side."""
-        narrow, wide = self._pair(side, place, what, index)
-        return rounding_bound(narrow, wide, self.policy) if narrow is not None and wide is not None else 0.0
+        in_float32, in_float64 = self._pair(side, call, what, index)
+        if in_float32 is None or in_float64 is None:
+            return 0.0
+        return rounding_bound(in_float32, in_float64, self.policy)
 
     def target(
-        self, side: str, place: Place, what: str, inputs: list[np.ndarray], index: int = 0
+        self, side: str, call: PairedCall, what: str, inputs: list[np.ndarray], index: int = 0
     ) -> Side | None:
         """A side whose target is one recorded tensor."""
-        wide = self.value(side, place, what, index)
-        if wide is None or not np.issubdtype(wide.dtype, np.floating):
+        target = self.value(side, call, what, index)
+        if target is None or not np.issubdtype(target.dtype, np.floating):
             return None
-        bound = self.bound(side, place, what, index)
-        return Side(tuple(tensor(x) for x in inputs), tensor(wide), bound)
+        bound = self.bound(side, call, what, index)
+        return Side(tuple(tensor(x) for x in inputs), tensor(target), bound)
 
-    def layer_sides(self, place: Place) -> tuple[Side, Side] | None:
-        """Both sides of a layer call with one output: a forced layer's input is PyTorch's on both."""
-        found = []
-        for side in ("torch", "flax"):
-            source = "torch" if not place.loose else side
-            inputs = [self.value(source, place, "input", i) for i in range(place.torch.inputs)]
+    def layer_sides(self, call: PairedCall) -> tuple[Side, Side] | None:
+        """Both sides of a layer call with one output; both have PyTorch's input, unless the call is unforced."""
+        sides = []
+        for name in ("torch", "flax"):
+            source = name if call.unforced else "torch"
+            inputs = [self.value(source, call, "input", i) for i in range(call.torch.inputs)]
             known = [x for x in inputs if x is not None and np.issubdtype(x.dtype, np.floating)]
-            if len(known) != place.torch.inputs or not known:
+            if len(known) != call.torch.inputs or not known:
                 return None
-            one = self.target(side, place, "output", known)
-            if one is None:
+            side = self.target(name, call, "output", known)
+            if side is None:
                 return None
-            found.append(one)
-        return found[0], found[1]
+            sides.append(side)
+        return sides[0], sides[1]
 
     def state(self, name: str) -> torch.Tensor | None:
         """PyTorch's buffer before the run."""
@@ -152,7 +181,7 @@ def tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def in_torch_layout(array: np.ndarray | None, like: tuple[int, ...], last_axis: bool) -> np.ndarray | None:
-    """A Flax tensor in PyTorch's layout; one of another shape has its channels moved if it is an image."""
+    """A Flax tensor in PyTorch's layout; of an image with another shape, only the channels are moved."""
     if array is None:
         return None
     if fits(like, array.shape):

@@ -59,13 +59,13 @@ def one_thread() -> Iterator[None]:
 def _diagnose(evidence: Evidence, inexact: frozenset[tuple[str, str]]) -> tuple[list[Finding], list[Note]]:
     diagnosis = Diagnosis(evidence, inexact)
     comparison, runs = evidence.comparison, evidence.runs
-    for place in diagnosis.evidence.places:
-        if not place.loose:
-            diagnosis.segments(place)
+    for call in diagnosis.evidence.calls:
+        if not call.unforced:
+            diagnosis.segments(call)
         else:
-            diagnosis.loose_segments(place)
-        if place.role == "layer":
-            diagnosis.layer(place)
+            diagnosis.unforced_segments(call)
+        if call.role == "layer":
+            diagnosis.layer(call)
     diagnosis.cotangents()
     found = with_placements(_ordered(diagnosis))
     states = diagnose_state(comparison, runs.flax64, evidence.policy)

@@ -1,10 +1,10 @@
-"""The connection before each place: what it may be made of, and what makes it differ."""
+"""The connection before each call: the tensors from which it may compute, and the cause of its difference."""
 
 import dataclasses
 
 import numpy as np
 
-from parity.diagnose.evidence import Evidence, Place
+from parity.diagnose.evidence import Evidence, PairedCall
 from parity.diagnose.families.activation import CLASSES
 from parity.diagnose.families.connections import ConnectionProblem, ConnectionSetting
 from parity.diagnose.families.loss import explain_loss
@@ -14,74 +14,79 @@ from parity.diagnose.pattern import channel_lines
 from parity.diagnose.words import number_words
 from parity.matching.calls import unpaired_leaves
 
-# So many candidates are looked at, newest first; the connection's own limit then says how many of them may join.
-_MOST_LOOKED_AT = 40
-# The newest sources, whose products with bare parameters are sources too.
+# The most sources that are collected; the search itself joins fewer (`connections.MOST_SOURCES`).
+_MOST_SOURCES = 40
+# The products of so many of the newest sources with parameters of no layer are sources too.
 _MOST_SCALED = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
-    """A tensor from which connection may compute, with its values on both sides.
+    """A tensor from which a connection may compute, with its values on both sides.
 
-    `place` is the site whose output it is (of the model: its input); `arrival` the layer that takes it, where
-    it is itself the result of connection; `scaled` the source and the bare parameter of which it is the product.
+    Attributes:
+        name: in the words of the report.
+        torch, flax: the values.
+        call: the site whose output the tensor is; for the model's input, the call of the model.
+        index: which output of `call`, or which input of `arrival`.
+        arrival: the layer that takes the tensor, if the tensor is itself the result of a connection.
+        scaled: the source and the parameter whose product the tensor is.
     """
 
     name: str
     torch: np.ndarray
     flax: np.ndarray
-    place: Place | None
+    call: PairedCall | None
     index: int = 0
-    arrival: Place | None = None
+    arrival: PairedCall | None = None
     scaled: "tuple[Source, np.ndarray] | None" = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Segment:
-    """The connection that leads to one tensor of a place: `what` is "input" before a layer, else "output"."""
+    """The connection that leads to one tensor of a call.
 
-    place: Place
+    `what` is "input" before a layer, else "output". `labels` are the model's whole-number inputs, for a loss.
+    """
+
+    call: PairedCall
     what: str
     index: int
     sources: tuple[Source, ...]
     problem: ConnectionProblem
     sides: tuple[Side, Side]
-    # The model's whole-number inputs, for a loss.
     labels: tuple[np.ndarray, ...] = ()
 
 
-def segment_to(evidence: Evidence, place: Place, index: int) -> Segment | None:
-    """The problem of the connection before a place, or None if nothing floating was recorded there."""
-    what = "input" if place.role == "layer" else "output"
-    sources = sources_of(evidence, place)
+def segment_to(evidence: Evidence, call: PairedCall, index: int) -> Segment | None:
+    """The problem of the connection before a call, or None if nothing floating was recorded there."""
+    what = "input" if call.role == "layer" else "output"
+    sources = sources_of(evidence, call)
     if not sources:
         return None
-    sides = (
-        evidence.target("torch", place, what, [s.torch for s in sources], index),
-        evidence.target("flax", place, what, [s.flax for s in sources], index),
-    )
-    if sides[0] is None or sides[1] is None:
+    torch_side = evidence.target("torch", call, what, [s.torch for s in sources], index)
+    flax_side = evidence.target("flax", call, what, [s.flax for s in sources], index)
+    if torch_side is None or flax_side is None:
         return None
     problem = ConnectionProblem(
         tuple(s.name for s in sources),
         tuple(s.torch.shape for s in sources),
-        sides[0].shape,
+        torch_side.shape,
         tuple(s.flax.shape for s in sources),
-        sides[1].shape,
-        _likely(evidence, place),
+        flax_side.shape,
+        _likely(evidence, call),
     )
-    return Segment(place, what, index, sources, problem, (sides[0], sides[1]), _labels(evidence))
+    return Segment(call, what, index, sources, problem, (torch_side, flax_side), _labels(evidence))
 
 
 def _labels(evidence: Evidence) -> tuple[np.ndarray, ...]:
-    root = evidence.places[-1]
+    root = evidence.calls[-1]
     inputs = [evidence.value("torch", root, "input", index) for index in range(root.torch.inputs)]
     return tuple(x for x in inputs if x is not None and np.issubdtype(x.dtype, np.integer) and x.ndim == 1)
 
 
 def explain_segment(segment: Segment) -> tuple[Identified | None, list[Difference]]:
-    """What makes the connection differ: identified from its sources, or else relative to PyTorch's own result."""
+    """The settings of both sides and their differences; the last resort is Flax's change of PyTorch's result."""
     constants = normalised(segment)
     if constants is not None:
         return None, [constants]
@@ -95,14 +100,16 @@ def explain_segment(segment: Segment) -> tuple[Identified | None, list[Differenc
 
 
 def normalised(segment: Segment) -> Difference | None:
-    """Other constants by which the model's input is normalised: both sides are lines of it in each channel."""
-    source = next((s for s in segment.sources if s.place is not None and s.place.role == "output"), None)
+    """Other constants of the input's normalisation: both sides are lines of the input in each channel."""
+    source = next((s for s in segment.sources if s.call is not None and s.call.role == "output"), None)
     if source is None or source.torch.shape != segment.sides[0].shape or source.torch.ndim < 2:
         return None
-    lines = [channel_lines(source.torch, side.target.numpy(), side.bound) for side in segment.sides]
-    if lines[0] is None or lines[1] is None or lines[0] == lines[1]:
+    torch_lines, flax_lines = (
+        channel_lines(source.torch, side.target.numpy(), side.bound) for side in segment.sides
+    )
+    if torch_lines is None or flax_lines is None or torch_lines == flax_lines:
         return None
-    words = [_line_words(line) for line in lines if line is not None]
+    words = _line_words(torch_lines), _line_words(flax_lines)
     return Difference("preprocess-normalise", *words, f"give the layer {words[0]}")
 
 
@@ -120,60 +127,59 @@ def _line_words(lines: list[tuple[float, float]]) -> str:
 
 
 def _relative(segment: Segment) -> list[Difference]:
-    """What Flax does to PyTorch's result, where that is one more convention: a softmax, channels reversed."""
-    ours, theirs = segment.sides
-    if ours.shape != theirs.shape:
+    """The one convention by which Flax changes PyTorch's result, if there is one: a softmax, reversed channels."""
+    torch_side, flax_side = segment.sides
+    if torch_side.shape != flax_side.shape:
         return []
     problem = dataclasses.replace(
         segment.problem,
         names=("PyTorch's tensor", *segment.problem.names),
-        shapes=(ours.shape, *segment.problem.shapes),
-        flax_shapes=(ours.shape, *segment.problem.flax_shapes),
+        shapes=(torch_side.shape, *segment.problem.shapes),
+        flax_shapes=(torch_side.shape, *segment.problem.flax_shapes),
     )
-    sides = [dataclasses.replace(side, inputs=(ours.target, *side.inputs)) for side in (ours, theirs)]
+    side = dataclasses.replace(flax_side, inputs=(torch_side.target, *flax_side.inputs))
     start = ConnectionSetting((0,), Join.ONLY)
-    change = nearest(problem, [start], sides[1], range(1, 2))
+    change = nearest(problem, [start], side, range(1, 2))
     return [] if change is None else problem.differences(start, change[1])
 
 
-def sources_of(evidence: Evidence, place: Place) -> tuple[Source, ...]:
-    """The tensors that both sides had before a place, the newest first, each once."""
-    earlier = [p for p in evidence.places if p.position < place.position and p.role != "output"]
-    found: list[Source] = []
-    for one in reversed(earlier):
-        if len(found) >= _MOST_LOOKED_AT:
+def sources_of(evidence: Evidence, call: PairedCall) -> tuple[Source, ...]:
+    """The tensors that both sides had before a call, the newest first, each once."""
+    earlier = [c for c in evidence.calls if c.position < call.position and c.role != "output"]
+    sources: list[Source] = []
+    for earlier_call in reversed(earlier):
+        if len(sources) >= _MOST_SOURCES:
             break
-        if one.flax.key == place.flax.key:
+        if earlier_call.flax.key == call.flax.key:
             continue
-        found += _outputs(evidence, one)
-        if one.role == "layer":
-            found += _arrived(evidence, one)
-    found += _inputs(evidence)
-    return _with_products(evidence, _distinct(found))
+        sources += _outputs(evidence, earlier_call)
+        if earlier_call.role == "layer":
+            sources += _layer_inputs(evidence, earlier_call)
+    sources += _model_inputs(evidence)
+    return _with_products(evidence, _distinct(sources))
 
 
 def _with_products(evidence: Evidence, sources: tuple[Source, ...]) -> tuple[Source, ...]:
-    """The sources, and beside the newest their products with bare parameters: a layer scale."""
-    owners = {place.torch.path for place in evidence.places if place.role == "layer"}
+    """The sources, each of the newest followed by its products with parameters of no layer (a layer scale)."""
+    owners = {call.torch.path for call in evidence.calls if call.role == "layer"}
     bare = {
         name: array.astype(np.float64)
         for name, array in evidence.weights.items()
         if name.rpartition(".")[0] not in owners and np.issubdtype(array.dtype, np.floating)
     }
-    found: list[Source] = []
+    extended: list[Source] = []
     for position, source in enumerate(sources):
-        found.append(source)
+        extended.append(source)
         for name, array in bare.items() if position < _MOST_SCALED else ():
-            shaped = _along_channels(array, source.torch.shape)
-            if shaped is not None:
-                words = f"{name} * {source.name}"
-                pair = source.torch * shaped, source.flax * shaped
-                found.append(Source(words, *pair, None, scaled=(source, shaped)))
-    return tuple(found)
+            scale = _along_channels(array, source.torch.shape)
+            if scale is not None:
+                product = source.torch * scale, source.flax * scale
+                extended.append(Source(f"{name} * {source.name}", *product, None, scaled=(source, scale)))
+    return tuple(extended)
 
 
 def _along_channels(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """A parameter of one number a channel in a shape that broadcasts, or None if it is none."""
+    """A parameter with one number for each channel, in a shape that broadcasts; None for any other."""
     if len(shape) < 2 or array.size == 1 or max(array.shape, default=0) != array.size:
         return None
     if array.size == shape[1] and (array.ndim > 1 or len(shape) == 4):
@@ -181,82 +187,90 @@ def _along_channels(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | N
     return array.reshape(-1) if array.size == shape[-1] else None
 
 
-def _outputs(evidence: Evidence, place: Place) -> list[Source]:
-    side = "flax" if place.loose else "torch"
-    found = []
-    for index in range(place.torch.outputs):
-        ours, theirs = (evidence.value(s, place, "output", index) for s in ("torch", side))
-        if ours is not None and theirs is not None and ours.ndim:
-            found.append(Source(place.name, ours, theirs, None if place.loose else place, index))
-    return found
+def _outputs(evidence: Evidence, call: PairedCall) -> list[Source]:
+    # Flax was forced to PyTorch's outputs, unless the call is unforced.
+    flax_source = "flax" if call.unforced else "torch"
+    sources = []
+    for index in range(call.torch.outputs):
+        torch_value = evidence.value("torch", call, "output", index)
+        flax_value = evidence.value(flax_source, call, "output", index)
+        if torch_value is not None and flax_value is not None and torch_value.ndim:
+            site = None if call.unforced else call
+            sources.append(Source(call.name, torch_value, flax_value, site, index))
+    return sources
 
 
-def _arrived(evidence: Evidence, place: Place) -> list[Source]:
-    found = []
-    for index in range(place.torch.inputs):
-        ours, theirs = (evidence.value(s, place, "input", index) for s in ("torch", "flax"))
-        if ours is not None and theirs is not None and ours.ndim:
-            found.append(Source(f"what {place.name} takes", ours, theirs, None, index, place))
-    return found
+def _layer_inputs(evidence: Evidence, call: PairedCall) -> list[Source]:
+    sources = []
+    for index in range(call.torch.inputs):
+        torch_value, flax_value = (evidence.value(side, call, "input", index) for side in ("torch", "flax"))
+        if torch_value is not None and flax_value is not None and torch_value.ndim:
+            sources.append(Source(f"the input of {call.name}", torch_value, flax_value, None, index, call))
+    return sources
 
 
-def _inputs(evidence: Evidence) -> list[Source]:
-    root = evidence.places[-1]
-    found = []
+def _model_inputs(evidence: Evidence) -> list[Source]:
+    root = evidence.calls[-1]
+    sources = []
     for index in range(root.torch.inputs):
-        ours, theirs = (evidence.value(s, root, "input", index) for s in ("torch", "flax"))
-        if ours is not None and theirs is not None and np.issubdtype(ours.dtype, np.floating) and ours.ndim:
-            found.append(Source("the model's input", ours, theirs, root, index))
-            if ours.ndim == theirs.ndim == 4 and ours.shape[1] == 3:
-                # RGB or BGR, before whatever is done to it.
-                words = f"the model's input{REVERSED}"
-                found.append(Source(words, ours[:, ::-1].copy(), theirs[:, ::-1].copy(), None))
-    return found
+        torch_value, flax_value = (evidence.value(side, root, "input", index) for side in ("torch", "flax"))
+        if torch_value is None or flax_value is None or not torch_value.ndim:
+            continue
+        if not np.issubdtype(torch_value.dtype, np.floating):
+            continue
+        sources.append(Source("the model's input", torch_value, flax_value, root, index))
+        if torch_value.ndim == flax_value.ndim == 4 and torch_value.shape[1] == 3:
+            # The reversed image is a source of its own, since it may be scaled or joined before the first layer.
+            reversed_values = torch_value[:, ::-1].copy(), flax_value[:, ::-1].copy()
+            sources.append(Source(f"the model's input{REVERSED}", *reversed_values, None))
+    return sources
 
 
 def _distinct(sources: list[Source]) -> tuple[Source, ...]:
-    """Each tensor once, under the name of the output that it is rather than of the layer that takes it."""
-    found: list[Source] = []
+    """Each tensor once; the name of an output is preferred to that of a layer's input."""
+    distinct: list[Source] = []
     for source in sources:
-        same = [i for i, s in enumerate(found) if s.torch is source.torch or _equal(s.torch, source.torch)]
+        same = [i for i, s in enumerate(distinct) if s.torch is source.torch or _equal(s.torch, source.torch)]
         if not same:
-            found.append(source)
-        elif found[same[0]].place is None and source.place is not None:
-            found[same[0]] = source
-    return tuple(found)
+            distinct.append(source)
+        elif distinct[same[0]].call is None and source.call is not None:
+            distinct[same[0]] = source
+    return tuple(distinct)
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool(np.array_equal(a, b))
 
 
-def _likely(evidence: Evidence, place: Place) -> tuple[str, ...]:
-    """Activations whose modules PyTorch called between the place before and this one."""
-    calls = evidence.runs.torch64.calls
-    connections = {call.key for call in unpaired_leaves(evidence.comparison.alignment, evidence.runs.torch64)}
-    end = place.position - (place.torch.inner if place.role == "layer" else 0)
-    start = max((p.position for p in evidence.places if p.position < end), default=-1)
+def _likely(evidence: Evidence, call: PairedCall) -> tuple[str, ...]:
+    """Activations whose modules PyTorch called between the previous call and this one."""
+    torch_calls = evidence.runs.torch64.calls
+    connections = {
+        torch_call.key for torch_call in unpaired_leaves(evidence.comparison.alignment, evidence.runs.torch64)
+    }
+    end = call.position - (call.torch.inner if call.role == "layer" else 0)
+    start = max((c.position for c in evidence.calls if c.position < end), default=-1)
     names = [
-        CLASSES[call.class_name]
-        for call in calls[start + 1 : end]
-        if call.key in connections and call.class_name in CLASSES
+        CLASSES[torch_call.class_name]
+        for torch_call in torch_calls[start + 1 : end]
+        if torch_call.key in connections and torch_call.class_name in CLASSES
     ]
     return tuple(dict.fromkeys(names))
 
 
-def inside_of(evidence: Evidence, place: Place, index: int) -> Segment | None:
-    """A layer without weights read as connections: its inputs are the sources, its output the target."""
-    inputs = [evidence.value("torch", place, "input", i) for i in range(place.torch.inputs)]
+def inside_of(evidence: Evidence, call: PairedCall, index: int) -> Segment | None:
+    """A layer without weights as a connection from its inputs to its output."""
+    inputs = [evidence.value("torch", call, "input", i) for i in range(call.torch.inputs)]
     known = [x for x in inputs if x is not None and np.issubdtype(x.dtype, np.floating) and x.ndim]
     if not known or len(known) != len(inputs):
         return None
     sources = tuple(Source(f"input {i}", x, x, None, i) for i, x in enumerate(known))
-    sides = [evidence.target(side, place, "output", known, index) for side in ("torch", "flax")]
-    if sides[0] is None or sides[1] is None:
-        return None
-    likely = (CLASSES[place.torch.class_name],) if place.torch.class_name in CLASSES else ()
-    shapes = tuple(x.shape for x in known)
-    problem = ConnectionProblem(
-        tuple(s.name for s in sources), shapes, sides[0].shape, shapes, sides[1].shape, likely
+    torch_side, flax_side = (
+        evidence.target(side, call, "output", known, index) for side in ("torch", "flax")
     )
-    return Segment(place, "output", index, sources, problem, (sides[0], sides[1]))
+    if torch_side is None or flax_side is None:
+        return None
+    likely = (CLASSES[call.torch.class_name],) if call.torch.class_name in CLASSES else ()
+    names, shapes = tuple(s.name for s in sources), tuple(x.shape for x in known)
+    problem = ConnectionProblem(names, shapes, torch_side.shape, shapes, flax_side.shape, likely)
+    return Segment(call, "output", index, sources, problem, (torch_side, flax_side))

@@ -3,7 +3,7 @@
 from flax import nnx
 
 KERNEL = "uses the layer's own weight as it lies"
-SUMMED = "block1.bn2 + what block1.conv1 takes"
+SUMMED = "block1.bn2 + the input of block1.conv1"
 BLOCK = "block1.bn2 -> block1"
 RESIDUAL = {
     "padding": (
@@ -148,7 +148,7 @@ RESIDUAL = {
                 "residual-order",
                 BLOCK,
                 f"ReLU({SUMMED})",
-                "ReLU(block1.bn2) + what block1.conv1 takes",
+                "ReLU(block1.bn2) + the input of block1.conv1",
                 f"compute ReLU({SUMMED})",
             )
         ],
