@@ -109,7 +109,7 @@ def all_metrics(alignment: Alignment, plan: WeightPlan, runs: Runs, *, forced: b
     """
     wanted: dict[Key, _Four | None] = {}
     precisions: dict[Key, str] = {}
-    own = {site.torch.path: _precision(runs, site) for site in alignment.sites}
+    own = {site.torch.path: precision_at(runs, site) for site in alignment.sites}
     overall = coarsest(*own.values())
     for site in alignment.sites:
         counts = {"output": site.torch.outputs, "output_cotangent": site.torch.outputs}
@@ -159,7 +159,8 @@ def _measured(wanted: dict[Key, _Four | None], precisions: dict[Key, str]) -> di
     return {key: metrics[same] for key, same in alike.items()}
 
 
-def _precision(runs: Runs, site: Site) -> str:
+def precision_at(runs: Runs, site: Site) -> str:
+    """The dtype in which the float64 runs computed the outputs at a site."""
     torch = [runs.torch64.precision(site.torch, "output", index) for index in range(site.torch.outputs)]
     flax = [runs.flax64.precision(site.flax, "output", index) for index in range(site.flax.outputs)]
     return common(coarsest(*filter(None, torch)), coarsest(*filter(None, flax)))
