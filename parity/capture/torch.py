@@ -236,6 +236,7 @@ def capture_torch(
     dtype: str,
     seed: int,
     objective: Objective | None,
+    with_inputs: bool = False,
     on_disk: bool = False,
 ) -> Trace:
     """Record one run of a model that the engine owns (buffers change in train mode).
@@ -247,6 +248,7 @@ def capture_torch(
         dtype: "float32" or "float64".
         seed: seeds the model's own randomness.
         objective: the scalar that is differentiated; None records the outputs only, without gradients.
+        with_inputs: record the inputs of every call too where there is no objective.
         on_disk: keep the arrays in a temporary file.
 
     Raises:
@@ -254,7 +256,7 @@ def capture_torch(
     """
     prepare(model, mode, dtype)
     model.zero_grad(set_to_none=True)
-    recorder = Recorder(model, objective is None, Shelf() if on_disk else None)
+    recorder = Recorder(model, objective is None and not with_inputs, Shelf() if on_disk else None)
     recorder.arrays.update({f"state_before/{k}": numpy_of(b) for k, b in model.named_buffers()})
     tensors = tensors_from(inputs, dtype)
     if objective is not None:
