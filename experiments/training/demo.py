@@ -1,4 +1,4 @@
-"""`make demo`: train on real images, show what was learnt, prove the model equal to its PyTorch twin.
+"""`make demo`: train on real images, show the accuracy, prove the model equal to its PyTorch twin.
 
     python -m experiments.training.demo [--out DIR] [--epochs N]
 
@@ -40,7 +40,7 @@ def main() -> int:
     console = Console()
     use_compilation_cache()
     folder = Path(options.out)
-    # Only what a demonstration left behind is removed.
+    # Only the folders of an earlier demonstration are removed: `--out` may hold other files.
     for name in ("run", "parity"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
@@ -105,14 +105,14 @@ def normalised(trained: TrainedModel, images: np.ndarray) -> np.ndarray:
 def compare_predictions(
     console: Console, trained: TrainedModel, twin: torch.nn.Module, images: np.ndarray, labels: np.ndarray
 ) -> None:
-    """What both frameworks make of the same images, in float32."""
-    ours = trained.logits(images)
+    """Show the predictions of both frameworks for the same images, in float32."""
+    flax_logits = trained.logits(images)
     with torch.no_grad():
-        theirs = twin(torch.from_numpy(normalised(trained, images))).numpy()
+        torch_logits = twin(torch.from_numpy(normalised(trained, images))).numpy()
     table = Table("image", "label", "Flax", "PyTorch", "largest difference of the logits")
     for index in range(6):
-        gap = np.abs(ours[index] - theirs[index]).max()
-        row = (index, labels[index], ours[index].argmax(), theirs[index].argmax(), f"{gap:.1e}")
+        gap = np.abs(flax_logits[index] - torch_logits[index]).max()
+        row = (index, labels[index], flax_logits[index].argmax(), torch_logits[index].argmax(), f"{gap:.1e}")
         table.add_row(*map(str, row))
     console.print(table)
 

@@ -2,8 +2,8 @@
 
     python -m experiments.training.digits [--seeds 5]
 
-`flaxcnn train` with no argument, once a seed (the seed of weights, order and augmentation; the split stays). The
-target is 98.5 % in the mean. Stored in `experiments/results/digits.json`.
+`flaxcnn train` without arguments, once for each seed. The seed decides weights, order and augmentation, but not the
+split. The target is a mean of 98.5 %. Stored in `experiments/results/digits.json`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ TARGET = 0.985
 
 
 def main() -> None:
-    """Train once a seed and store what came of it."""
+    """Train once for each seed and store the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()

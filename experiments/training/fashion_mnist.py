@@ -5,7 +5,7 @@
     python -m experiments.training.fashion_mnist resnet_small
 
 Expect, on one core, about 15 minutes for the CNN (target 92.5 % test accuracy), 65 for the ResNet (target 94 %)
-and 40 for the small one. A run that was stopped goes on when the command is given again. The figures and the curve
+and 40 for the small one. The same command resumes a stopped run. The figures and the curve
 of every epoch are stored in `experiments/results/fashion_mnist_MODEL.json`, beside the picture of the curves. The
 images come from Debian's package `dataset-fashion-mnist`.
 """
@@ -63,7 +63,7 @@ TARGETS = {"cnn": 0.925, "resnet": 0.94, "resnet_small": 0.94}
 
 
 def main() -> int:
-    """Train one of them and store what came of it."""
+    """Train one of the models and store its figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", choices=RECIPES)
     parser.add_argument("--seed", type=int, default=0)

@@ -5,7 +5,7 @@ from experiments.markdown import rows, where
 
 
 def accuracy() -> str:
-    """Test accuracies: digits over seeds, Fashion-MNIST one run a model."""
+    """Test accuracies: digits over several seeds, Fashion-MNIST with one run of each model."""
     body = []
     digits = record.read("digits")
     figures = digits["test_accuracy"]

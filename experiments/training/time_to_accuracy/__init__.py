@@ -1,1 +1,1 @@
-"""How long training takes from process start to a test accuracy, beside the same recipe in PyTorch."""
+"""Time from process start to a test accuracy: flaxcnn and PyTorch train the same recipe."""

@@ -1,15 +1,15 @@
-"""Seconds from process start to 93.5 % on Fashion-MNIST's test images, beside the same recipe in PyTorch.
+"""Seconds from process start to 93.5 % on Fashion-MNIST's test images: flaxcnn and PyTorch train the same recipe.
 
     python -m experiments.training.time_to_accuracy                3 seeds a side, 40 to 90 minutes on 2 cores
     python -m experiments.training.time_to_accuracy --seeds 5      more
-    python -m experiments.training.time_to_accuracy --most 1       make one run of those that are missing, then stop
+    python -m experiments.training.time_to_accuracy --most 1       make one of the missing runs, then stop
     python -m experiments.training.time_to_accuracy --again        make all of them again
     python -m experiments.training.time_to_accuracy --tables       run nothing; show what is stored
 
-First each side is started once without compiled programs, for an epoch; then the sides take turns, each run in a
-process of its own, and nothing else may run meanwhile. Every run is stored in
-`experiments/results/time_to_accuracy.json` when it ends; a run that is stored is not made again, unless the recipe
-was changed or other programs disturbed it. The images come from Debian's package `dataset-fashion-mnist`.
+First each side trains one epoch without compiled programs. Then the sides take turns, each run in a process of its
+own. Nothing else may run at the same time. Every run is stored in `experiments/results/time_to_accuracy.json` when it
+ends. A stored run is made again only if the recipe was changed or other programs disturbed it. The images come from
+Debian's package `dataset-fashion-mnist`.
 """
 
 import argparse
@@ -37,7 +37,7 @@ class Turn:
     """One run to be made.
 
     Attributes:
-        kind: a `start` has no compiled program and lasts one epoch; a `run` is whole, with the programs of the start.
+        kind: a `start` lasts one epoch and compiles its programs; a `run` lasts all epochs and reuses those programs.
     """
 
     side: str
@@ -51,12 +51,12 @@ class Turn:
 
 
 def turns(seeds: int) -> list[Turn]:
-    """All runs in order: a start a side, then a whole run a side for every seed, in alternation."""
-    first = [Turn(side, "start", 0) for side in MODULES]
-    # Every other round runs backwards, so that no side always follows the other.
+    """All runs in order: one start of each side, then one run of each side for every seed."""
+    starts = [Turn(side, "start", 0) for side in MODULES]
+    # Every second round is reversed, so that neither side always runs first.
     sides = list(MODULES)
-    rest = [Turn(side, "run", seed) for seed in range(seeds) for side in sides[:: 1 if seed % 2 == 0 else -1]]
-    return first + rest
+    runs = [Turn(side, "run", seed) for seed in range(seeds) for side in sides[:: 1 if seed % 2 == 0 else -1]]
+    return starts + runs
 
 
 def main() -> int:
@@ -95,13 +95,13 @@ def make(wanted: list[Turn], most: int | None, again: bool) -> None:
     missing = [turn for turn in wanted if turn.name not in kept or kept[turn.name]["disturbed"]]
     for turn in missing[:most]:
         if turn.kind == "run" and not caches_of(turn).is_dir():
-            # The runs before were made elsewhere.
+            # The earlier runs were made on another machine.
             make_one(Turn(turn.side, "start", 0))
         make_one(turn)
 
 
 def make_one(turn: Turn) -> None:
-    """Make and store one run, with where it was made."""
+    """Make and store one run, with a description of the machine."""
     caches = caches_of(turn)
     if turn.kind == "start":
         shutil.rmtree(caches, ignore_errors=True)
@@ -116,7 +116,7 @@ def caches_of(turn: Turn) -> Path:
 
 
 def arguments(turn: Turn) -> list[str]:
-    """What the command of a side is given."""
+    """The arguments of a side's command."""
     root = OUT / "data"
     folder = {"flaxcnn": ["--data-dir", str(raw(root))], "PyTorch": ["--data", str(root)]}[turn.side]
     short = ["--recipe", json.dumps({"epochs": 1})] if turn.kind == "start" else []
@@ -137,7 +137,7 @@ def store(runs: dict[str, dict[str, Any]]) -> None:
 
 
 def plain_recipe() -> dict[str, Any]:
-    """The recipe as JSON has it."""
+    """The recipe with the types that JSON has."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(RECIPE).items()

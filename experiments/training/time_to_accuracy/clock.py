@@ -1,7 +1,7 @@
-"""Runs a side in a process of its own and holds the clock: every line of JSON that it prints gets the time.
+"""Runs a side in a process of its own and stamps every line of JSON that it prints with the time.
 
-Where this process and the side's are stopped by a signal, on a machine that others want too, the clock stands still;
-how long it stood is stored with the run.
+On a shared machine a signal may stop this process and that of the side. The clock pauses meanwhile, and the length of
+the pauses is stored with the run.
 """
 
 import contextlib
@@ -19,31 +19,31 @@ from typing import Any
 
 from experiments.training.time_to_accuracy.machine import Others
 
-# A moment: seconds since the process was started, and a line that it printed then.
+# Seconds since the process was started, and the line that it printed then.
 Stamped = tuple[float, str]
 
-# Of one processor; the system's own work and that of this process are among what others take.
+# Largest share of one processor that other programs may take. The system's work counts as that of other programs.
 _SHARE = 0.1
 
 MODULES = {
-    "flaxcnn": "experiments.training.time_to_accuracy.ours",
+    "flaxcnn": "experiments.training.time_to_accuracy.flaxcnn_side",
     "PyTorch": "experiments.training.time_to_accuracy.torch_side",
 }
 
 
 class RunError(RuntimeError):
-    """A side that failed, or that said nothing which can be understood."""
+    """A side failed, or printed no line that can be read."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What one run of a side came to.
+    """The measurements of one run of a side.
 
     Attributes:
-        first_step_seconds: from process start until the first step was done: imports, data, compiling.
-        history: for every epoch, the seconds since process start when its test accuracy was known, and the accuracy.
-        paused_seconds: how long the clock stood still, see `Clock`.
-        others_seconds: processor time of other programs meanwhile, if the system says.
+        first_step_seconds: from process start to the end of the first step: imports, data, compiling.
+        history: for every epoch, the seconds from process start to its evaluation, and its test accuracy.
+        paused_seconds: how long the clock paused, see `Clock`.
+        others_seconds: processor time of other programs during the run; None if the system does not report it.
     """
 
     first_step_seconds: float
@@ -53,15 +53,15 @@ class Run:
 
     @property
     def is_disturbed(self) -> bool:
-        """Whether it was stopped, or others took more than `_SHARE` of a processor: it should be made again."""
+        """Whether the run was stopped, or other programs took more than `_SHARE` of a processor."""
         return self.paused_seconds > 0 or (self.others_seconds or 0.0) > _SHARE * self.history[-1][0]
 
     def seconds_to(self, target: float) -> float | None:
-        """Seconds until a test accuracy of at least `target` was known; None if that never was."""
+        """Seconds until the test accuracy was at least `target`; None if it never was."""
         return next((seconds for seconds, accuracy in self.history if accuracy >= target), None)
 
     def figures(self, target: float) -> dict[str, Any]:
-        """What is stored of it."""
+        """The figures that are stored of the run."""
         return dataclasses.asdict(self) | {
             "seconds_to_target": self.seconds_to(target),
             "disturbed": self.is_disturbed,
@@ -71,9 +71,9 @@ class Run:
 
 
 class Clock:
-    """Seconds since it was made, without those in which this process was stopped.
+    """Seconds since the clock was made, without those in which this process was stopped.
 
-    A thread wakes every tenth of a second; where it slept for a second or more, the process was stopped meanwhile.
+    A thread wakes every tenth of a second. If it slept for a second or more, the process was stopped meanwhile.
     """
 
     BEAT, STOPPED = 0.1, 1.0
@@ -114,13 +114,13 @@ def timed(side: str, arguments: Sequence[str], caches: Path, tell: Callable[[str
     Args:
         side: of `MODULES`.
         arguments: of its command.
-        caches: folder of compiled programs, JAX's and PyTorch's; what is there already is used.
-        tell: is told about every epoch.
+        caches: folder of the compiled programs of JAX and PyTorch; those that are there already are used.
+        tell: is called with a line about every epoch.
 
     Raises:
-        RunError: the process failed; the message ends with the last line that it wrote about it.
+        RunError: the process failed; the message ends with the last line of its standard error.
     """
-    own = {
+    folders = {
         "JAX_COMPILATION_CACHE_DIR": str(caches / "jax"),
         "TORCHINDUCTOR_CACHE_DIR": str(caches / "torch"),
     }
@@ -128,7 +128,7 @@ def timed(side: str, arguments: Sequence[str], caches: Path, tell: Callable[[str
     others = Others()
     with tempfile.TemporaryFile("w+") as complaints, contextlib.closing(Clock()) as clock:
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=complaints, text=True, env=os.environ | own
+            command, stdout=subprocess.PIPE, stderr=complaints, text=True, env=os.environ | folders
         ) as process:
             try:
                 run = run_of(_stamped(process.stdout, clock), lambda line: tell(f"{side}: {line}"))
@@ -136,10 +136,10 @@ def timed(side: str, arguments: Sequence[str], caches: Path, tell: Callable[[str
                 process.kill()
                 raise
         complaints.seek(0)
-        said = complaints.read().strip().splitlines()
+        messages = complaints.read().strip().splitlines()
         if process.returncode:
             raise RunError(
-                f"{side} failed (exit code {process.returncode}): {said[-1] if said else 'it said nothing'}"
+                f"{side} failed (exit code {process.returncode}): {messages[-1] if messages else 'it said nothing'}"
             )
     if run is None:
         raise RunError(f"{side} ended without a first step and an epoch.")
@@ -147,13 +147,13 @@ def timed(side: str, arguments: Sequence[str], caches: Path, tell: Callable[[str
 
 
 def _stamped(lines: Iterable[str] | None, clock: Clock) -> Iterator[Stamped]:
-    """Each line with the time at which it came."""
+    """Each line with the time at which it arrived."""
     for line in lines or ():
         yield clock.seconds(), line
 
 
 def run_of(lines: Iterable[Stamped], tell: Callable[[str], None]) -> Run | None:
-    """A run from what its process printed; None if a first step or an epoch is missing. Other lines are passed over."""
+    """A run from the lines that its process printed; None if the first step or every epoch is missing."""
     first_step, history = None, []
     for seconds, line in lines:
         said = None

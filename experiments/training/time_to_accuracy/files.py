@@ -1,4 +1,4 @@
-"""The images where both sides read them, unpacked, as `torchvision.datasets.FashionMNIST` lays them out."""
+"""Unpacked images for both sides, in the folders that `torchvision.datasets.FashionMNIST` expects."""
 
 import shutil
 from pathlib import Path
@@ -10,10 +10,10 @@ STEMS = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("imag
 
 
 def unpack(root: Path) -> Path:
-    """Write the four IDX files below `root`, unless they are there; return the folder that they lie in.
+    """Write the four IDX files below `root`, unless they are there; return their folder.
 
     Raises:
-        DataError: the data set is not on this machine, or damaged.
+        DataError: the data set is not on this machine, or is damaged.
     """
     folder = raw(root)
     if not folder.is_dir():
@@ -32,5 +32,5 @@ def unpack(root: Path) -> Path:
 
 
 def raw(root: Path) -> Path:
-    """Where torchvision looks for the files below its `root`."""
+    """The folder below `root` in which torchvision looks for the files."""
     return root / "FashionMNIST" / "raw"

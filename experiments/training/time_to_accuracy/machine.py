@@ -1,4 +1,4 @@
-"""How much the processors did for other programs while a run was timed."""
+"""Processor time that other programs took while a run was timed."""
 
 import os
 from pathlib import Path
@@ -7,16 +7,16 @@ _STAT = Path("/proc/stat")
 
 
 class Others:
-    """Seconds of processor time that others took since this was made, where Linux says it.
+    """Seconds of processor time that other programs took since this was made; only Linux reports it.
 
-    What the processors did in all, less what this process and the children that it has waited for did.
+    The time of all programs minus the time of this process and of those children that it has waited for.
     """
 
     def __init__(self) -> None:
         self._start = self._balance()
 
     def seconds(self) -> float | None:
-        """Until now; None where the system does not say."""
+        """Their seconds until now; None where the system does not report them."""
         now = self._balance()
         return None if now is None or self._start is None else max(0.0, now - self._start)
 
@@ -24,7 +24,7 @@ class Others:
     def _balance() -> float | None:
         if not _STAT.exists():
             return None
-        # The first line: cpu, then user, nice, system, idle, iowait, irq, softirq, steal in ticks.
+        # The first line holds cpu, then user, nice, system, idle, iowait, irq, softirq and steal in ticks.
         ticks = [int(value) for value in _STAT.read_text().splitlines()[0].split()[1:9]]
         busy = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
         return busy - sum(os.times()[:4])

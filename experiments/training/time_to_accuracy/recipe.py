@@ -1,8 +1,8 @@
-"""The one recipe that both sides train by; nothing heavy is imported, so that no start is slowed down by it."""
+"""The recipe that both sides train. It imports nothing slow, because each side's clock runs from process start."""
 
 import dataclasses
 
-# Test accuracy that stops the clock.
+# The test accuracy that stops the clock.
 TARGET = 0.935
 
 

@@ -1,7 +1,7 @@
-"""What every step on the way to the recipe brought: one run of our side with each, all with compiled programs kept.
+"""The steps of the search for the recipe: one run of flaxcnn for each, with the compiled programs of earlier runs.
 
-    python -m experiments.training.time_to_accuracy.search              those that are missing
-    python -m experiments.training.time_to_accuracy.search NAME ...     these, again
+    python -m experiments.training.time_to_accuracy.search              run the missing steps
+    python -m experiments.training.time_to_accuracy.search NAME ...     run these steps again
     python -m experiments.training.time_to_accuracy.search --tables     run nothing; show what is stored
 
 Stored in `experiments/results/time_to_accuracy_search.json`.
@@ -23,7 +23,7 @@ from flaxcnn.data.errors import DataError
 NAME, COMMAND = "time_to_accuracy_search", "python -m experiments.training.time_to_accuracy.search"
 OUT = Path("runs/time_to_accuracy")
 
-# Each step is the one before with these fields changed.
+# The fields in which each step differs from the previous one.
 CHANGES: dict[str, dict[str, Any]] = {
     "start": {
         "widths": (32, 64, 128),
@@ -56,11 +56,11 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 def steps() -> dict[str, Recipe]:
     """The recipe of every step, by name."""
-    found, recipe = {}, RECIPE
+    recipes, recipe = {}, RECIPE
     for name, change in CHANGES.items():
         recipe = dataclasses.replace(recipe, **change)
-        found[name] = recipe
-    return found
+        recipes[name] = recipe
+    return recipes
 
 
 def main() -> int:
@@ -74,9 +74,9 @@ def main() -> int:
         print(f"There is no step {unknown[0]!r}; the steps are {', '.join(CHANGES)}.", file=sys.stderr)
         return 2
     try:
-        # What is not said to have been undisturbed is made again.
-        sound = [name for name, figures in stored().items() if not figures.get("disturbed", True)]
-        missing = options.names or [name for name in CHANGES if name not in sound]
+        # A run that is not recorded as undisturbed is made again.
+        undisturbed = [name for name, figures in stored().items() if not figures.get("disturbed", True)]
+        missing = options.names or [name for name in CHANGES if name not in undisturbed]
         for name in [] if options.tables else missing[: options.most]:
             run_step(name)
     except (RunError, DataError) as error:
@@ -90,7 +90,7 @@ def main() -> int:
 
 
 def run_step(name: str) -> None:
-    """Run a step and store what came of it."""
+    """Run a step and store its figures."""
     unpack(OUT / "data")
     recipe = dataclasses.asdict(steps()[name])
     arguments = ["--data-dir", str(raw(OUT / "data")), "--recipe", json.dumps(recipe)]
@@ -100,16 +100,16 @@ def run_step(name: str) -> None:
 
 
 def stored() -> dict[str, Any]:
-    """The figures of all steps that were run as they are now, by name."""
+    """The figures of all stored steps whose recipe is unchanged, by name."""
     if not (record.RESULTS / f"{NAME}.json").exists():
         return {}
     known = {name: json.loads(json.dumps(dataclasses.asdict(recipe))) for name, recipe in steps().items()}
-    kept = record.read(NAME)["steps"]
-    return {name: figures for name, figures in kept.items() if known.get(name) == figures["recipe"]}
+    steps_run = record.read(NAME)["steps"]
+    return {name: figures for name, figures in steps_run.items() if known.get(name) == figures["recipe"]}
 
 
 def table() -> str:
-    """A row for every step: what it changed, the accuracy at the end, and what that took."""
+    """A row for every step: the fields that it changed, its last accuracy, and its time."""
     body = []
     for name, figures in stored().items():
         changed = ", ".join(f"{field} {value}" for field, value in CHANGES[name].items())
@@ -124,7 +124,7 @@ def table() -> str:
             ]
         )
     header = ["step", "changed", "accuracy at the end", "seconds in all", f"{TARGET:.1%} reached"]
-    note = f"Our side, seed 0 (n = 1). `{COMMAND}`, measured on: {markdown.where(record.read(NAME))}."
+    note = f"flaxcnn only, seed 0 (n = 1). `{COMMAND}`, measured on: {markdown.where(record.read(NAME))}."
     return f"{markdown.rows(header, body)}\n\n{note}"
 
 

@@ -1,4 +1,4 @@
-"""The table and the picture of what is stored."""
+"""The table and the picture of the stored runs."""
 
 import statistics
 from pathlib import Path
@@ -9,22 +9,22 @@ from experiments.training.time_to_accuracy.clock import MODULES
 from flaxcnn.plots import canvas
 
 NAME = "time_to_accuracy"
-OURS, REFERENCE = MODULES
-COLOURS = {OURS: canvas.VALIDATION, REFERENCE: canvas.TRAIN}
+FLAXCNN, TORCH = MODULES
+COLOURS = {FLAXCNN: canvas.VALIDATION, TORCH: canvas.TRAIN}
 
-# Of PyTorch's time, at most.
+# The target: flaxcnn takes at most this share of PyTorch's time.
 SHARE = 0.8
 
 Figures = dict[str, Any]
 
 
 def is_stored() -> bool:
-    """Whether any run was stored."""
+    """Whether any run is stored."""
     return (record.RESULTS / f"{NAME}.json").exists()
 
 
 def table() -> str:
-    """A row for every side; and our time as a share of PyTorch's."""
+    """A row for every side, and flaxcnn's time as a share of PyTorch's."""
     result = record.read(NAME)
     target = f"{result['target']:.1%}"
     header = [
@@ -38,10 +38,11 @@ def table() -> str:
     body = [row(result, side) for side in MODULES if of(result, side, "run")]
     return (
         f"{markdown.rows([*header, 'accuracy at the end'], body)}\n\n{ratio_words(result)} The clock runs from process "
-        f"start and holds imports, reading, compiling what was not kept from a run before, and an evaluation an epoch; "
-        f"{epochs_words(result)}, no test-time augmentation. Our process asks for huge pages, as `flaxcnn train` does; "
-        f"PyTorch's runs as its users start it, its DataLoader with 2 workers.{disturbed_words(result)} "
-        f"`{result['command']}`, measured on: {places(result)}."
+        f"start and includes imports, reading, compiling (except programs kept from earlier runs) and one evaluation "
+        f"per epoch; {epochs_words(result)}, no test-time augmentation. flaxcnn's process asks for huge pages, as "
+        f"`flaxcnn train` does; PyTorch's runs as its users start it, its DataLoader with 2 workers."
+        f"{disturbed_words(result)} "
+        f"`{result['command']}`, measured on: {machines(result)}."
     )
 
 
@@ -52,7 +53,7 @@ def of(result: Figures, side: str, kind: str) -> list[Figures]:
 
 
 def row(result: Figures, side: str) -> list[str]:
-    """Mean and std of a side's runs."""
+    """The mean and std of each figure of a side's runs."""
     runs = of(result, side, "run")
     reached = [run["seconds_to_target"] for run in runs if run["seconds_to_target"] is not None]
     epochs = [(run["seconds"] - run["first_step_seconds"]) / len(run["history"]) for run in runs]
@@ -69,7 +70,7 @@ def row(result: Figures, side: str) -> list[str]:
 
 
 def spread(values: list[float], form: str) -> str:
-    """Mean and std of some values and their number."""
+    """The mean, std and number of some values."""
     figures = record.spread(values)
     if figures["n"] == 1:
         return f"{form.format(figures['mean'])} (n = 1)"
@@ -77,40 +78,43 @@ def spread(values: list[float], form: str) -> str:
 
 
 def ratios(result: Figures) -> list[float]:
-    """Our seconds to the target as a share of PyTorch's, for every seed with which both reached it on one machine."""
-    theirs = {run["seed"]: run for run in of(result, REFERENCE, "run")}
-    pairs = [(run, theirs[run["seed"]]) for run in of(result, OURS, "run") if run["seed"] in theirs]
+    """flaxcnn's seconds to the target as a share of PyTorch's, for every seed that both reached it on one machine."""
+    torch_runs = {run["seed"]: run for run in of(result, TORCH, "run")}
+    pairs = [
+        (run, torch_runs[run["seed"]]) for run in of(result, FLAXCNN, "run") if run["seed"] in torch_runs
+    ]
     return [
-        ours["seconds_to_target"] / other["seconds_to_target"]
-        for ours, other in pairs
-        if None not in (ours["seconds_to_target"], other["seconds_to_target"]) and place(ours) == place(other)
+        flaxcnn["seconds_to_target"] / torch["seconds_to_target"]
+        for flaxcnn, torch in pairs
+        if None not in (flaxcnn["seconds_to_target"], torch["seconds_to_target"])
+        and machine_of(flaxcnn) == machine_of(torch)
     ]
 
 
-def place(run: Figures) -> tuple[Any, ...]:
-    """What must be the same for two times to be compared."""
+def machine_of(run: Figures) -> tuple[Any, ...]:
+    """The machine and versions of a run; only runs of the same ones are compared."""
     environment = run["environment"]
     names = ("processor", "vectors", "cores", "python", "versions")
     return tuple(str(environment.get(name)) for name in names)
 
 
-def places(result: Figures) -> str:
-    """Where the runs were made."""
+def machines(result: Figures) -> str:
+    """The machines of all runs, in words."""
     return "; ".join(dict.fromkeys(markdown.where(run) for run in result["runs"].values()))
 
 
 def ratio_words(result: Figures) -> str:
     """The ratios in a sentence."""
-    found = ratios(result)
-    if not found:
+    shares = ratios(result)
+    if not shares:
         return f"No seed with which both sides reached {result['target']:.1%}."
-    words = f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f}, n = {len(found)})"
-    reached = "reached" if statistics.median(found) <= SHARE else "**missed**"
-    return f"Our time as a share of PyTorch's, by seed: {words}; the target of {SHARE} is {reached}."
+    words = f"{statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f}, n = {len(shares)})"
+    reached = "reached" if statistics.median(shares) <= SHARE else "**missed**"
+    return f"flaxcnn's time as a share of PyTorch's, by seed: {words}; the target of {SHARE} is {reached}."
 
 
 def epochs_words(result: Figures) -> str:
-    """The length of the run and what a step is."""
+    """The number of epochs and the batch size."""
     recipe = result["recipe"]
     return f"{recipe['epochs']} epochs in batches of {recipe['batch_size']}"
 
@@ -118,7 +122,7 @@ def epochs_words(result: Figures) -> str:
 def disturbed_words(result: Figures) -> str:
     """How many runs other programs disturbed, if any."""
     count = sum(run["disturbed"] for run in result["runs"].values())
-    return f" Other programs ran meanwhile in {count} of {len(result['runs'])} runs." if count else ""
+    return f" Other programs ran at the same time in {count} of {len(result['runs'])} runs." if count else ""
 
 
 def draw() -> Path:

@@ -1,4 +1,4 @@
-"""PyTorch's side: the recipe as a good user of PyTorch writes it; only the network, plain `torch.nn`, is imported.
+"""The side of PyTorch: the recipe as an expert would write it. Only the network, plain `torch.nn`, is imported.
 
     python -m experiments.training.time_to_accuracy.torch_side --data DIR --seed 0
 
@@ -20,12 +20,12 @@ from torchvision.transforms import v2
 from experiments.training.time_to_accuracy.recipe import RECIPE, Recipe
 from parity.suites.models.twins import ResNet9
 
-# Of the training images.
-MEAN, DEVIATION = 0.2860, 0.3530
+# Mean and std of the training images.
+MEAN, STD = 0.2860, 0.3530
 
 
 def network_of(recipe: Recipe) -> ResNet9:
-    """The network of the recipe, for images of one channel and ten classes, initialised as torchvision's ResNets."""
+    """The recipe's network for images of one channel and ten classes, initialised as torchvision's ResNets are."""
     network = ResNet9(10, 1, recipe.widths, recipe.pools, recipe.branches, recipe.logit_scale)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -35,7 +35,7 @@ def network_of(recipe: Recipe) -> ResNet9:
 
 def loaders(recipe: Recipe, root: str, workers: int) -> tuple[DataLoader, DataLoader]:
     """Training images, augmented and shuffled, and test images."""
-    scale = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([MEAN], [DEVIATION])]
+    scale = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([MEAN], [STD])]
     change = [v2.RandomHorizontalFlip()] if recipe.flip else []
     if recipe.crop_padding:
         change.append(v2.RandomCrop(28, padding=recipe.crop_padding))
@@ -103,7 +103,7 @@ def train(recipe: Recipe, root: str, workers: int) -> None:
 
 
 def say(**values: Any) -> None:
-    """A line of JSON for whoever holds the clock."""
+    """Print a line of JSON, for the process that holds the clock."""
     print(json.dumps(values), flush=True)
 
 
@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="folder with FashionMNIST/raw")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2, help="processes that read and change images")
+    parser.add_argument("--workers", type=int, default=2, help="processes that read and augment images")
     parser.add_argument("--recipe", type=json.loads, default={}, help="JSON: fields of the recipe to change")
     options = parser.parse_args()
     torch.manual_seed(options.seed)

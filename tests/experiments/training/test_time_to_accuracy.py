@@ -1,4 +1,4 @@
-"""The race to an accuracy: both sides have one recipe, and the clock's figures are what the table shows."""
+"""Time to an accuracy: both sides train one recipe, and the table shows the clock's figures."""
 
 import contextlib
 import dataclasses
@@ -15,7 +15,7 @@ import torch
 from torchvision.transforms import v2
 
 import parity
-from experiments.training.time_to_accuracy import clock, files, ours, torch_side
+from experiments.training.time_to_accuracy import clock, files, flaxcnn_side, torch_side
 from experiments.training.time_to_accuracy.machine import Others
 from experiments.training.time_to_accuracy.recipe import RECIPE, Recipe
 from flaxcnn import data, optim
@@ -30,28 +30,29 @@ SMALL = Recipe(widths=(8, 12), pools=(True, False), branches=(0, 2), epochs=2, b
 @pytest.mark.parametrize("recipe", [RECIPE, SMALL], ids=["recipe", "small"])
 def test_both_networks_are_one(recipe):
     """Outputs, gradients and statistics, in evaluation and in training."""
-    flax = model_of(ours.config_of(recipe, seed=0), FASHION)
+    flax = model_of(flaxcnn_side.config_of(recipe, seed=0), FASHION)
     report = parity.check(torch_side.network_of(recipe), flax, "4x1x28x28", mode="both")
     assert report.verdict == "equivalent", report.summary()
 
 
-def test_both_networks_start_with_weights_of_one_spread():
+def test_both_networks_start_with_weights_of_one_std():
     wide = dataclasses.replace(RECIPE, widths=(64, 128, 128))
-    flax = model_of(ours.config_of(wide, seed=0), FASHION)
+    model = model_of(flaxcnn_side.config_of(wide, seed=0), FASHION)
     torch.manual_seed(0)
-    theirs = torch_side.network_of(wide)
-    kernels = [
-        (flax.stages[-1].unit.conv, theirs.stages[-1].unit.conv),
-        (flax.stages[-1].branch[0].conv, theirs.stages[-1].branch[0].conv),
-        (flax.fc, theirs.fc),
+    network = torch_side.network_of(wide)
+    layers = [
+        (model.stages[-1].unit.conv, network.stages[-1].unit.conv),
+        (model.stages[-1].branch[0].conv, network.stages[-1].branch[0].conv),
+        (model.fc, network.fc),
     ]
-    for a, b in kernels:
-        assert np.std(np.asarray(a.weight[...])) == pytest.approx(float(b.weight.detach().std()), rel=0.05)
+    for flax, torch_layer in layers:
+        std = float(torch_layer.weight.detach().std())
+        assert np.std(np.asarray(flax.weight[...])) == pytest.approx(std, rel=0.05)
 
 
 def test_both_schedules_are_one():
     steps = 240
-    schedule = schedule_of(ours.config_of(RECIPE, seed=0), steps)
+    schedule = schedule_of(flaxcnn_side.config_of(RECIPE, seed=0), steps)
     optimiser = torch_side.optimiser_of(torch_side.network_of(SMALL), RECIPE)
     scheduler = torch_side.scheduler_of(optimiser, RECIPE, RECIPE.epochs * steps)
     rates = []
@@ -66,7 +67,7 @@ def test_both_schedules_are_one():
 
 
 def test_both_optimisers_decay_the_same_parameters():
-    config = ours.config_of(RECIPE, seed=0)
+    config = flaxcnn_side.config_of(RECIPE, seed=0)
     settings = config.optimiser
     network = torch_side.network_of(RECIPE)
     decayed, others = torch_side.optimiser_of(network, RECIPE).param_groups
@@ -107,16 +108,16 @@ def images(tmp_path_factory):
 
 def test_both_sides_read_the_same_images_in_batches_of_one_shape(images):
     train, test = torch_side.loaders(SMALL, str(images), workers=0)
-    job = set_up(ours.config_of(SMALL, seed=0, data_dir=str(files.raw(images))))
+    job = set_up(flaxcnn_side.config_of(SMALL, seed=0, data_dir=str(files.raw(images))))
     assert job.splits.validation is None
     assert len(train.dataset) == len(job.splits.train) and len(test.dataset) == len(job.splits.test)
     assert len(train) == job.steps_per_epoch and {len(labels) for _, labels in train} == {SMALL.batch_size}
     assert [len(labels) for _, labels in test] == [SMALL.batch_size] * 2
-    theirs, labels = next(iter(test))
+    batch, labels = next(iter(test))
     x, y = job.splits.test.gather(np.arange(SMALL.batch_size))
     np.testing.assert_array_equal(labels.numpy(), y)
     assert 60_000 % RECIPE.batch_size == 10_000 % RECIPE.batch_size == 0
-    unscaled = theirs.permute(0, 2, 3, 1).numpy() * torch_side.DEVIATION + torch_side.MEAN
+    unscaled = batch.permute(0, 2, 3, 1).numpy() * torch_side.STD + torch_side.MEAN
     np.testing.assert_allclose(unscaled, x / 255, atol=1e-6)
 
 
@@ -128,7 +129,7 @@ def test_the_statistics_of_the_torch_side_are_those_of_the_training_images():
     mean, std = data.channel_statistics(splits.train)
     assert (round(float(mean[0]), 4), round(float(std[0]), 4)) == (
         torch_side.MEAN,
-        torch_side.DEVIATION,
+        torch_side.STD,
     )
 
 
@@ -142,7 +143,7 @@ def test_both_sides_change_images_alike(images):
         and crop.size == (28, 28)
         and crop.fill == 0
     )
-    settings = ours.config_of(recipe, seed=0).augment
+    settings = flaxcnn_side.config_of(recipe, seed=0).augment
     assert settings.flip and settings.crop_padding == 2
     assert not any((settings.rotate, settings.cutout, settings.mixup, settings.cutmix))
     assert not any((settings.brightness, settings.contrast, settings.saturation, settings.hue))
@@ -273,7 +274,7 @@ def test_a_stopped_process_is_noticed():
         assert float(process.stdout.readline()) > 1.5
 
 
-def test_the_work_of_other_programs_is_told_from_our_own():
+def test_the_work_of_other_programs_is_told_from_that_of_this_process():
     others = Others()
     if others.seconds() is None:
         pytest.skip("this system does not say what its processors do")

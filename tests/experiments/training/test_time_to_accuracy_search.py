@@ -1,4 +1,4 @@
-"""The way to the recipe: each step is the one before with a change, and the table shows what is stored."""
+"""The search for the recipe: each step changes the previous one, and the table shows the stored steps."""
 
 import sys
 
@@ -10,8 +10,7 @@ from experiments.training.time_to_accuracy.clock import Run
 
 
 def test_every_step_is_a_whole_recipe_of_its_own_and_the_last_is_the_one_that_is_raced():
-    found = search.steps()
-    recipes = list(found.values())
+    recipes = list(search.steps().values())
     assert len(set(recipes)) == len(recipes)
     assert recipes[-1] == search.RECIPE
     assert all(len(r.widths) == len(r.pools) == len(r.branches) for r in recipes)

@@ -1,4 +1,4 @@
-"""The race to an accuracy, as a study: its turns, what is stored and shown, and what is refused."""
+"""Time to an accuracy, as a study: its turns, its record, its table, and its refusals."""
 
 import dataclasses
 import sys
@@ -21,7 +21,7 @@ def test_the_sides_take_turns_after_a_start_each():
 
 @pytest.fixture
 def race(tmp_path, monkeypatch):
-    """A study whose sides are played: ours takes 10 s an epoch, PyTorch 20 s; PyTorch's seed 1 misses."""
+    """A study with invented sides: flaxcnn takes 10 s an epoch, PyTorch 20 s; PyTorch's seed 1 misses."""
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(study, "OUT", tmp_path / "out")
     monkeypatch.setattr(study, "unpack", lambda root: root)
@@ -64,7 +64,7 @@ def test_a_run_that_others_disturbed_is_made_again(race, monkeypatch):
         study.caches_of(study.Turn("flaxcnn", "run", 0)).mkdir(parents=True, exist_ok=True)
         monkeypatch.setattr(study, "timed", lambda *_, run=disturbed: race.append(0) or run)
         study.make([study.Turn("flaxcnn", "run", 0)], most=None, again=False)
-        assert "Other programs ran meanwhile in 1 of 1 runs." in table.table()
+        assert "Other programs ran at the same time in 1 of 1 runs." in table.table()
     assert len(race) == 2
     monkeypatch.setattr(study, "timed", lambda *_: race.append(0) or quiet)
     for _ in range(2):
@@ -93,11 +93,11 @@ def test_the_table_shows_means_ratios_and_misses(race):
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in shown.splitlines() if "|" in line
     ]
-    found = {row[0]: row[1:] for row in rows}
-    assert found["flaxcnn"][:3] == ["3 of 3", "21 s ± 1 s (n = 3)", "2.0 s ± 1.0 s (n = 3)"]
-    assert found["PyTorch"][:2] == ["2 of 3", "41 s ± 1 s (n = 2)"]
-    assert found["flaxcnn"][-1] == "93.60% ± 0.00% (n = 3)"
-    assert found["flaxcnn"][3] == found["PyTorch"][3] == "5.0 s (n = 1)"
+    cells = {row[0]: row[1:] for row in rows}
+    assert cells["flaxcnn"][:3] == ["3 of 3", "21 s ± 1 s (n = 3)", "2.0 s ± 1.0 s (n = 3)"]
+    assert cells["PyTorch"][:2] == ["2 of 3", "41 s ± 1 s (n = 2)"]
+    assert cells["flaxcnn"][-1] == "93.60% ± 0.00% (n = 3)"
+    assert cells["flaxcnn"][3] == cells["PyTorch"][3] == "5.0 s (n = 1)"
     # Seeds 0 and 2: 20 / 40 and 22 / 42.
     assert "0.51 (0.50 to 0.52, n = 2); the target of 0.8 is reached" in shown
     assert f"to {TARGET:.1%}" in shown and study.COMMAND in shown
@@ -109,8 +109,8 @@ def test_times_of_two_machines_are_not_compared(race, monkeypatch):
     monkeypatch.setattr(study, "environment", lambda: elsewhere)
     study.make(study.turns(2), most=None, again=False)
     result = record.read("time_to_accuracy")
-    assert table.ratios(result) == [], "seed 0 in two places; seed 1 missed"
-    assert "; another, " in table.places(result)
+    assert table.ratios(result) == [], "seed 0 ran on two machines; seed 1 missed"
+    assert "; another, " in table.machines(result)
 
 
 def test_a_target_that_is_missed_is_said(race, monkeypatch):

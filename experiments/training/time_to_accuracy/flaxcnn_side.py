@@ -1,6 +1,6 @@
-"""Our side: the recipe by flaxcnn.
+"""The side of flaxcnn: trains the recipe with flaxcnn.
 
-    python -m experiments.training.time_to_accuracy.ours --seed 0
+    python -m experiments.training.time_to_accuracy.flaxcnn_side --seed 0
 
 Prints a line of JSON when the first step is done and after every epoch.
 """
@@ -16,7 +16,7 @@ from flaxcnn.config import Config
 
 
 def config_of(recipe: Recipe, seed: int, data_dir: str | None = None) -> Config:
-    """The recipe as a run of flaxcnn."""
+    """The recipe as the configuration of a run of flaxcnn."""
     return Config().replace(
         model="resnet9",
         model_options={
@@ -56,20 +56,20 @@ def train(config: Config) -> None:
     job = set_up(config)
     state, size = job.train_state, config.run.batch_size
     for epoch in range(config.run.epochs):
-        waiting = None
+        previous = None
         for batch in data.batches(job.splits.train, size, shuffle=True, seed=config.run.seed, epoch=epoch):
             state, metrics = job.train_step(state, batch)
-            # The step before is waited for, not this one: the device always has work, and never too much.
-            jax.block_until_ready(waiting)
-            if epoch == 0 and waiting is None:
+            # Wait for the previous step, not for this one: the device always has work, and never a long queue.
+            jax.block_until_ready(previous)
+            if epoch == 0 and previous is None:
                 say(loss=float(metrics["loss"]))
-            waiting = metrics
-        found = evaluate(job.predict, *state.evaluated, job.splits.test, batch_size=size)
-        say(epoch=epoch + 1, accuracy=found.accuracy)
+            previous = metrics
+        evaluation = evaluate(job.predict, *state.evaluated, job.splits.test, batch_size=size)
+        say(epoch=epoch + 1, accuracy=evaluation.accuracy)
 
 
 def say(**values: Any) -> None:
-    """A line of JSON for whoever holds the clock."""
+    """Print a line of JSON, for the process that holds the clock."""
     print(json.dumps(values), flush=True)
 
 
@@ -77,12 +77,10 @@ def main() -> None:
     """Train the recipe once."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--data-dir", help="folder of the four IDX files, where they are not in their usual place"
-    )
+    parser.add_argument("--data-dir", help="folder of the four IDX files, if it is not the usual one")
     parser.add_argument("--recipe", type=json.loads, default={}, help="JSON: fields of the recipe to change")
     options = parser.parse_args()
-    # As `flaxcnn train` does, before what takes long is imported.
+    # `flaxcnn train` does this too. It comes before the slow imports, because it restarts the process.
     huge_pages.restart()
     from flaxcnn.train.compiling import use_compilation_cache
 
