@@ -7,6 +7,7 @@ import numpy as np
 
 from parity.capture.flax import FlaxModel, capture_flax
 from parity.capture.reference import Reference
+from parity.capture.torch import capture_torch
 from parity.capture.trace import Trace
 from parity.matching.weights import WeightPlan
 from parity.verdict.policy import Policy
@@ -36,6 +37,20 @@ class Sides:
     mapping: dict[str, str]
     seed: int
     policy: Policy
+
+    def run_torch(self, mode: str, dtype: str, inputs: list[np.ndarray]) -> Trace:
+        """Record one forward run of the PyTorch side, where its model is at hand."""
+        assert self.reference.model is not None
+        return capture_torch(
+            self.reference.model(),
+            inputs,
+            mode=mode,
+            dtype=dtype,
+            seed=self.seed,
+            objective=None,
+            with_inputs=True,
+            on_disk=self.reference.on_disk,
+        )
 
     def run_flax(
         self,
