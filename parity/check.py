@@ -1,7 +1,7 @@
 """The pipeline, top to bottom: capture, carry the weights, align, run free and forced, measure, judge, save."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from parity.capture.memory import old_objects_aside
 from parity.verdict.judge import judge
@@ -20,6 +20,7 @@ def check(
     accept: tuple[str, ...] = (),
     out: str | Path | None = None,
     policy: Policy | None = None,
+    sizes: Literal["probe", "same"] = "probe",
     objective: str = "projection",
     perturb: bool = True,
 ) -> Report:
@@ -39,6 +40,7 @@ def check(
         accept: ids of the defect catalogue that are intended.
         out: a folder for `report.json`, `measurements.json` and the worst tensors.
         policy: thresholds of the judge.
+        sizes: "probe" compares the models on inputs of other sizes too, "same" on those that are given only.
         objective: "projection" or "cross-entropy".
         perturb: give random values to constant parameters first, so that zero scales hide nothing.
 
@@ -56,6 +58,7 @@ def check(
         objective=objective,
         perturbed=perturb,
         policy=policy or Policy(),
+        sizes=sizes,
     )
     with old_objects_aside():
         measurements, tensors = engine.measure(mode)

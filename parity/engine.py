@@ -24,6 +24,7 @@ from parity.matching.structure import structural_findings, without_repeated
 from parity.matching.weights import WeightPlan, plan_weights
 from parity.probe.range import probe_range
 from parity.probe.sides import Sides
+from parity.probe.size import SIZES, Sizes, probe_size
 from parity.verdict.judge import reference_explains
 from parity.verdict.policy import Policy, allowed_gap
 from parity.verdict.probe import Probe
@@ -68,6 +69,7 @@ class Engine:
     findings: list[Finding]
     policy: Policy
     probes: list[Probe]
+    sizes: Sizes = "probe"
     places: tuple[_Free, Trace] | None = None  # of the last mode; of PyTorch's run the shapes
 
     @staticmethod
@@ -81,12 +83,15 @@ class Engine:
         objective: str,
         perturbed: bool,
         policy: Policy,
+        sizes: Sizes = "probe",
     ) -> "Engine":
         """Prepare both sides and carry the weights from PyTorch to Flax.
 
         Raises:
             CannotCompare: see `parity.check`.
         """
+        if sizes not in SIZES:
+            raise CannotCompare(f"The sizes {sizes!r} are unknown; choose probe or same.")
         if isinstance(torch_model, (str, Path)):
             reference = load_reference(Path(torch_model))
         else:
@@ -120,6 +125,7 @@ class Engine:
             findings,
             policy,
             [],
+            sizes,
         )
 
     def measure(self, mode: str) -> tuple[Measurements, Tensors]:
@@ -148,6 +154,7 @@ class Engine:
         free, torch = self.places
         if mode == modes[0]:
             self.probes += probe_range(self.sides, mode, free.alignment, torch, free.observed, free.masks)
+            self.probes += probe_size(self.sides, mode, free.alignment, self.sizes)
 
     @property
     def sides(self) -> Sides:

@@ -36,6 +36,12 @@ def add_check(commands: Commands) -> None:
     _add_inputs(command)
     _add_policy(command)
     command.add_argument(
+        "--sizes",
+        choices=("probe", "same"),
+        default="probe",
+        help="compare on inputs of other sizes too: probe (default), or on the given ones only: same",
+    )
+    command.add_argument(
         "--map",
         metavar="FILE",
         help='JSON file {"torch path": "flax path"}, where names and order do not tell',

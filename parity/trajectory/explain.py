@@ -74,6 +74,7 @@ def _of_step(
             objective="projection",
             perturbed=False,
             policy=policy,
+            sizes="same",
         )
         measurements, _ = engine.measure("train")
     except CannotCompare as refusal:
