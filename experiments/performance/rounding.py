@@ -1,10 +1,10 @@
-"""How the fast rules round: the error of each in float32, beside XLA's own convolution's and PyTorch's.
+"""The rounding of flaxcnn's fast rules in float32, beside that of XLA's own convolution and of PyTorch's.
 
     python -m experiments.performance.rounding  measure every layer shape of ResNet-18 (CIFAR stem), a minute or so
     python -m experiments.performance.rounding --tables  run nothing; show what is stored
 
-The error is ||y32 - y64|| / ||y64||, with y64 by PyTorch in float64 from the same float32 numbers; so that it is the
-rounding of the computation alone. The median over seeds.
+The error is ||y32 - y64|| / ||y64||. PyTorch computes y64 in float64 from the same float32 inputs, so that the error is
+the rounding of the computation alone. The table has the median over seeds.
 """
 
 import argparse
@@ -37,7 +37,7 @@ SHAPES = (
     (4, 512, 512, 3, 1),
 )
 QUANTITIES = ("output", "gradient of the input", "gradient of the kernel")
-SIDES: dict[str, tuple[str, ...] | None] = {"ours": RULES, "plain rules of XLA": (), "torch": None}
+SIDES: dict[str, tuple[str, ...] | None] = {"flaxcnn": RULES, "plain rules of XLA": (), "torch": None}
 
 
 def main() -> int:
@@ -52,31 +52,31 @@ def main() -> int:
 
 
 def measured(shape: tuple[int, int, int, int, int]) -> dict[str, Any]:
-    """The errors of one layer: quantity, side, one for each seed."""
+    """The errors of one layer: by quantity and side, one for each seed."""
     errors: dict[str, dict[str, list[float]]] = {q: {side: [] for side in SIDES} for q in QUANTITIES}
     for seed in range(SEEDS):
         arrays = _arrays(shape, seed)
         exact = _torch(shape, [array.astype(np.float64) for array in arrays])
         for side, rules in SIDES.items():
-            found = _torch(shape, arrays) if rules is None else _ours(shape, rules)(*arrays)
-            for quantity, one, true in zip(QUANTITIES, found, exact, strict=True):
-                difference = np.asarray(one, np.float64) - true
+            rounded = _torch(shape, arrays) if rules is None else _flaxcnn(shape, rules)(*arrays)
+            for quantity, array, true in zip(QUANTITIES, rounded, exact, strict=True):
+                difference = np.asarray(array, np.float64) - true
                 errors[quantity][side].append(float(np.linalg.norm(difference) / np.linalg.norm(true)))
     return {"shape": shape, "errors": errors}
 
 
 def _arrays(shape: tuple[int, int, int, int, int], seed: int) -> list[np.ndarray]:
-    size, inputs, outputs, kernel, stride = shape
+    side, inputs, outputs, kernel, stride = shape
     generator = np.random.default_rng(seed)
     shapes = (
-        (IMAGES, size, size, inputs),
+        (IMAGES, side, side, inputs),
         (kernel, kernel, inputs, outputs),
-        (IMAGES, size // stride, size // stride, outputs),
+        (IMAGES, side // stride, side // stride, outputs),
     )
-    return [generator.normal(size=one).astype(np.float32) for one in shapes]
+    return [generator.normal(size=size).astype(np.float32) for size in shapes]
 
 
-def _ours(shape: tuple[int, int, int, int, int], rules: tuple[str, ...]) -> Callable[..., tuple]:
+def _flaxcnn(shape: tuple[int, int, int, int, int], rules: tuple[str, ...]) -> Callable[..., tuple]:
     """`conv2d` and its gradients with only these rules."""
     *_, kernel, stride = shape
 
@@ -93,14 +93,14 @@ def _ours(shape: tuple[int, int, int, int, int], rules: tuple[str, ...]) -> Call
 
 
 def _torch(shape: tuple[int, int, int, int, int], arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """The same by PyTorch, in the arrays' dtype and our layout."""
+    """The same by PyTorch, in the arrays' dtype and in Flax's layout."""
     *_, kernel, stride = shape
     x, weight, cotangent = (torch.tensor(array) for array in arrays)
     x, weight = x.requires_grad_(), weight.requires_grad_()
     y = torch.nn.functional.conv2d(
         x.permute(0, 3, 1, 2), weight.permute(3, 2, 0, 1), stride=stride, padding=kernel // 2
     ).permute(0, 2, 3, 1)
-    return [one.detach().numpy() for one in (y, *torch.autograd.grad(y, (x, weight), cotangent))]
+    return [tensor.detach().numpy() for tensor in (y, *torch.autograd.grad(y, (x, weight), cotangent))]
 
 
 def table() -> str:

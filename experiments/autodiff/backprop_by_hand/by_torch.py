@@ -35,14 +35,14 @@ def by_torch(params: Arrays, x: np.ndarray, labels: np.ndarray, dtype: str = "fl
     loss.backward()
     return Pass(
         loss.detach().numpy(),
-        {name: to_ours(tensor.detach()) for name, tensor in values.items()},
-        {name: to_ours(tensor.grad) for name, tensor in values.items()},
-        {name: parameter_to_ours(tensor.grad) for name, tensor in leaves.items()},
+        {name: to_flax(tensor.detach()) for name, tensor in values.items()},
+        {name: to_flax(tensor.grad) for name, tensor in values.items()},
+        {name: parameter_to_flax(tensor.grad) for name, tensor in leaves.items()},
     )
 
 
 def leaf(array: np.ndarray, dtype: str) -> Tensor:
-    """A tensor of that precision that autograd differentiates by."""
+    """A leaf tensor of that precision, whose gradient autograd computes."""
     return torch.from_numpy(np.array(array, dtype, order="C")).requires_grad_()
 
 
@@ -51,13 +51,13 @@ def parameter_to_torch(array: np.ndarray) -> np.ndarray:
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
 
 
-def parameter_to_ours(tensor: Tensor) -> np.ndarray:
+def parameter_to_flax(tensor: Tensor) -> np.ndarray:
     """The inverse of `parameter_to_torch`."""
     array = tensor.numpy()
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
 
 
-def to_ours(tensor: Tensor) -> np.ndarray:
+def to_flax(tensor: Tensor) -> np.ndarray:
     """Images [n c h w] as [n h w c]; rows as they are."""
     array = tensor.numpy()
     return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array

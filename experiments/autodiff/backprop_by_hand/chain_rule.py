@@ -4,7 +4,7 @@ The loss is a chain of three small functions,
 
     u = w x,      e = u - y,      l = e^2,
 
-and the chain rule goes through it from the end, each time multiplying what it has by one local derivative:
+and the chain rule goes through it from the end. Each step multiplies the previous derivative by one local derivative:
 
     dl/de = 2 e
     dl/du = dl/de * de/du = 2 e *  1
@@ -23,7 +23,7 @@ import torch
 from parity.capture.flax import precision
 from parity.comparison.direct import Compared
 
-# Numbers that binary fractions cannot hold, so that each way has something to round.
+# Binary fractions cannot hold these numbers, so that every way has to round.
 POINT = {"w": 0.7, "x": 1.3, "y": 2.1}
 VALUES = ("u", "e", "l")
 DERIVATIVES = ("e", "u", "y", "w", "x")
@@ -37,7 +37,7 @@ RULES = {
     "dl/dw": "dl/du · x",
     "dl/dx": "dl/du · w",
 }
-# A power of two near the cube root of the rounding of float64, where a central difference is at its best.
+# A power of two near the cube root of the rounding of float64, where a central difference is most accurate.
 STEP = 2.0**-17
 
 Numbers = dict[str, float]
@@ -46,11 +46,11 @@ Numbers = dict[str, float]
 def by_hand(point: Numbers = POINT, dtype: str = "float64") -> Numbers:
     """Every intermediate value and every derivative, each from the one before it."""
     w, x, y = (np.asarray(point[name], dtype)[()] for name in ("w", "x", "y"))
-    # Forward, and keep what the way back needs.
+    # Forward; the backward pass needs x, w and e.
     u = w * x
     e = u - y
     l = e * e  # noqa: E741  the loss is called l in the formulas
-    # Backward: what has come down so far, times the next local derivative.
+    # Backward: the previous derivative times the next local derivative.
     dl_de = 2 * e
     dl_du = dl_de * 1
     dl_dy = dl_de * -1
@@ -73,8 +73,8 @@ def by_jax(point: Numbers = POINT, dtype: str = "float64") -> Numbers:
         zeros = {"u": 0.0, "e": 0.0}
         at = {name: jnp.asarray(value, dtype) for name, value in (point | zeros).items()}
         gradient, values = jax.grad(loss, has_aux=True)(at)
-        found = values | {f"dl/d{name}": gradient[name] for name in DERIVATIVES}
-        return {name: float(value) for name, value in found.items()}
+        numbers = values | {f"dl/d{name}": gradient[name] for name in DERIVATIVES}
+        return {name: float(value) for name, value in numbers.items()}
 
 
 def by_torch(point: Numbers = POINT, dtype: str = "float64") -> Numbers:
@@ -104,10 +104,10 @@ def by_difference(point: Numbers = POINT) -> Numbers:
 
 
 def difference_error(point: Numbers = POINT) -> float:
-    """How far rounding can move a central difference: each loss by its last bits, and the division by 2h enlarges it.
+    """A bound on the rounding error of a central difference: that of two losses, enlarged by the division by 2h.
 
-    u, e and l are rounded once each, by at most eps/2 of their size, and the two sums v + h, y + h likewise:
-    |l error| <= eps/2 (2 |e| (2 |w x| + |y| + |u| + |e|) + e^2). Two losses over 2h make that, over h.
+    u, e and l, and the sums v + h and y + h, are rounded once each, by at most eps/2 of their size. So the error of one
+    loss is at most eps/2 (2 |e| (2 |w x| + |y| + |u| + |e|) + e^2), and the error of two losses over 2h is that over h.
     """
     values = by_hand(point)
     e, u = abs(values["e"]), abs(values["u"])
@@ -116,7 +116,7 @@ def difference_error(point: Numbers = POINT) -> float:
 
 
 def compared(ways: dict[str, dict[str, Numbers]]) -> list[Compared]:
-    """Each number by hand beside the same by JAX and by PyTorch, for the judge.
+    """Each number by hand, paired with JAX's and with PyTorch's, for the judge.
 
     Args:
         ways: by way ("hand", "jax", "torch") and dtype, see `run`.

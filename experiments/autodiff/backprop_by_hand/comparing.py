@@ -1,7 +1,7 @@
-"""Everything computed by hand beside JAX's and PyTorch's, judged by the derived rule of `parity.verdict.policy`.
+"""Compares everything computed by hand with JAX and PyTorch, by the derived rule of `parity.verdict.policy`.
 
-No tolerance is chosen here: each tensor is computed in float32 too, which measures how much it rounds, and from
-that follows how far two correct computations in float64 may lie apart.
+No tolerance is chosen here. Each tensor is also computed in float32, which measures its rounding; from that follows
+how far two correct computations in float64 may differ.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from experiments.autodiff.backprop_by_hand import network
 from experiments.autodiff.backprop_by_hand.by_jax import by_jax
 from experiments.autodiff.backprop_by_hand.by_torch import by_torch
 from experiments.autodiff.backprop_by_hand.network import Arrays, Pass
-from experiments.autodiff.backprop_by_hand.rules import RULES, SYMBOLS, Rule
+from experiments.autodiff.backprop_by_hand.rules import RULES, SYMBOLS, LayerRule
 from parity.comparison.direct import Compared, measure_directly
 from parity.engine import environment
 from parity.verdict.judge import judge
@@ -28,8 +28,8 @@ Passes = dict[str, dict[str, Pass]]
 class Row:
     """One tensor by hand against both others, in float64.
 
-    `kind` is "value", "signal" or "gradient"; `gap_*` = max |hand - other|; `margin` is how many times the wider gap
-    would fit into what rounding explains (infinite for none, below 1 for a difference of meaning).
+    `kind` is "value", "signal" or "gradient"; `gap_*` = max |hand - other|; `margin` is the largest gap that rounding
+    explains over the larger gap (infinite if there is no gap, below 1 if rounding does not explain it).
     """
 
     layer: str
@@ -52,20 +52,20 @@ def run_passes(params: Arrays, x: np.ndarray, labels: np.ndarray) -> Passes:
 
 
 def judged(compared: list[Compared]) -> Report:
-    """The verdict on tensors by hand (in the place of Flax's) and by machine (in PyTorch's)."""
+    """The verdict on tensors by hand (passed as Flax's) and by machine (passed as PyTorch's)."""
     return judge(measure_directly(compared, environment=environment("by hand", 0)))
 
 
 def compare(passes: Passes) -> Report:
-    """Each layer with its output, the error signal at its input and its parameters' gradients.
+    """The verdict on each layer's output, on the error signal of its input and on its parameters' gradients.
 
-    The error signal of a layer's input is what that layer's rule computes, so the last layer that differs (the first on
-    the way back) has the wrong rule.
+    A layer's rule computes the error signal of its input. So the last layer that differs has the wrong rule, because
+    the backward pass reaches it first.
     """
-    return judged([one for rule in RULES for one in _of_layer(rule, passes)])
+    return judged([tensors for rule in RULES for tensors in _of_layer(rule, passes)])
 
 
-def _of_layer(rule: Rule, passes: Passes) -> list[Compared]:
+def _of_layer(rule: LayerRule, passes: Passes) -> list[Compared]:
     wanted: list[tuple[str, str]] = [("values", rule.output) if rule.output else ("loss", "loss")]
     wanted += [("signals", rule.input), *(("gradients", name) for name in rule.parameters)]
     return [
@@ -84,32 +84,34 @@ def _of_layer(rule: Rule, passes: Passes) -> list[Compared]:
 
 
 def quantity(part: str, name: str, other: str) -> str:
-    """What a tensor is called in the report: "signals z1 against torch"."""
+    """A tensor's name in the report: "signals z1 against torch"."""
     return f"{part} {name} against {other}"
 
 
-def _tensor(one: Pass, part: str, name: str) -> np.ndarray:
-    found = one.loss if part == "loss" else getattr(one, part)[name]
-    return np.reshape(found, -1) if np.ndim(found) == 0 else found
+def _tensor(computed: Pass, part: str, name: str) -> np.ndarray:
+    tensor = computed.loss if part == "loss" else getattr(computed, part)[name]
+    return np.reshape(tensor, -1) if np.ndim(tensor) == 0 else tensor
 
 
 def rows(passes: Passes, report: Report) -> list[Row]:
     """The table, in the order in which the tensors are computed: forward, then back from the loss."""
-    found = {q.quantity.name: q for entry in report.layers for q in entry.quantities}
+    judgements = {q.quantity.name: q for entry in report.layers for q in entry.quantities}
     hand = passes["hand"]["float64"]
     table = [
-        _row(rule.layer, "value", hand, found, (rule.output, SYMBOLS[rule.output], rule.forward))
+        _row(rule.layer, "value", hand, judgements, (rule.output, SYMBOLS[rule.output], rule.forward))
         for rule in RULES
         if rule.output
     ]
-    table.append(_row("loss", "loss", hand, found, ("loss", "L", RULES[-1].forward)))
+    table.append(_row("loss", "loss", hand, judgements, ("loss", "L", RULES[-1].forward)))
     for rule in reversed(RULES):
         table.append(
-            _row(rule.layer, "signal", hand, found, (rule.input, f"δ{SYMBOLS[rule.input]}", rule.backward))
+            _row(
+                rule.layer, "signal", hand, judgements, (rule.input, f"δ{SYMBOLS[rule.input]}", rule.backward)
+            )
         )
         for name, formula in rule.parameters.items():
             symbol = formula.partition(" =")[0].partition("[")[0]
-            table.append(_row(rule.layer, "gradient", hand, found, (name, symbol, formula)))
+            table.append(_row(rule.layer, "gradient", hand, judgements, (name, symbol, formula)))
     return table
 
 
@@ -117,11 +119,11 @@ PARTS = {"value": "values", "loss": "loss", "signal": "signals", "gradient": "gr
 
 
 def _row(
-    layer: str, kind: str, hand: Pass, found: dict[str, JudgedQuantity], words: tuple[str, str, str]
+    layer: str, kind: str, hand: Pass, judgements: dict[str, JudgedQuantity], words: tuple[str, str, str]
 ) -> Row:
     name, symbol, formula = words
     tensor = hand.loss if kind == "loss" else getattr(hand, PARTS[kind])[name]
-    jax, torch = (found[quantity(PARTS[kind], name, other)] for other in ("jax", "torch"))
+    jax, torch = (judgements[quantity(PARTS[kind], name, other)] for other in ("jax", "torch"))
     return Row(
         layer=layer,
         kind=kind,
@@ -137,8 +139,8 @@ def _row(
     )
 
 
-def gap(one: JudgedQuantity) -> float:
+def gap(judged: JudgedQuantity) -> float:
     """The largest difference in float64."""
-    metrics = one.quantity.introduced
+    metrics = judged.quantity.introduced
     assert metrics is not None
     return metrics.gap_max

@@ -1,4 +1,4 @@
-"""A few steps of gradient descent with each of the three gradients: the loss falls, and falls equally."""
+"""A few steps of gradient descent with each of the three gradients: the loss falls equally with all of them."""
 
 import dataclasses
 
@@ -27,22 +27,22 @@ class Descent:
 def descend(way: str, params: Arrays, x: np.ndarray, labels: np.ndarray, dtype: str) -> Descent:
     """`STEPS` steps p <- p - rate * dLoss/dp on one batch, each rounded to `dtype`.
 
-    The subtraction is the same for all ways; what differs is who found the gradient ("hand", "jax" or "torch").
+    The subtraction is the same for all ways; only the gradient differs ("hand", "jax" or "torch").
     """
     run = {"hand": network.by_hand, "jax": by_jax, "torch": by_torch}[way]
     params = {name: array.astype(dtype) for name, array in params.items()}
     rate = np.dtype(dtype).type(LEARNING_RATE)
     losses = []
     for _ in range(STEPS):
-        found = run(params, x, labels, dtype)
-        losses.append(float(found.loss))
-        params = {name: array - rate * found.gradients[name] for name, array in params.items()}
+        computed = run(params, x, labels, dtype)
+        losses.append(float(computed.loss))
+        params = {name: array - rate * computed.gradients[name] for name, array in params.items()}
     losses.append(float(run(params, x, labels, dtype).loss))
     return Descent(losses, params)
 
 
 def run_descents(params: Arrays, x: np.ndarray, labels: np.ndarray) -> dict[str, dict[str, Descent]]:
-    """By way and dtype."""
+    """The descents, by way and dtype."""
     return {
         way: {dtype: descend(way, params, x, labels, dtype) for dtype in DTYPES}
         for way in ("hand", "jax", "torch")
@@ -53,9 +53,9 @@ def compare(descents: dict[str, dict[str, Descent]]) -> Report:
     """The loss at each step and the parameters in the end, by hand against both others."""
 
     def tensors(way: str, dtype: str) -> dict[str, np.ndarray]:
-        one = descents[way][dtype]
-        losses = {f"loss at step {n}": np.asarray([loss], dtype) for n, loss in enumerate(one.losses)}
-        return losses | {f"{name} in the end": array for name, array in one.params.items()}
+        descent = descents[way][dtype]
+        losses = {f"loss at step {n}": np.asarray([loss], dtype) for n, loss in enumerate(descent.losses)}
+        return losses | {f"{name} in the end": array for name, array in descent.params.items()}
 
     sides = {(way, dtype): tensors(way, dtype) for way in descents for dtype in DTYPES}
     return judged(

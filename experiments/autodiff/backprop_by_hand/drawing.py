@@ -1,7 +1,7 @@
 """The drawings of the page as SVG: the chain of the first chapter, the network, and the falling loss."""
 
 from experiments.autodiff.backprop_by_hand.network import Pass
-from experiments.autodiff.backprop_by_hand.rules import RULES, SYMBOLS, Rule
+from experiments.autodiff.backprop_by_hand.rules import RULES, SYMBOLS, LayerRule
 from parity.report.html.markup import Markup, element
 from parity.report.wording import number
 
@@ -12,7 +12,7 @@ LINES = {"hand": ("by hand", 9), "jax": ("jax.grad", 5), "torch": ("torch.autogr
 
 
 def text(words: str, x: float, y: float, class_: str = "", size: int = 14) -> Markup:
-    """Words centred at a place."""
+    """Words centred at a point."""
     return element("text", words, x=x, y=y, class_=f"label {class_}".strip(), font_size=size)
 
 
@@ -44,8 +44,8 @@ def node(symbol: str, x: float, y: float, below: str = "") -> list[Markup]:
 
 
 def chain(numbers: dict[str, float]) -> Markup:
-    """w, x -> u -> e -> l with the derivatives on the way back; `numbers` as in `chain_rule.by_hand`."""
-    places = {
+    """w, x -> u -> e -> l, with the derivatives beside the arrows back; `numbers` as in `chain_rule.by_hand`."""
+    positions = {
         "w": (60, 50),
         "x": (60, 170),
         "u": (230, 110),
@@ -55,7 +55,7 @@ def chain(numbers: dict[str, float]) -> Markup:
     }
 
     def edge(source: str, target: str, derivative: str, beside: tuple[float, float]) -> list[Markup]:
-        (x1, y1), (x2, y2) = places[source], places[target]
+        (x1, y1), (x2, y2) = positions[source], positions[target]
         length = ((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5
         along = ((x2 - x1) / length, (y2 - y1) / length)
         across = (-along[1] * 5, along[0] * 5)
@@ -83,7 +83,7 @@ def chain(numbers: dict[str, float]) -> Markup:
         edge("u", "e", "dl/du", (0, 26)),
         edge("y", "e", "dl/dy", (72, 0)),
         edge("e", "l", "dl/de", (0, 26)),
-        [node(name, *place) for name, place in places.items()],
+        [node(name, *position) for name, position in positions.items()],
         text("u = w x", 258, 82, "soft", 13),
         text("e = u − y", 430, 82, "soft", 13),
         text("l = e²", 630, 82, "soft", 13),
@@ -94,19 +94,19 @@ def chain(numbers: dict[str, float]) -> Markup:
     )
 
 
-def network(one: Pass) -> Markup:
-    """The tensors in a row with their shapes; layers above the arrows forward, error signals on those back."""
+def network(computed: Pass) -> Markup:
+    """The tensors in a row with their shapes; layers above the arrows forward, error signals below those back."""
     width = STEP * len(RULES) + 90
     parts = [heads()]
-    for place, rule in enumerate(RULES):
-        parts += _layer(rule, 45 + place * STEP)
-    for place, name in enumerate([rule.input for rule in RULES]):
-        shape = "×".join(map(str, one.values[name].shape[1:]))
-        x = 45 + place * STEP
+    for column, rule in enumerate(RULES):
+        parts += _layer(rule, 45 + column * STEP)
+    for column, name in enumerate([rule.input for rule in RULES]):
+        shape = "×".join(map(str, computed.values[name].shape[1:]))
+        x = 45 + column * STEP
         parts += node(SYMBOLS[name], x, MIDDLE)
         parts.append(text(shape, x, MIDDLE + 38, "soft", 12))
     parts += node("L", 45 + len(RULES) * STEP, MIDDLE)
-    parts.append(text(f"= {float(one.loss):.4f}", 45 + len(RULES) * STEP, MIDDLE + 38, "soft", 12))
+    parts.append(text(f"= {float(computed.loss):.4f}", 45 + len(RULES) * STEP, MIDDLE + 38, "soft", 12))
     return element(
         "svg",
         parts,
@@ -118,7 +118,7 @@ def network(one: Pass) -> Markup:
     )
 
 
-def _layer(rule: Rule, x: float) -> list[Markup]:
+def _layer(rule: LayerRule, x: float) -> list[Markup]:
     middle, start, end = x + STEP / 2, x + 23, x + STEP - 23
     parts = [
         arrow((start, MIDDLE - 6), (end, MIDDLE - 6), "forward"),
@@ -138,21 +138,21 @@ def _layer(rule: Rule, x: float) -> list[Markup]:
 
 
 def losses(ways: dict[str, list[float]]) -> Markup:
-    """The loss by step, one line a way, each thinner than the one it lies on."""
+    """The loss by step: one line for each way, thinner than the line below it."""
     width, height, left, right, top, bottom = 640, 250, 56, 12, 14, 36
     every = [loss for way in ways.values() for loss in way]
     low, high = min(every), max(every)
     span = (high - low) or 1.0
     count = len(next(iter(ways.values())))
 
-    def place(step: int, loss: float) -> str:
+    def point(step: int, loss: float) -> str:
         x = left + step * (width - left - right) / max(1, count - 1)
         return f"{x:.1f},{top + (high - loss) / span * (height - top - bottom):.1f}"
 
     lines = [
         element(
             "polyline",
-            points=" ".join(place(step, loss) for step, loss in enumerate(ways[way])),
+            points=" ".join(point(step, loss) for step, loss in enumerate(ways[way])),
             class_=f"loss {way}",
             stroke_width=thick,
         )
@@ -168,7 +168,7 @@ def losses(ways: dict[str, list[float]]) -> Markup:
         for y in (top, (top + base) / 2, base)
     ]
     steps = [
-        element("text", str(step), x=place(step, low).split(",")[0], y=base + 18, class_="tick middle")
+        element("text", str(step), x=point(step, low).split(",")[0], y=base + 18, class_="tick middle")
         for step in range(0, count, 5)
     ]
     return element(
@@ -186,7 +186,7 @@ def losses(ways: dict[str, list[float]]) -> Markup:
 
 
 def legend() -> Markup:
-    """Which line is which."""
+    """The legend of the three lines."""
     return element(
         "ul",
         [

@@ -61,7 +61,7 @@ Arrays = dict[str, np.ndarray]
 class Pass:
     """One pass forward and back: the loss, every tensor, its error signal, and the gradient of every parameter.
 
-    Arrays in our layout: images [n h w c], kernels [h w in out], the dense weight [in out].
+    Arrays are in Flax's layout: images [n h w c], kernels [h w in out], the dense weight [in out].
     """
 
     loss: np.ndarray
@@ -71,7 +71,7 @@ class Pass:
 
 
 def forward(params: Tensors, x: Float[Array, "n 8 8 1"], labels: Int[Array, "n"]) -> tuple[Array, Tensors]:
-    """The loss, and every tensor on the way: the way back will need them."""
+    """The loss and every intermediate tensor, which `backward` needs."""
     z1 = conv2d(x, params["conv1.weight"], **CONV1)
     y1 = normalise(z1, params["norm.weight"], params["norm.bias"])
     a1 = relu(y1)
@@ -85,7 +85,7 @@ def forward(params: Tensors, x: Float[Array, "n 8 8 1"], labels: Int[Array, "n"]
 
 
 def backward(params: Tensors, values: Tensors, labels: Int[Array, "n"]) -> tuple[Tensors, Tensors]:
-    """Every error signal, from the loss back to the image, and on the way the gradient of every parameter."""
+    """The error signal of every tensor, from the loss back to the image, and the gradient of every parameter."""
     delta: Tensors = {}
     gradient: Tensors = {}
     # The loss itself: dLoss/dLoss = 1. Cross-entropy and softmax together give (softmax - target) / n.
@@ -111,7 +111,7 @@ def backward(params: Tensors, values: Tensors, labels: Int[Array, "n"]) -> tuple
     delta["z1"], gradient["norm.weight"], gradient["norm.bias"] = batch_norm_backward(
         delta["y1"], values["z1"], params["norm.weight"], epsilon=EPSILON
     )
-    # conv1, as conv2, without a bias. What arrives at the image says which pixels the loss depends on.
+    # conv1, as conv2, without a bias. The error signal of the image shows which pixels the loss depends on.
     delta["x"], gradient["conv1.weight"], _ = conv2d_backward(
         delta["z1"], values["x"], params["conv1.weight"], **CONV1
     )
@@ -130,7 +130,7 @@ def flatten(a: Float[Array, "n h w c"]) -> Float[Array, "n _f"]:
 
 
 def unflatten(delta: Float[Array, "n _f"], shape: tuple[int, ...]) -> Float[Array, "n h w c"]:
-    """Rows as images: what `flatten` did, undone."""
+    """Rows as images: the inverse of `flatten`."""
     n, h, w, c = shape
     return jnp.transpose(jnp.reshape(delta, (n, c, h, w)), (0, 2, 3, 1))
 
@@ -159,8 +159,8 @@ def by_hand(params: Arrays, x: np.ndarray, labels: np.ndarray, dtype: str = "flo
 def initial_parameters(seed: int = 0) -> Arrays:
     """PyTorch's initial weights (uniform, up to 1 / sqrt(inputs)), in float64.
 
-    Scale and bias of the normalisation start at 1 and 0, where a mistake in their use would not show; so they are
-    moved a little.
+    Scale and bias of the normalisation would start at 1 and 0, where a mistake in their use would not show. They are
+    drawn near these values instead.
     """
     random = np.random.default_rng(seed)
     params = {}
@@ -177,6 +177,6 @@ def initial_parameters(seed: int = 0) -> Arrays:
 
 
 def digits(count: int = BATCH) -> tuple[Float[np.ndarray, "n 8 8 1"], Int[np.ndarray, "n"]]:
-    """The first handwritten digits of scikit-learn as ink from 0 to 1, and what they are."""
+    """The first handwritten digits of scikit-learn, as ink from 0 to 1, and their labels."""
     images, labels = load_digits().gather(np.arange(count))
     return images.astype(np.float64) / 255, labels

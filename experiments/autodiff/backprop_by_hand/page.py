@@ -101,8 +101,8 @@ def _chain(study: Study) -> list[Markup]:
 
 
 def _plain_table(header: list[str], body: list[list[Child]]) -> Markup:
-    def cell(place: int, words: Child) -> Markup:
-        return element("td", words, class_="end" if place > 1 else None)
+    def cell(column: int, words: Child) -> Markup:
+        return element("td", words, class_="end" if column > 1 else None)
 
     return element(
         "div",
@@ -148,7 +148,7 @@ def _layers(study: Study) -> list[Markup]:
             "and z₃ show one image a row."
         ),
         prose.paragraph(
-            "JAX differentiates the network in plain jax.numpy, with none of our own rules in it; otherwise the "
+            "JAX differentiates the network in plain jax.numpy, without flaxcnn's rules; otherwise the "
             "rules would be compared with themselves."
         ),
         *prose.layers(study),
@@ -202,7 +202,7 @@ def _row(row: Row, turns: bool) -> Markup:
 
 
 def _descent(study: Study) -> list[Markup]:
-    ways = {way: found["float64"].losses for way, found in study.descents.items()}
+    ways = {way: by_dtype["float64"].losses for way, by_dtype in study.descents.items()}
     hand = ways["hand"]
     widest = max(abs(a - b) for way in ways.values() for a, b in zip(hand, way, strict=True))
     return [

@@ -13,24 +13,24 @@ COLUMNS = ("tensor", "error signal by hand", "jax.grad", "torch.autograd", "larg
 
 
 def draw(passes: Passes, example: int, label: int) -> "matplotlib.figure.Figure":
-    """A row a tensor, from the image to the logits; tensors of images show one image's channels."""
+    """One row per tensor, from the image to the logits; tensors of images show one image's channels."""
     figure = new_figure(11, 2.15 * len(RULES) + 0.9)
     axes = figure.subplots(len(RULES), len(COLUMNS), squeeze=False)
-    for rule, places in zip(RULES, axes, strict=True):
+    for rule, row in zip(RULES, axes, strict=True):
         name = rule.input
         value = tiles.as_matrix(passes["hand"]["float64"].values[name], example)
         signals = [
             tiles.as_matrix(passes[way]["float64"].signals[name], example) for way in ("hand", "jax", "torch")
         ]
         largest = float(np.nanmax(np.abs(signals[0])))
-        _show(figure, places[0], value, float(np.nanmax(np.abs(value))))
-        for place, signal in zip(places[1:4], signals, strict=True):
-            _show(figure, place, signal, largest, bar=place is places[3])
-        _show_gap(figure, places[4], tiles.difference(*signals))
+        _show(figure, row[0], value, float(np.nanmax(np.abs(value))))
+        for cell, signal in zip(row[1:4], signals, strict=True):
+            _show(figure, cell, signal, largest, bar=cell is row[3])
+        _show_gap(figure, row[4], tiles.difference(*signals))
         symbol = SYMBOLS[name]
-        places[0].set_ylabel(f"{symbol}, δ{symbol}\n(input of {rule.layer})", fontsize=10, color=INK)
-    for place, title in zip(axes[0], COLUMNS, strict=True):
-        place.set_title(title, fontsize=10, color=INK)
+        row[0].set_ylabel(f"{symbol}, δ{symbol}\n(input of {rule.layer})", fontsize=10, color=INK)
+    for cell, title in zip(axes[0], COLUMNS, strict=True):
+        cell.set_title(title, fontsize=10, color=INK)
     add_title(
         figure,
         "Backpropagation by hand: the error signal of every layer",

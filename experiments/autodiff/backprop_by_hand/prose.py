@@ -5,7 +5,7 @@ import inspect
 import numpy as np
 
 from experiments.autodiff.backprop_by_hand import chain_rule, network, tiles
-from experiments.autodiff.backprop_by_hand.rules import RULES, SYMBOLS, Rule
+from experiments.autodiff.backprop_by_hand.rules import RULES, SYMBOLS, LayerRule
 from experiments.autodiff.backprop_by_hand.study import EXAMPLE, Study
 from parity.report.html.markup import Child, Markup, element
 
@@ -23,7 +23,7 @@ def formula(words: Child, class_: str = "formula") -> Markup:
 
 
 def chain_rule_words() -> list[Markup]:
-    """What the chain rule says, on the smallest network there is: one weight."""
+    """The chain rule, on the smallest network there is: one weight."""
     point = ", ".join(f"{name} = {value}" for name, value in chain_rule.POINT.items())
     return [
         paragraph(
@@ -97,18 +97,18 @@ def layers(study: Study) -> list[Markup]:
     return [_layer(rule, study) for rule in reversed(RULES)]
 
 
-def _layer(rule: Rule, study: Study) -> Markup:
+def _layer(rule: LayerRule, study: Study) -> Markup:
     symbol = SYMBOLS[rule.input]
     matrices = [tiles.as_matrix(study.passes[way]["float64"].signals[rule.input], EXAMPLE) for way in WAYS]
     value = tiles.as_matrix(study.passes["hand"]["float64"].values[rule.input], EXAMPLE)
     largest = float(np.nanmax(np.abs(value)))
     maps = [tiles.figure(value, symbol, "value", largest), *tiles.row(*matrices, f"δ{symbol}")]
-    rules = [rule.backward, *rule.parameters.values()]
+    formulas = [rule.backward, *rule.parameters.values()]
     return element(
         "article",
         element("h3", rule.layer, element("span", rule.kind, class_="hint")),
         formula(rule.forward),
-        element("div", [formula(one) for one in rules], class_="rule"),
+        element("div", [formula(words) for words in formulas], class_="rule"),
         [formula(words.strip("*")) if words.startswith("*") else paragraph(words) for words in rule.why],
         element("div", maps, class_="maps"),
         _parameters(rule, study),
@@ -117,7 +117,7 @@ def _layer(rule: Rule, study: Study) -> Markup:
     )
 
 
-def _parameters(rule: Rule, study: Study) -> Markup | None:
+def _parameters(rule: LayerRule, study: Study) -> Markup | None:
     if not rule.parameters:
         return None
     blocks = []
@@ -131,6 +131,6 @@ def _parameters(rule: Rule, study: Study) -> Markup | None:
 
 
 def code() -> Markup:
-    """The two functions that do all this, as they are."""
+    """The source of the two functions that compute all this."""
     source = inspect.getsource(network.forward) + "\n\n" + inspect.getsource(network.backward)
     return element("pre", element("code", source))

@@ -1,4 +1,4 @@
-"""Every layer of the network in words and formulas: what the table, the drawing and the page all say."""
+"""Every layer of the network in words and formulas, for the table, the drawing and the page."""
 
 import dataclasses
 
@@ -18,11 +18,11 @@ SYMBOLS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
-    """One layer: how it makes `output` of `input`, and how it pulls the error signal back.
+class LayerRule:
+    """One layer: how it computes `output` from `input`, and the error signal of `input` from that of `output`.
 
-    `parameters` are names of the network's parameters with the formulas of their gradients. `why` derives the
-    backward rule, a paragraph an item; text in asterisks is a formula of its own line.
+    `parameters` maps names of the network's parameters to the formulas of their gradients. `why` derives the backward
+    rule, one paragraph per item; an item in asterisks is a formula on a line of its own.
     """
 
     layer: str
@@ -47,7 +47,7 @@ _CONVOLUTION = (
 )
 
 RULES = (
-    Rule(
+    LayerRule(
         "conv1",
         "convolution 3×3, padding 1",
         "x",
@@ -63,7 +63,7 @@ RULES = (
             "δx is what the loss thinks of each pixel: more ink where δx is negative would lower the loss.",
         ),
     ),
-    Rule(
+    LayerRule(
         "norm",
         "batch normalisation, training",
         "z1",
@@ -83,7 +83,7 @@ RULES = (
             "the classic mistake.",
         ),
     ),
-    Rule(
+    LayerRule(
         "relu1",
         "ReLU",
         "y1",
@@ -96,7 +96,7 @@ RULES = (
             "As for relu2. Of the few pixels that got an error signal from the pooling, the positive ones pass it on.",
         ),
     ),
-    Rule(
+    LayerRule(
         "pool",
         "max pooling 2×2",
         "a1",
@@ -110,7 +110,7 @@ RULES = (
             "Equal pixels are common where the paper is blank: the first in reading order wins, as in PyTorch.",
         ),
     ),
-    Rule(
+    LayerRule(
         "conv2",
         "convolution 3×3, stride 2, padding 1",
         "p1",
@@ -128,7 +128,7 @@ RULES = (
             "are summed over outputs instead of inputs, which is the transpose Wᵀ of the recursion.",
         ),
     ),
-    Rule(
+    LayerRule(
         "relu2",
         "ReLU",
         "z2",
@@ -139,10 +139,10 @@ RULES = (
         {},
         (
             "This is the factor f′(z) of the recursion: 1 where the input was positive, 0 elsewhere.",
-            "At 0 itself there is no derivative; PyTorch takes 0, and so do we.",
+            "At 0 itself there is no derivative; PyTorch takes 0, and so does this page.",
         ),
     ),
-    Rule(
+    LayerRule(
         "flatten",
         "a change of shape",
         "a2",
@@ -153,7 +153,7 @@ RULES = (
         {},
         ("Nothing is computed, so nothing is differentiated. Only the order must be undone as it was done.",),
     ),
-    Rule(
+    LayerRule(
         "dense",
         "fully connected",
         "f",
@@ -169,7 +169,7 @@ RULES = (
             "*δf[n, i] = Σₒ δz₃[n, o] W[i, o],    ∂L/∂W[i, o] = Σₙ f[n, i] δz₃[n, o],    ∂L/∂b[o] = Σₙ δz₃[n, o]*",
         ),
     ),
-    Rule(
+    LayerRule(
         "loss",
         f"cross-entropy, labels smoothed by {SMOOTHING}",
         "z3",

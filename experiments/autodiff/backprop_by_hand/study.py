@@ -1,4 +1,4 @@
-"""The whole study: what was computed, three ways in two precisions, and what the judge says of it."""
+"""The whole study: every tensor, computed three ways in two precisions, and the judge's verdicts."""
 
 import dataclasses
 from functools import cached_property
@@ -17,7 +17,7 @@ EXAMPLE = 3
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Everything the tables, the page and the record show.
+    """Everything that the tables, the page and the record show.
 
     `chain` and `descents` are numbers by way and dtype; `reports` has the verdicts on "chain rule", "network"
     and "descent".
@@ -38,20 +38,22 @@ class Study:
 
     @property
     def difference_holds(self) -> bool:
-        """Whether each central difference lies as near to the derivative by hand as rounding lets it."""
+        """Whether rounding explains the gap between each central difference and the derivative by hand."""
         hand, limit = self.chain["hand"]["float64"], chain_rule.difference_error()
-        found = self.chain["difference"]["float64"]
-        return all(abs(found[name] - hand[name]) <= limit for name in found)
+        differences = self.chain["difference"]["float64"]
+        return all(abs(differences[name] - hand[name]) <= limit for name in differences)
 
     @property
     def equivalent(self) -> bool:
         """Whether hand, JAX and PyTorch agree everywhere."""
-        return self.difference_holds and all(one.verdict == "equivalent" for one in self.reports.values())
+        return self.difference_holds and all(
+            report.verdict == "equivalent" for report in self.reports.values()
+        )
 
     @property
     def margin(self) -> float:
-        """How many times the widest gap would fit into what rounding explains."""
-        return min(one.margin for one in self.reports.values())
+        """The smallest margin of all reports, see `Row`."""
+        return min(report.margin for report in self.reports.values())
 
 
 def run(seed: int = 0) -> Study:
@@ -70,7 +72,7 @@ def run(seed: int = 0) -> Study:
 
 
 def figures(study: Study) -> dict[str, Any]:
-    """What is recorded, as JSON."""
+    """The record, as JSON."""
     # JSON has no infinity: a margin without a gap is null.
     return {
         "equivalent": study.equivalent,
@@ -80,7 +82,7 @@ def figures(study: Study) -> dict[str, Any]:
         "images": len(study.labels),
         "chain_rule": {
             "point": chain_rule.POINT,
-            "numbers": {way: found["float64"] for way, found in study.chain.items()},
+            "numbers": {way: numbers["float64"] for way, numbers in study.chain.items()},
             "difference_error_bound": chain_rule.difference_error(),
         },
         "network": [
@@ -89,6 +91,6 @@ def figures(study: Study) -> dict[str, Any]:
         ],
         "descent": {
             "learning_rate": descent.LEARNING_RATE,
-            "losses": {way: found["float64"].losses for way, found in study.descents.items()},
+            "losses": {way: by_dtype["float64"].losses for way, by_dtype in study.descents.items()},
         },
     }

@@ -1,4 +1,4 @@
-"""Tensors as matrices that can be looked at, and as coloured pictures inside the page."""
+"""Tensors as matrices, and as coloured pictures inside the page."""
 
 import base64
 import io
@@ -41,7 +41,7 @@ def parameter_as_matrix(tensor: Float[np.ndarray, "..."]) -> Float[np.ndarray, "
 def difference(
     hand: Float[np.ndarray, "r c"], jax: Float[np.ndarray, "r c"], torch: Float[np.ndarray, "r c"]
 ) -> Float[np.ndarray, "r c"]:
-    """The wider of |hand - jax| and |hand - torch| at each place."""
+    """The larger of |hand - jax| and |hand - torch|, entry by entry."""
     return np.maximum(np.abs(hand - jax), np.abs(hand - torch))
 
 

@@ -18,7 +18,7 @@ from flaxcnn.ops import batch_moments
 
 
 @pytest.fixture(scope="module")
-def found():
+def computed():
     return study.run(seed=1)
 
 
@@ -67,22 +67,24 @@ def test_the_chain_rule_by_hand_is_that_of_the_worked_example():
     }  # fmt: skip
 
 
-def test_a_wrong_chain_rule_contradicts_the_central_difference_and_the_judge(found, monkeypatch):
-    assert found.difference_holds
-    wrong = dict(found.chain["hand"]["float64"], **{"dl/dw": found.chain["hand"]["float64"]["dl/dw"] + 1e-9})
-    chain = found.chain | {"hand": found.chain["hand"] | {"float64": wrong}}
-    assert not dataclasses.replace(found, chain=chain).difference_holds
+def test_a_wrong_chain_rule_contradicts_the_central_difference_and_the_judge(computed, monkeypatch):
+    assert computed.difference_holds
+    wrong = dict(
+        computed.chain["hand"]["float64"], **{"dl/dw": computed.chain["hand"]["float64"]["dl/dw"] + 1e-9}
+    )
+    chain = computed.chain | {"hand": computed.chain["hand"] | {"float64": wrong}}
+    assert not dataclasses.replace(computed, chain=chain).difference_holds
     report = comparing.judged(chain_rule.compared(chain))
     assert (report.verdict, report.first_divergence.layer) == ("divergent", "dl/dw")
 
 
-def test_every_gradient_by_hand_is_a_finite_difference_of_the_loss(found):
+def test_every_gradient_by_hand_is_a_finite_difference_of_the_loss(computed):
     x, labels = network.digits()
     random = np.random.default_rng(0)
     # On blank paper the pixels of a window are equal, and the loss has no derivative by them: soil it a little.
-    everything = found.params | {"x": x + random.uniform(0, 0.1, x.shape)}
-    hand = network.by_hand(found.params, everything["x"], labels)
-    assert loss_of(found.params, everything["x"], labels) == pytest.approx(float(hand.loss), rel=1e-13)
+    everything = computed.params | {"x": x + random.uniform(0, 0.1, x.shape)}
+    hand = network.by_hand(computed.params, everything["x"], labels)
+    assert loss_of(computed.params, everything["x"], labels) == pytest.approx(float(hand.loss), rel=1e-13)
     for name, gradient in (hand.gradients | {"x": hand.signals["x"]}).items():
         direction = random.normal(size=gradient.shape)
         h = 1e-7  # so small that no ReLU and no maximum changes sides
@@ -96,23 +98,23 @@ def test_every_gradient_by_hand_is_a_finite_difference_of_the_loss(found):
         assert abs(expected) > 1e-4, name
 
 
-def test_every_signal_and_gradient_by_hand_is_pytorchs(found):
+def test_every_signal_and_gradient_by_hand_is_pytorchs(computed):
     x, labels = network.digits()
-    theirs, hand = by_torch(found.params, x, labels), found.passes["hand"]["float64"]
-    assert hand.signals.keys() == set(network.TENSORS) == theirs.signals.keys()
-    assert hand.gradients.keys() == network.SHAPES.keys() == theirs.gradients.keys()
-    for ours, others in ((hand.signals, theirs.signals), (hand.gradients, theirs.gradients)):
-        for name, expected in others.items():
+    torch, hand = by_torch(computed.params, x, labels), computed.passes["hand"]["float64"]
+    assert hand.signals.keys() == set(network.TENSORS) == torch.signals.keys()
+    assert hand.gradients.keys() == network.SHAPES.keys() == torch.gradients.keys()
+    for actual, wanted in ((hand.signals, torch.signals), (hand.gradients, torch.gradients)):
+        for name, expected in wanted.items():
             largest = np.abs(expected).max()
             assert largest > 0, name
-            np.testing.assert_allclose(ours[name], expected, rtol=0, atol=1e-13 * largest, err_msg=name)
+            np.testing.assert_allclose(actual[name], expected, rtol=0, atol=1e-13 * largest, err_msg=name)
 
 
-def test_hand_jax_and_torch_agree_and_the_loss_falls(found):
-    assert found.equivalent
-    assert found.margin > 1
-    assert {row.name for row in found.rows if row.kind == "signal"} == set(network.TENSORS)
-    losses = found.descents["hand"]["float64"].losses
+def test_hand_jax_and_torch_agree_and_the_loss_falls(computed):
+    assert computed.equivalent
+    assert computed.margin > 1
+    assert {row.name for row in computed.rows if row.kind == "signal"} == set(network.TENSORS)
+    losses = computed.descents["hand"]["float64"].losses
     assert losses[-1] < 0.9 * losses[0]
 
 
@@ -146,11 +148,11 @@ PLANTED = {
 @pytest.mark.parametrize(
     "layer", [pytest.param(name, marks=[] if name == "norm" else pytest.mark.slow) for name in PLANTED]
 )
-def test_a_wrong_rule_is_found_in_its_layer(layer, found, recompiled):
+def test_a_wrong_rule_is_found_in_its_layer(layer, computed, recompiled):
     recompiled(*PLANTED[layer])
     x, labels = network.digits()
-    hand = {dtype: network.by_hand(found.params, x, labels, dtype) for dtype in comparing.DTYPES}
-    passes = found.passes | {"hand": hand}
+    hand = {dtype: network.by_hand(computed.params, x, labels, dtype) for dtype in comparing.DTYPES}
+    passes = computed.passes | {"hand": hand}
     report = comparing.compare(passes)
     assert report.verdict == "divergent"
     assert report.first_divergence.layer == layer
@@ -168,36 +170,36 @@ def test_the_initial_weights_put_scale_and_bias_to_the_test():
     assert network.by_hand(params, *network.digits()).loss.dtype == np.float64
 
 
-def test_the_page_shows_every_layer_and_needs_nothing_but_itself(found):
-    text = page.page(found)
+def test_the_page_shows_every_layer_and_needs_nothing_but_itself(computed):
+    text = page.page(computed)
     for rule in RULES:
         assert f'id="{rule.layer}"' in text
         assert f"δ{SYMBOLS[rule.input]} by hand" in text
         for gradient in rule.parameters.values():
             assert gradient.partition(" =")[0] in text
-    for row in found.rows:
+    for row in computed.rows:
         assert row.formula.replace(">", "&gt;").replace("'", "&#x27;") in text
     assert len(re.findall(r'src="data:image/png;base64,', text)) >= 5 * len(RULES)
     assert not re.findall(r"https?://|<script|<link|@import|src=\"(?!data:)|url\((?!#)", text)
     assert "prefers-color-scheme: dark" in text
 
 
-def test_the_page_says_what_is_wrong(found, recompiled):
+def test_the_page_says_what_is_wrong(computed, recompiled):
     recompiled(*PLANTED["norm"])
     x, labels = network.digits()
-    hand = {dtype: network.by_hand(found.params, x, labels, dtype) for dtype in comparing.DTYPES}
-    passes = found.passes | {"hand": hand}
-    reports = found.reports | {"network": comparing.compare(passes)}
-    red = dataclasses.replace(found, passes=passes, reports=reports)
+    hand = {dtype: network.by_hand(computed.params, x, labels, dtype) for dtype in comparing.DTYPES}
+    passes = computed.passes | {"hand": hand}
+    reports = computed.reports | {"network": comparing.compare(passes)}
+    red = dataclasses.replace(computed, passes=passes, reports=reports)
     assert not red.equivalent
     text = page.page(red)
     assert '<span class="verdict divergent">divergent</span>' in text
     assert 'class="end different"' in text
 
 
-def test_the_command_writes_page_picture_and_record(found, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_page_picture_and_record(computed, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(study, "run", lambda: found)
+    monkeypatch.setattr(study, "run", lambda: computed)
     monkeypatch.setattr(sys, "argv", ["backprop_by_hand", "--out", str(tmp_path / "a" / "b")])
     assert command.main() == 0
     assert (tmp_path / "a" / "b" / page.NAME).read_text().endswith("</html>\n")
@@ -205,7 +207,7 @@ def test_the_command_writes_page_picture_and_record(found, tmp_path, monkeypatch
     text = (tmp_path / "results" / "backprop_by_hand.json").read_text()
     stored = json.loads(text, parse_constant=pytest.fail)
     assert stored["equivalent"] is True
-    assert len(stored["network"]) == len(found.rows)
+    assert len(stored["network"]) == len(computed.rows)
     assert terminal.recorded_table().count("\n| `") == len(network.TENSORS) + len(network.SHAPES)
     assert "network: equivalent" in capsys.readouterr().out
 

@@ -18,7 +18,7 @@ def test_every_side_rounds_a_little_and_none_is_exact(monkeypatch):
 
 
 def test_the_fast_rules_are_what_is_measured(monkeypatch):
-    """With work enough for Winograd's algorithm, ours and the plain rules round differently."""
+    """The layer is large enough for Winograd's algorithm, so flaxcnn and the plain rules round differently."""
     monkeypatch.setattr(rounding, "SEEDS", 1)
-    ours, plain, _ = rounding.measured((16, 128, 128, 3, 1))["errors"]["output"].values()
-    assert not np.array_equal(ours, plain)
+    fast, plain, _ = rounding.measured((16, 128, 128, 3, 1))["errors"]["output"].values()
+    assert not np.array_equal(fast, plain)
