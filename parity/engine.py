@@ -20,7 +20,7 @@ from parity.diagnose.run import diagnose
 from parity.errors import CannotCompare
 from parity.matching.axes import image_to_flax
 from parity.matching.calls import Alignment, align, unpaired_leaves, without_moved_boundaries
-from parity.matching.structure import structural_findings, without_repeated
+from parity.matching.structure import structural_findings, trained_though_frozen, without_repeated
 from parity.matching.weights import WeightPlan, plan_weights
 from parity.probe.range import probe_range
 from parity.probe.sides import Sides
@@ -110,7 +110,7 @@ class Engine:
         }
         params = {**flax.params, **unmatched_flax, **{k: v for k, v in carried.items() if k in flax.params}}
         state = {**flax.state, **{k: v for k, v in carried.items() if k in flax.state}}
-        findings = list(structural_findings(plan))
+        findings = list(structural_findings(plan, reference.frozen))
         notes = [*reference.notes, *(Note("weights", "", doubt) for doubt in plan.doubts)]
         return Engine(
             reference,
@@ -220,6 +220,7 @@ class Engine:
         alignment = without_moved_boundaries(alignment, torch64, flax64)
         self.notes += alignment.notes
         exercise.add(alignment, self.plan, torch64, flax64, self.reference.frozen)
+        self.findings += trained_though_frozen(self.plan, self.reference.frozen, flax64)
         runs = Runs(torch32, torch64, flax32, flax64)
         tensors.add(mode, alignment, runs)
         inherited = all_metrics(alignment, self.plan, runs, forced=False)

@@ -1,15 +1,25 @@
 """Differences of structure: parameters that only one side has, or that only one side trains."""
 
+from collections.abc import Collection
+
+import numpy as np
+
+from parity.capture.trace import Trace
 from parity.matching.weights import WeightPlan
 from parity.verdict.record import Finding
 
 
-def structural_findings(plan: WeightPlan) -> tuple[Finding, ...]:
-    """The defects of the port that the plan of the weights shows, by their ids in the catalogue."""
+def structural_findings(plan: WeightPlan, frozen: Collection[str] = ()) -> tuple[Finding, ...]:
+    """The defects of the port that the plan of the weights shows, by their ids in the catalogue.
+
+    Args:
+        plan: of the weights.
+        frozen: PyTorch's parameters with `requires_grad=False`.
+    """
     return (
         *map(_unmatched_torch, plan.unmatched_torch),
         *(_unmatched_flax(name, plan) for name in plan.unmatched_flax),
-        *_trained(plan),
+        *_trained(plan, frozen),
     )
 
 
@@ -45,7 +55,7 @@ def _unmatched_flax(name: str, plan: WeightPlan) -> Finding:
     )
 
 
-def _trained(plan: WeightPlan) -> list[Finding]:
+def _trained(plan: WeightPlan, frozen: Collection[str]) -> list[Finding]:
     findings = []
     for link in plan.links:
         owner, _, leaf = link.torch.rpartition(".")
@@ -61,7 +71,7 @@ def _trained(plan: WeightPlan) -> list[Finding]:
                     fix="keep it in another variable type (nnx) or collection (Linen) than the parameters",
                 )
             )
-        elif link.torch_trainable and not link.flax_trainable:
+        elif link.torch_trainable and not link.flax_trainable and link.torch not in frozen:
             findings.append(
                 Finding(
                     id="gradient-stopped",
@@ -73,6 +83,29 @@ def _trained(plan: WeightPlan) -> list[Finding]:
                     fix="make it an nnx.Param, or put it in the collection 'params'",
                 )
             )
+    return findings
+
+
+def trained_though_frozen(plan: WeightPlan, frozen: Collection[str], flax: Trace) -> list[Finding]:
+    """The parameters that PyTorch keeps as they are and Flax trains: those with a gradient in a run of Flax."""
+    findings = []
+    for link in plan.links:
+        gradient = flax.arrays.get(f"gradient/{link.flax}")
+        if link.torch not in frozen or not link.flax_trainable or gradient is None or not np.any(gradient):
+            continue
+        owner, _, leaf = link.torch.rpartition(".")
+        findings.append(
+            Finding(
+                id="frozen-parameter",
+                layer=owner,
+                phase="backward",
+                quantity=f"parameter {leaf}",
+                torch=f"{link.torch} is frozen (requires_grad=False)",
+                flax=f"{link.flax} is a trained parameter, with a gradient",
+                fix="apply jax.lax.stop_gradient to it, or keep it in another variable type (nnx) or collection "
+                "(Linen); if only your optimiser freezes it, accept the difference",
+            )
+        )
     return findings
 
 

@@ -23,6 +23,7 @@ DEPTHS = ("early", "middle", "late")
 NOT_EXPRESSIBLE = {
     "norm-fast-variance": "the two formulas are equal but for rounding: nothing to prove in float64",
     "matmul-precision": "it needs an accelerator whose float32 products are not float32",
+    "frozen-parameter": "the hosts train every parameter",
     "init-distribution": "the weights are carried over, whatever they were",
     "zero-gamma": "the weights are carried over, whatever they were",
 }
