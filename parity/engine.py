@@ -24,7 +24,7 @@ from parity.matching.structure import structural_findings, trained_though_frozen
 from parity.matching.weights import WeightPlan, plan_weights
 from parity.probe.range import probe_range
 from parity.probe.sides import Sides
-from parity.probe.size import SIZES, Sizes, probe_size
+from parity.probe.size import Sizes, probe_size
 from parity.verdict.judge import reference_explains
 from parity.verdict.policy import Policy, allowed_gap
 from parity.verdict.probe import Probe
@@ -90,8 +90,6 @@ class Engine:
         Raises:
             CannotCompare: see `parity.check`.
         """
-        if sizes not in SIZES:
-            raise CannotCompare(f"The sizes {sizes!r} are unknown; choose probe or same.")
         if isinstance(torch_model, (str, Path)):
             reference = load_reference(Path(torch_model))
         else:

@@ -7,7 +7,7 @@ that one model refuses is said, and is no difference. See `parity.probe.resized`
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from parity.verdict.probe import Mode, Outcome, Probe
 from parity.verdict.record import Metrics
 
 Sizes = Literal["probe", "same"]
-SIZES = get_args(Sizes)
 
 
 def probe_size(sides: Sides, mode: Mode, alignment: Alignment, sizes: Sizes = "probe") -> list[Probe]:
