@@ -1,8 +1,7 @@
-"""Refuse vacuous proof: what the runs did not put to the test, why not, and what to change.
+"""Refuse vacuous proof: name the parameters and layers that the runs did not exercise, the reason, and the remedy.
 
-A parameter is exercised when, in some mode, its gradient is not zero everywhere; one that is frozen, when the
-layer that owns it is. A layer is exercised when, in some mode, its output varies, is not zero, and does
-not sit wholly on its upper or lower bound.
+A parameter is exercised if its gradient is not zero everywhere in some mode. A frozen parameter is exercised if its
+layer is. A layer is exercised if in some mode its output varies, is not zero, and does not lie on its two bounds only.
 """
 
 import dataclasses
@@ -17,7 +16,7 @@ from parity.verdict.record import Coverage, Unexercised
 
 @dataclasses.dataclass
 class Exercise:
-    """What has been exercised so far, over the modes; `reasons` keeps the last reason why not."""
+    """The parameters and layers exercised so far, over the modes; `reasons` keeps the last reason and remedy."""
 
     parameters: dict[str, bool] = dataclasses.field(default_factory=dict)
     layers: dict[str, bool] = dataclasses.field(default_factory=dict)
@@ -65,7 +64,7 @@ class Exercise:
 
 
 def _why_untested(torch: Trace, flax: Trace, name: str, flax_name: str) -> tuple[str, str] | None:
-    """Why a parameter was not put to the test in this mode, with the change that would; None if it was."""
+    """The reason why a parameter was not exercised in this mode, and the remedy; None if it was."""
     gradient = torch.arrays.get(f"gradient/{name}")
     if gradient is None:
         return "PyTorch computed no gradient for it", "let the output depend on it"
@@ -83,7 +82,7 @@ def _why_untested(torch: Trace, flax: Trace, name: str, flax_name: str) -> tuple
 
 
 def _why_idle(torch: Trace, call: Call) -> tuple[str, str] | None:
-    """Why a layer's output proves nothing, with the change that would; None if it proves something."""
+    """The reason why a layer's output proves nothing, and the remedy; None if it proves something."""
     outputs = [torch.get(call, "output", index) for index in range(call.outputs)]
     values = np.concatenate([np.ravel(a) for a in outputs if a is not None])
     if not np.any(values):

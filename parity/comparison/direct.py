@@ -30,8 +30,8 @@ class Compared:
     """One tensor, computed four times: four arrays of one shape, in PyTorch's layout.
 
     Attributes:
-        where: what computed it: "step 17", "cross_entropy". Neighbours of one name are shown as one layer.
-        quantity: which of its tensors: "weight", "exp_avg of weight", "output".
+        where: the computation: "step 17", "cross_entropy". Consecutive tensors with one name are shown as one layer.
+        quantity: the tensor of that computation: "weight", "exp_avg of weight", "output".
         phase: "forward", "backward" or "state".
         torch32, torch64, flax32, flax64: the values.
         source_torch, source_flax: "file:line" of the code that computed it, or "".
@@ -64,26 +64,25 @@ def measure_directly(
         compared: in the order of their computation.
         environment: see `parity.engine.environment`.
         mode: under which the entries are listed.
-        findings, notes: what else is known.
+        findings, notes: further causes and remarks.
 
     Raises:
         ValueError: the two sides have different shapes.
     """
     entries: list[Entry] = []
     scales: dict[str, float] = {}
-    for where, group in itertools.groupby(compared, key=lambda one: one.where):
-        ones = list(group)
+    for where, group in itertools.groupby(compared, key=lambda tensor: tensor.where):
+        tensors = list(group)
         quantities = []
-        for one in ones:
-            if one.torch64.shape != one.flax64.shape:
+        for tensor in tensors:
+            if tensor.torch64.shape != tensor.flax64.shape:
                 raise ValueError(
-                    f"{where}: {one.quantity} has shape {one.torch64.shape} in PyTorch and {one.flax64.shape} in "
-                    "Flax; they must be compared in one layout."
+                    f"{where}: {tensor.quantity} has shape {tensor.torch64.shape} in PyTorch and "
+                    f"{tensor.flax64.shape} in Flax; they must be compared in one layout."
                 )
-            metrics = measure(one.torch32, one.torch64, one.flax32, one.flax64)
-            scales[one.quantity] = max(scales.get(one.quantity, 0.0), metrics.scale)
-            quantities.append(Quantity(one.quantity, one.phase, metrics, None, None))
-        first = ones[0]
+            metrics = measure(tensor.torch32, tensor.torch64, tensor.flax32, tensor.flax64)
+            scales[tensor.quantity] = max(scales.get(tensor.quantity, 0.0), metrics.scale)
+            quantities.append(Quantity(tensor.quantity, tensor.phase, metrics, None, None))
         entry = Entry(
             position=len(entries),
             role="layer",
@@ -93,8 +92,8 @@ def measure_directly(
             flax=where,
             kind="",
             call=0,
-            source_torch=first.source_torch,
-            source_flax=first.source_flax,
+            source_torch=tensors[0].source_torch,
+            source_flax=tensors[0].source_flax,
             quantities=tuple(quantities),
         )
         entries.append(entry)

@@ -34,7 +34,7 @@ class Runs:
 
 
 def forced_sites(alignment: Alignment, torch: Trace, observed: Trace) -> dict[str, Forced]:
-    """PyTorch's tensors in Flax's layout, by the key of Flax's call; equal arrays are moved once."""
+    """PyTorch's tensors in Flax's layout, by the key of Flax's call; an array used twice is moved once."""
     moved: dict[Any, Any] = {}
 
     def move(site: Site, what: str, count: int) -> list[Any]:
@@ -65,7 +65,7 @@ def forced_sites(alignment: Alignment, torch: Trace, observed: Trace) -> dict[st
 
 
 def _moved(array: Any, shape: tuple[int, ...], last_axis: bool, dtype: str | None) -> Any:
-    """An array of PyTorch's in Flax's layout and PyTorch's true dtype; one on a shelf is read when it is used."""
+    """PyTorch's array in Flax's layout and PyTorch's true dtype; an array on a shelf is read when it is used."""
 
     def move(loaded: np.ndarray) -> Any:
         moved = to_flax(loaded, shape, last_axis)
@@ -102,12 +102,12 @@ def dropout_masks(alignment: Alignment, torch: Trace, observed: Trace) -> dict[s
 
 
 def all_metrics(alignment: Alignment, plan: WeightPlan, runs: Runs, *, forced: bool) -> dict[Key, Metrics]:
-    """The metrics of everything that both sides recorded, by (call, what, index) or ("", group, position).
+    """The metrics of every tensor that both sides recorded, by (call, what, index) or ("", group, position).
 
-    A layer that pins a coarse dtype limits its own precision where the sites are forced, and that of every
-    tensor where the models run as they are.
+    A layer that pins a coarse dtype limits its own precision if the sites are forced, and the precision of every tensor
+    if they are not.
     """
-    wanted: dict[Key, _Four | None] = {}
+    tensors: dict[Key, _Four | None] = {}
     precisions: dict[Key, str] = {}
     own = {site.torch.path: precision_at(runs, site) for site in alignment.sites}
     overall = coarsest(*own.values())
@@ -120,18 +120,18 @@ def all_metrics(alignment: Alignment, plan: WeightPlan, runs: Runs, *, forced: b
             precision = overall if not forced else own[site.torch.path] if inside else "float64"
             for index in range(count):
                 key = site.torch.key, what, index
-                wanted[key], precisions[key] = _site_arrays(runs, site, what, index), precision
+                tensors[key], precisions[key] = _site_arrays(runs, site, what, index), precision
     for position, link in enumerate(plan.links):
         owner = link.torch.rpartition(".")[0]
         for group in ("gradient", "state_after"):
             key = "", group, position
-            wanted[key] = _link_arrays(runs, link, group)
+            tensors[key] = _link_arrays(runs, link, group)
             precisions[key] = own.get(owner, "float64") if forced else overall
-    return _measured(wanted, precisions)
+    return _measured(tensors, precisions)
 
 
 class _Four(NamedTuple):
-    """The arrays of one tensor: PyTorch's float32 and float64 and Flax's, and how Flax's come into PyTorch's layout."""
+    """The four arrays of one tensor (both sides, both precisions), and the move of Flax's to PyTorch's layout."""
 
     arrays: tuple[Any, Any, Any, Any]
     layout: Hashable
@@ -147,15 +147,15 @@ class _Four(NamedTuple):
         return measure(b32, b64, self.to_torch(a32), self.to_torch(a64), precision)
 
 
-def _measured(wanted: dict[Key, _Four | None], precisions: dict[Key, str]) -> dict[Key, Metrics]:
-    """The metrics of four arrays by key, each four once: one layer's output is the next one's input."""
-    known = {key: four for key, four in wanted.items() if four is not None}
+def _measured(tensors: dict[Key, _Four | None], precisions: dict[Key, str]) -> dict[Key, Metrics]:
+    """The metrics by key; equal arrays are measured once, since the output of a layer is the input of the next."""
+    known = {key: four for key, four in tensors.items() if four is not None}
     alike = {key: (four.identity(), precisions[key]) for key, four in known.items()}
     keys = {same: key for key, same in reversed(alike.items())}
-    # NumPy computes without Python's lock, so that every core has work.
+    # NumPy releases the interpreter lock, so that threads use every core.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda key: known[key].measure(precisions[key]), keys.values())
-        metrics = dict(zip(keys, found, strict=True))
+        measured = pool.map(lambda key: known[key].measure(precisions[key]), keys.values())
+        metrics = dict(zip(keys, measured, strict=True))
     return {key: metrics[same] for key, same in alike.items()}
 
 
@@ -190,10 +190,10 @@ def coarsest(*dtypes: str) -> str:
 
 
 def common(torch: str, flax: str) -> str:
-    """The dtype by which a tensor of two is judged.
+    """The dtype by which the tensors of both sides are judged.
 
-    Both in bfloat16 are judged by bfloat16, and both in float16 by that. A side alone in a coarse dtype is judged by
-    float32, which shows it as a difference.
+    Two tensors of one coarse dtype are judged by that dtype. If only one side has a coarse dtype, both are judged by
+    float32, which shows the dtype as a difference.
     """
     if torch == flax:
         return torch
@@ -212,7 +212,7 @@ class Comparison:
     inherited: dict[Key, Metrics]
 
     def quantity(self, key: Key, name: str, phase: Phase) -> list[Quantity]:
-        """The quantity of that key, as a list of one, or of none if it was not measured."""
+        """A list with the quantity of that key, or an empty list if it was not measured."""
         introduced, inherited = self.introduced.get(key), self.inherited.get(key)
         if introduced is None and inherited is None:
             return []
@@ -221,18 +221,18 @@ class Comparison:
 
 def entries(comparison: Comparison) -> list[Entry]:
     """Every layer, the segment before it, and the parameters of no layer, in PyTorch's order."""
-    found: list[Entry] = []
-    placed: set[int] = set()
+    result: list[Entry] = []
+    shown: set[int] = set()
     previous = "input"
     pending = _cotangents_of_inputs(comparison)
     for site in comparison.alignment.sites:
-        found.append(_segment(comparison, site, previous, pending, len(found)))
+        result.append(_segment(comparison, site, previous, pending, len(result)))
         pending, previous = [], site.shown or site.name
         if site.role != "output":
             pending = _numbered(comparison, site, "output_cotangent", "output cotangent", "backward")
         if site.role == "layer":
-            found.append(_layer(comparison, site, placed, len(found)))
-    return found + _rest(comparison, placed, len(found))
+            result.append(_layer(comparison, site, shown, len(result)))
+    return result + _rest(comparison, shown, len(result))
 
 
 def _cotangents_of_inputs(comparison: Comparison) -> list[Quantity]:
@@ -242,11 +242,11 @@ def _cotangents_of_inputs(comparison: Comparison) -> list[Quantity]:
 
 def _numbered(comparison: Comparison, site: Site, what: str, name: str, phase: Phase) -> list[Quantity]:
     count = site.torch.inputs if what.startswith("input") else site.torch.outputs
-    found: list[Quantity] = []
+    quantities: list[Quantity] = []
     for index in range(count):
         label = name if count == 1 else f"{name} {index}"
-        found += comparison.quantity((site.torch.key, what, index), label, phase)
-    return found
+        quantities += comparison.quantity((site.torch.key, what, index), label, phase)
+    return quantities
 
 
 def _entry(
@@ -275,14 +275,14 @@ def _segment(
     return _entry(comparison, "segment", f"{previous} -> {site.name}", site, position, quantities)
 
 
-def _layer(comparison: Comparison, site: Site, placed: set[int], position: int) -> Entry:
+def _layer(comparison: Comparison, site: Site, shown: set[int], position: int) -> Entry:
     quantities = _numbered(comparison, site, "output", "output", "forward")
     quantities += _numbered(comparison, site, "input_cotangent", "input cotangent", "backward")
     prefix = f"{site.torch.path}."
     for index, link in enumerate(comparison.plan.links):
-        # The gradient and the state after the run belong to all calls of a module: shown at its first.
-        if link.torch.startswith(prefix) and index not in placed:
-            placed.add(index)
+        # The gradient and the state after the run belong to all calls of a module; its first call shows them.
+        if link.torch.startswith(prefix) and index not in shown:
+            shown.add(index)
             quantities += _of_link(comparison, index, link.torch[len(prefix) :])
     return _entry(comparison, "layer", site.name, site, position, quantities)
 
@@ -293,20 +293,20 @@ def _of_link(comparison: Comparison, index: int, name: str) -> list[Quantity]:
     ) + comparison.quantity(("", "state_after", index), name, "state")
 
 
-def _rest(comparison: Comparison, placed: set[int], position: int) -> list[Entry]:
+def _rest(comparison: Comparison, shown: set[int], position: int) -> list[Entry]:
     """Parameters that belong to no compared layer: a scale vector of a container, a module never called."""
     by_owner: dict[str, list[Quantity]] = {}
     flax_owner: dict[str, str] = {}
     for index, link in enumerate(comparison.plan.links):
-        if index not in placed:
+        if index not in shown:
             owner, _, leaf = link.torch.rpartition(".")
             by_owner.setdefault(owner, []).extend(_of_link(comparison, index, leaf))
             flax_owner[owner] = link.flax.rpartition(".")[0]
     calls = {call.path: call for call in reversed(comparison.torch.calls)}
-    found = []
+    result = []
     for offset, (owner, quantities) in enumerate(by_owner.items()):
         call = calls.get(owner)
-        found.append(
+        result.append(
             Entry(
                 position=position + offset,
                 role="parameters",
@@ -321,4 +321,4 @@ def _rest(comparison: Comparison, placed: set[int], position: int) -> list[Entry
                 quantities=tuple(quantities),
             )
         )
-    return [entry for entry in found if entry.quantities]
+    return [entry for entry in result if entry.quantities]

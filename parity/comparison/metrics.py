@@ -1,4 +1,4 @@
-"""Metrics of one pair of tensors; nothing here knows a threshold."""
+"""Metrics of one pair of tensors, without any threshold."""
 
 import dataclasses
 import math
@@ -64,7 +64,7 @@ def _nothing(shape: tuple[int, ...], precision: str) -> Metrics:
     )
 
 
-# Elements that are looked at together: few enough for the cache, enough for two threads.
+# The elements of one block: few enough for the cache, enough for two threads.
 _BLOCK = 2**17
 
 
@@ -87,7 +87,7 @@ def _sums_of_finite(b32: np.ndarray, b64: np.ndarray, a32: np.ndarray, a64: np.n
 
 
 class _Sums:
-    """What is asked of four flat arrays, in one walk through them."""
+    """The sums and maxima over four flat arrays, in one pass through them."""
 
     def __init__(self, b32: np.ndarray, b64: np.ndarray, a32: np.ndarray, a64: np.ndarray) -> None:
         self.scale = self.gap_max = 0.0

@@ -1,10 +1,11 @@
-"""Find the conventions by which each side computed what it recorded.
+"""Find the conventions by which each side computed its recorded tensors.
 
-A *problem* is a family of float64 functions with conventions as parameters: a convolution with its padding,
-stride, dilation, kernel orientation and bias; the connection between two layers with its activation, pooling and
-flatten order. `identify` searches the settings of the family: first one that reproduces PyTorch's recorded
-tensor from PyTorch's recorded inputs, then the nearest one to it (no change, one, two) that reproduces Flax's.
-"Reproduces" is the bound of the judge: float64 rounding as the measured float32 rounding predicts it.
+A *problem* is a family of float64 functions: convolutions, say, or the connections between two layers. A *setting*
+holds the conventions of one function of the family: padding, stride, dilation and the reading of the kernel, or the
+activation, the pooling and the flatten order. `identify` first searches for a setting that reproduces PyTorch's
+recorded tensor from PyTorch's recorded inputs. It then searches for the nearest setting (no change, one, two) that
+reproduces Flax's. A setting reproduces a tensor if the gap is within the judge's bound: the float64 rounding that the
+measured float32 rounding predicts.
 """
 
 import dataclasses
@@ -17,18 +18,18 @@ import torch
 
 from parity.verdict.policy import Policy, explained
 
-# So many settings that reproduce PyTorch's tensor are carried on to the search for Flax's: more than one can
-# (a ReLU6 is a ReLU on values below 6), and the nearest pair names the fewest differences.
+# The search for Flax's setting starts from so many settings that reproduce PyTorch's tensor. Several may (a ReLU6 is a
+# ReLU on values below 6), and the nearest pair has the fewest differences.
 MOST_ALIKE = 6
-# After the first that reproduces it, so many more are tried.
+# After the first setting that reproduces PyTorch's tensor, so many more are tried.
 MORE_EVALUATIONS = 200
-# The search ends after so many evaluations; what is not found then is unexplained.
+# The search ends after so many evaluations; the difference is then unexplained.
 MOST_EVALUATIONS = 6000
 
 
 @dataclasses.dataclass(frozen=True)
 class Side:
-    """What one side recorded: inputs and target in float64 and PyTorch's layout, and the bound of rounding.
+    """The recorded inputs and target of one side, in float64 and PyTorch's layout, and the bound of rounding.
 
     `bound` is the largest |candidate - target| that float64 rounding explains.
     """
@@ -43,7 +44,7 @@ class Side:
         return tuple(self.target.shape)
 
     def first_example(self) -> "Side":
-        """The same for the first example of the batch, to try a setting cheaply."""
+        """The side of the first example of the batch, on which a setting is tried at low cost."""
         return Side(tuple(x[:1] for x in self.inputs), self.target[:1], self.bound)
 
     def reproduced_by(self, value: torch.Tensor | None) -> bool:
@@ -65,7 +66,7 @@ def rounding_bound(array32: np.ndarray, array64: np.ndarray, policy: Policy) -> 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One convention in which the sides differ; `id` is None where the catalogue has no name for it."""
+    """One convention in which the sides differ; `id` is None if the catalogue has no name for it."""
 
     id: str | None
     torch: str
@@ -75,7 +76,7 @@ class Difference:
 
 @runtime_checkable
 class Problem(Protocol):
-    """A family of functions; a setting is a frozen dataclass that each implementation defines."""
+    """A family of functions; each implementation defines its settings as a named tuple."""
 
     per_example: bool
 
@@ -88,24 +89,24 @@ class Problem(Protocol):
         ...
 
     def evaluate(self, setting: Any, side: Side) -> torch.Tensor | None:
-        """What the setting makes of the side's inputs, or None where it does not apply."""
+        """The result of the setting on the side's inputs, or None if the setting does not apply."""
         ...
 
-    def differences(self, ours: Any, theirs: Any) -> list[Difference]:
+    def differences(self, torch_setting: Any, flax_setting: Any) -> list[Difference]:
         """PyTorch's and Flax's settings in words."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Identified:
-    """The settings of the two sides; `flax` is None where no setting near PyTorch's reproduces Flax."""
+    """The settings of the two sides; `flax` is None if no setting near PyTorch's reproduces Flax's tensor."""
 
     torch: Any
     flax: Any
 
 
 class _Search:
-    """One search: counts evaluations, and tries each setting on one example before the whole batch."""
+    """One search, which counts evaluations and tries each setting on one example before the whole batch."""
 
     def __init__(self, problem: Problem, evaluations: int = MOST_EVALUATIONS) -> None:
         self.problem = problem
@@ -129,7 +130,7 @@ class _Search:
             with torch.no_grad():
                 return self.problem.evaluate(setting, side)
         except (RuntimeError, ValueError, IndexError):
-            return None  # shapes that this setting cannot take
+            return None  # the setting does not fit the shapes
 
     def within_budget(self, settings: Iterable[Any]) -> Iterator[Any]:
         """The settings, as long as evaluations are left."""
@@ -152,21 +153,21 @@ def reproducing(
 
 
 def identify(problem: Problem, torch_side: Side, flax_side: Side) -> Identified | None:
-    """The settings of both sides, nearest to each other; None if nothing reproduces PyTorch's.
+    """The nearest settings of the two sides; None if no setting reproduces PyTorch's tensor.
 
     Two simultaneous causes are found as two changes from PyTorch's setting.
     """
-    ours = reproducing(problem, torch_side)
-    if not ours:
+    torch_settings = reproducing(problem, torch_side)
+    if not torch_settings:
         return None
-    found = nearest(problem, ours, flax_side, range(3))
-    return Identified(*found) if found is not None else Identified(ours[0], None)
+    pair = nearest(problem, torch_settings, flax_side, range(3))
+    return Identified(torch_settings[0], None) if pair is None else Identified(*pair)
 
 
 def nearest(
     problem: Problem, settings: list[Any], side: Side, distances: Iterable[int]
 ) -> tuple[Any, Any] | None:
-    """One of the settings and the nearest to it that reproduces a side, at one of these numbers of changes."""
+    """A setting and the nearest to it that reproduces a side, at one of these numbers of changes; None if none does."""
     search = _Search(problem)
     reproduces = search.tester(side)
     for distance in distances:
@@ -183,16 +184,16 @@ def _ring(problem: Problem, setting: Any, distance: int) -> Iterator[Any]:
         yield setting
         return
     seen = {setting}
-    first = []
-    for change in problem.changes(setting):
-        if change not in seen:
-            seen.add(change)
-            first.append(change)
+    neighbours = []
+    for neighbour in problem.changes(setting):
+        if neighbour not in seen:
+            seen.add(neighbour)
+            neighbours.append(neighbour)
     if distance == 1:
-        yield from first
+        yield from neighbours
         return
-    for change in first:
-        for second in problem.changes(change):
-            if second not in seen:
-                seen.add(second)
-                yield second
+    for neighbour in neighbours:
+        for candidate in problem.changes(neighbour):
+            if candidate not in seen:
+                seen.add(candidate)
+                yield candidate

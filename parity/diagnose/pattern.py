@@ -1,4 +1,4 @@
-"""The shape of an error that no known convention explains: which channels, positions, what factor, what order."""
+"""The pattern of an error that no known convention explains: channels, positions, a factor, a permutation."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ _MOST_LISTED = 6
 
 
 def pattern(torch: np.ndarray, flax: np.ndarray, bound: float) -> str:
-    """One sentence on how a tensor of Flax's differs from PyTorch's.
+    """One sentence on how Flax's tensor differs from PyTorch's.
 
     Args:
         torch: PyTorch's values [n, c, ...].
-        flax: Flax's in the same layout; of another shape, that is all that is said.
+        flax: Flax's values in the same layout; if their shape differs, the sentence says no more.
         bound: the largest |difference| that rounding explains.
     """
     if torch.shape != flax.shape:
@@ -51,9 +51,9 @@ def _factor(torch: np.ndarray, flax: np.ndarray, bound: float) -> str:
 
 
 def channel_lines(x: np.ndarray, y: np.ndarray, bound: float) -> list[tuple[float, float]] | None:
-    """(factor, offset) of each channel of y [n, c, ...] as a line of x, if all are to rounding.
+    """(factor, offset) of each channel of y [n, c, ...] if, to rounding, every channel is a line of x.
 
-    The numbers are rounded to twelve digits, of which the rest are rounding.
+    The numbers have twelve digits; further digits are rounding errors.
     """
     if x.ndim < 2:
         return None
@@ -64,7 +64,7 @@ def channel_lines(x: np.ndarray, y: np.ndarray, bound: float) -> list[tuple[floa
 
 
 def _fit(x: np.ndarray, y: np.ndarray, bound: float) -> tuple[float, float] | None:
-    """The line y = factor x + offset, if it goes through all points to rounding and there are more than two."""
+    """The line y = factor x + offset through all points to rounding, if there are more than two."""
     if x.size < 3 or np.ptp(x) == 0:
         return None
     centred = x - x.mean()
@@ -73,7 +73,7 @@ def _fit(x: np.ndarray, y: np.ndarray, bound: float) -> tuple[float, float] | No
     if abs(offset) <= 4 * bound * max(1.0, abs(factor)):
         offset = 0.0
         factor = float(np.dot(x, y) / np.dot(x, x))
-    # The fit itself rounds, and scales PyTorch's own rounding.
+    # The fit adds rounding of its own, and multiplies PyTorch's rounding by the factor.
     allowed = 4 * bound * max(1.0, abs(factor))
     return (factor, offset) if np.max(np.abs(factor * x + offset - y)) <= allowed else None
 
@@ -84,11 +84,11 @@ def _line(factor: float, offset: float) -> str:
 
 
 def _permutation(torch: np.ndarray, flax: np.ndarray, bound: float) -> str:
-    """The order in which Flax has PyTorch's channels, or else only that the numbers are the same."""
+    """The permutation of the channels; without one, whether all numbers occur in another order."""
     if torch.ndim > 1 and torch.shape[1] > 1:
-        ours = np.moveaxis(torch, 1, 0).reshape(torch.shape[1], -1)
-        theirs = np.moveaxis(flax, 1, 0).reshape(flax.shape[1], -1)
-        order = [_match(channel, ours, bound) for channel in theirs]
+        torch_channels = np.moveaxis(torch, 1, 0).reshape(torch.shape[1], -1)
+        flax_channels = np.moveaxis(flax, 1, 0).reshape(flax.shape[1], -1)
+        order = [_match(channel, torch_channels, bound) for channel in flax_channels]
         if None not in order and len(set(order)) == len(order):
             known = [o for o in order if o is not None]
             return f"the channels are permuted: Flax's channels are PyTorch's {_listed(known)}"
@@ -122,7 +122,7 @@ def _channels(wrong: np.ndarray) -> str:
 
 
 def _positions(wrong: np.ndarray) -> str:
-    """Which edges hold the errors, if the inside is right."""
+    """The edges with errors, if the inside is right; else the number of positions."""
     if wrong.ndim != 4:
         return ""
     plane = wrong.any(axis=(0, 1))

@@ -1,11 +1,11 @@
 """A layer that computes in a coarse dtype of its own, whatever the dtype of its input.
 
-It shows in the numbers: every value of the output, computed in the float64 run, is one of the few that the
-coarse dtype has. With inputs x and parameters w rounded to that dtype the layer is reproduced to
+Every value of the output of the float64 run is then a value of the coarse dtype. With inputs x and parameters w rounded
+to that dtype the layer is reproduced to
 
     |gap| <= 2 eps f(|x|, |w|)
 
-which is the forward error of a sum of products, each rounded once, and of the rounded result.
+the forward error of a sum of products, each rounded once, and of the rounded result.
 """
 
 import dataclasses
@@ -51,15 +51,15 @@ def _evaluated(
     problem: "Convolution | TransposedConvolution | Dense",
     setting: Any,
     side: Side,
-    of: Callable[[torch.Tensor], torch.Tensor],
+    change: Callable[[torch.Tensor], torch.Tensor],
 ) -> torch.Tensor | None:
-    """The layer on the inputs and parameters that `of` makes of its own."""
-    own = problem.parameters
+    """The layer on its inputs and parameters after `change`."""
+    weight, bias = problem.parameters.weight, problem.parameters.bias
     parameters = dataclasses.replace(
-        own,
-        weight=None if own.weight is None else of(own.weight),
-        bias=None if own.bias is None else of(own.bias),
+        problem.parameters,
+        weight=None if weight is None else change(weight),
+        bias=None if bias is None else change(bias),
     )
     changed = dataclasses.replace(problem, parameters=parameters)
-    inputs = tuple(of(x) for x in side.inputs)
+    inputs = tuple(change(x) for x in side.inputs)
     return changed.evaluate(setting, dataclasses.replace(side, inputs=inputs))

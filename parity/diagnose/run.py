@@ -1,7 +1,7 @@
 """Name the cause of every difference that a mode introduces, in the order of execution.
 
-Since each layer and segment was fed PyTorch's own tensors, the differences are independent of each other: each
-has its own cause, and all are listed. What nothing explains is described, not guessed at.
+Each layer and each segment was fed PyTorch's own tensors. So each difference has a cause of its own, and all causes are
+listed. A difference without a known cause is described; no cause is guessed.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ def diagnose(
     inexact: frozenset[tuple[str, str]],
     policy: Policy,
 ) -> tuple[list[Finding], list[Note]]:
-    """The causes of one mode's differences, and remarks on what has none.
+    """The causes of one mode's differences, and notes on the differences without a known cause.
 
     Args:
         comparison: of the mode; its introduced metrics decide what differs.
@@ -39,7 +39,7 @@ def diagnose(
         inexact: (entry, quantity) whose difference is PyTorch's own error.
         policy: decides which tensors differ.
     """
-    # A setting that is tried may provoke a warning that says nothing to the user.
+    # A setting that is tried may cause a warning, which is of no use to the user.
     with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _diagnose(Evidence(comparison, runs, weights, unmatched_flax, policy), inexact)
@@ -47,7 +47,7 @@ def diagnose(
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread: the tensors tried are small, and waking a second thread costs more than it gives."""
+    """PyTorch on one thread: the tensors are so small that a second thread costs more time than it saves."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -67,23 +67,19 @@ def _diagnose(evidence: Evidence, inexact: frozenset[tuple[str, str]]) -> tuple[
         if call.role == "layer":
             diagnosis.layer(call)
     diagnosis.cotangents()
-    found = with_placements(_ordered(diagnosis))
+    findings = with_placements(list(dict.fromkeys(diagnosis.findings)))
     states = diagnose_state(comparison, runs.flax64, evidence.policy)
-    return _with_states(found, states, comparison.mode), diagnosis.notes
+    return _with_states(findings, states, comparison.mode), diagnosis.notes
 
 
-def _ordered(diagnosis: "Diagnosis") -> list[Finding]:
-    return list(dict.fromkeys(diagnosis.findings))
-
-
-def _with_states(found: list[Finding], states: list[Finding], current: Mode) -> list[Finding]:
-    """State findings beside the others; a batch norm in the wrong mode explains its state too."""
-    wrong_mode = {f.layer: f for f in found if f.id == "bn-mode"}
-    result = list(found)
-    for found_state in states:
-        state = dataclasses.replace(found_state, mode=current)
+def _with_states(findings: list[Finding], states: list[Finding], current: Mode) -> list[Finding]:
+    """All findings; a batch norm in the wrong mode is the cause of its other state too."""
+    wrong_mode = {finding.layer: finding for finding in findings if finding.id == "bn-mode"}
+    result = list(findings)
+    for state in states:
         mode = wrong_mode.get(state.layer)
-        if mode is not None:
-            state = dataclasses.replace(mode, phase="state", quantity=state.quantity)
-        result.append(state)
+        if mode is None:
+            result.append(dataclasses.replace(state, mode=current))
+        else:
+            result.append(dataclasses.replace(mode, phase="state", quantity=state.quantity))
     return list(dict.fromkeys(result))

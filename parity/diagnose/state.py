@@ -4,21 +4,21 @@ import numpy as np
 
 from parity.capture.trace import Trace
 from parity.comparison.entries import Comparison
-from parity.diagnose.families.running_statistics import Rule, explain, identify
+from parity.diagnose.families.running_statistics import RunningStatisticsRule, explain, identify
 from parity.matching.calls import Site
 from parity.verdict.policy import Policy, allowed_gap
 from parity.verdict.record import Finding
 
 
 def diagnose_state(comparison: Comparison, forced: Trace, policy: Policy) -> list[Finding]:
-    """Findings for the statistics that a layer, fed PyTorch's input, updates otherwise than PyTorch.
+    """Findings for the running statistics that a Flax layer, fed PyTorch's input, updates otherwise than PyTorch.
 
     Args:
         comparison: of one mode.
         forced: Flax's forced run in float64.
         policy: decides which statistics differ.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
     sites = {site.torch.path: site for site in comparison.alignment.sites if site.role == "layer"}
     for index, link in enumerate(comparison.plan.links):
         metrics = comparison.introduced.get(("", "state_after", index))
@@ -29,11 +29,11 @@ def diagnose_state(comparison: Comparison, forced: Trace, policy: Policy) -> lis
             continue
         names = ((comparison.torch, link.torch), (forced, link.flax))
         rules = [_rule(trace, name, comparison.torch, sites[owner]) for trace, name in names]
-        found += explain(owner, leaf, *rules)
-    return found
+        findings += explain(owner, leaf, *rules)
+    return findings
 
 
-def _rule(trace: Trace, name: str, torch: Trace, site: Site) -> Rule | None:
+def _rule(trace: Trace, name: str, torch: Trace, site: Site) -> RunningStatisticsRule | None:
     x = torch.get(site.torch, "input")
     before, after = trace.arrays[f"state_before/{name}"], trace.arrays[f"state_after/{name}"]
     return None if x is None else identify(before, after, np.asarray(x), name.endswith("var"))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from parity.diagnose.training.optimiser import UpdateStep, identify_optimiser
-from parity.diagnose.training.update_rules import Rule
+from parity.diagnose.training.update_rules import UpdateRule
 from parity.engine import Engine
 from parity.errors import CannotCompare
 from parity.trajectory.lockstep import StepRecord
@@ -33,7 +33,7 @@ def explain(
     record: StepRecord,
     first: StepTensor,
     samples: Sequence[StepRecord],
-    rule: Rule | None,
+    rule: UpdateRule | None,
     mapping: Any,
     policy: Policy,
 ) -> Explanation:
@@ -88,7 +88,7 @@ def _of_step(
     return Explanation(first.layer, report.causes, notes)
 
 
-def _of_update(record: StepRecord, samples: Sequence[StepRecord], rule: Rule | None) -> Explanation:
+def _of_update(record: StepRecord, samples: Sequence[StepRecord], rule: UpdateRule | None) -> Explanation:
     shapes = {name: array.shape for name, array in record.before.items()}
     sequence = [
         UpdateStep(

@@ -11,7 +11,7 @@ import numpy as np
 from parity.capture.flax import capture_flax
 from parity.capture.kinds import DROPOUT
 from parity.diagnose.training.optimiser import rule_of
-from parity.diagnose.training.update_rules import Rule
+from parity.diagnose.training.update_rules import UpdateRule
 from parity.engine import Engine, environment
 from parity.errors import CannotCompare
 from parity.matching.axes import image_to_flax, to_flax
@@ -169,7 +169,7 @@ def _judged(
     engine: Engine,
     kept: _Kept,
     taken: tuple[Step, ...],
-    rule: Rule | None,
+    rule: UpdateRule | None,
     mapping: Any,
 ) -> Trajectory:
     unexercised = tuple(

@@ -1,7 +1,7 @@
 """The update rules of optimisers in float64, every convention a parameter.
 
 A step takes parameters p and gradients g to p'. Parameters are given at every step, so that an error does not
-build up. Every rule but "inside" is p' = p - rate * direction, so that the rate of each step can be fitted.
+build up. Every rule without `rate_inside` is p' = p - rate * direction, so that the rate of each step can be fitted.
 """
 
 import dataclasses
@@ -11,28 +11,29 @@ from typing import Literal
 import numpy as np
 
 Kind = Literal["sgd", "adam", "rmsprop", "adagrad"]
-# The weights that decay: all, those with more than one axis, those with one at most, none.
+# The weights that decay: all, those with more than one axis, those with one at most.
 Decayed = Literal["all", "matrices", "vectors"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
-    """One optimiser.
+class UpdateRule:
+    """The conventions of one optimiser.
 
     Attributes:
-        kind: which family.
+        kind: the family.
         momentum, dampening, nesterov: of sgd, and the momentum of rmsprop.
         first_dampened: the first gradient enters the momentum by 1 - dampening as well.
         rate_inside: v = momentum v + rate g, p' = p - v, which differs where the rate changes.
         beta_mean, beta_square: of adam; rmsprop's alpha is beta_square.
         corrected: adam's bias correction.
-        epsilon, epsilon_place: added to the root ("outside"), to the root before the bias correction ("before"), or
+        epsilon, epsilon_location: added to the root ("outside"), to the root before the bias correction ("before"), or
             under the root ("inside").
-        largest: amsgrad.
-        centred: rmsprop.
+        largest: adam divides by the largest mean square so far (amsgrad).
+        centred: rmsprop subtracts the square of the mean gradient from the mean square.
         initial: adagrad's and rmsprop's first mean square.
-        decay, decay_place, decayed: decay times p enters the gradient ("gradient"), or the direction ("direction").
+        decay, decay_location, decayed: decay times p enters the gradient ("gradient"), or the direction ("direction").
         clip_norm, clip_epsilon: g times min(1, clip_norm / (|g| + clip_epsilon)).
+        maximise: the step goes up the gradient.
     """
 
     kind: Kind
@@ -45,12 +46,12 @@ class Rule:
     beta_square: float = 0.999
     corrected: bool = True
     epsilon: float = 1e-8
-    epsilon_place: Literal["outside", "before", "inside"] = "outside"
+    epsilon_location: Literal["outside", "before", "inside"] = "outside"
     largest: bool = False
     centred: bool = False
     initial: float = 0.0
     decay: float = 0.0
-    decay_place: Literal["gradient", "direction"] = "gradient"
+    decay_location: Literal["gradient", "direction"] = "gradient"
     decayed: Decayed = "all"
     clip_norm: float | None = None
     clip_epsilon: float = 1e-6
@@ -59,7 +60,14 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """Parameters [n] and gradients [n], flattened; the norm of the whole gradient; which elements are vectors'."""
+    """The input of one update, flattened.
+
+    Attributes:
+        before: parameters [n].
+        gradient: gradients [n].
+        norm: of the whole gradient, of which `gradient` may be a sample.
+        vectors: [n], whether the element belongs to a tensor with one axis at most.
+    """
 
     before: np.ndarray
     gradient: np.ndarray
@@ -67,7 +75,7 @@ class Step:
     vectors: np.ndarray
 
 
-def directions(rule: Rule, steps: Sequence[Step], rates: Sequence[float]) -> list[np.ndarray]:
+def directions(rule: UpdateRule, steps: Sequence[Step], rates: Sequence[float]) -> list[np.ndarray]:
     """The direction of every step, so that p' = p - rate * direction.
 
     Args:
@@ -76,18 +84,18 @@ def directions(rule: Rule, steps: Sequence[Step], rates: Sequence[float]) -> lis
         rates: the learning rate of every step, which only `rate_inside` reads.
     """
     memory: dict[str, np.ndarray] = {}
-    found = []
+    result = []
     for number, step in enumerate(steps):
         g = _clipped(rule, step)
         decay = rule.decay * step.before * _mask(rule.decayed, step.vectors)
-        if rule.decay_place == "gradient":
+        if rule.decay_location == "gradient":
             g = g + decay
-        d = _RULES[rule.kind](rule, g, number, memory, rates)
-        found.append(d + decay if rule.decay_place == "direction" else d)
-    return found
+        direction = _RULES[rule.kind](rule, g, number, memory, rates)
+        result.append(direction + decay if rule.decay_location == "direction" else direction)
+    return result
 
 
-def _clipped(rule: Rule, step: Step) -> np.ndarray:
+def _clipped(rule: UpdateRule, step: Step) -> np.ndarray:
     g = -step.gradient if rule.maximise else step.gradient
     if rule.clip_norm is None:
         return g
@@ -103,7 +111,7 @@ def _mask(decayed: Decayed, vectors: np.ndarray) -> np.ndarray:
 
 
 def _momentum(
-    rule: Rule, d: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
+    rule: UpdateRule, d: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
 ) -> np.ndarray:
     if rule.momentum == 0:
         return d
@@ -116,21 +124,21 @@ def _momentum(
 
 
 def _sgd(
-    rule: Rule, g: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
+    rule: UpdateRule, g: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
 ) -> np.ndarray:
     return _momentum(rule, g, number, memory, rates)
 
 
-def _root(rule: Rule, square: np.ndarray, correction: float = 1.0) -> np.ndarray:
-    if rule.epsilon_place == "inside":
+def _root(rule: UpdateRule, square: np.ndarray, correction: float = 1.0) -> np.ndarray:
+    if rule.epsilon_location == "inside":
         return np.sqrt(square / correction + rule.epsilon)
-    if rule.epsilon_place == "before":
+    if rule.epsilon_location == "before":
         return (np.sqrt(square) + rule.epsilon) / np.sqrt(correction)
     return np.sqrt(square / correction) + rule.epsilon
 
 
 def _adam(
-    rule: Rule, g: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
+    rule: UpdateRule, g: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
 ) -> np.ndarray:
     zero = np.zeros_like(g)
     m = memory["m"] = rule.beta_mean * memory.get("m", zero) + (1 - rule.beta_mean) * g
@@ -144,7 +152,7 @@ def _adam(
 
 
 def _rmsprop(
-    rule: Rule, g: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
+    rule: UpdateRule, g: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
 ) -> np.ndarray:
     alpha = rule.beta_square
     s = memory.get("s", np.full_like(g, rule.initial))
@@ -158,7 +166,7 @@ def _rmsprop(
 
 
 def _adagrad(
-    rule: Rule, g: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
+    rule: UpdateRule, g: np.ndarray, number: int, memory: dict[str, np.ndarray], rates: Sequence[float]
 ) -> np.ndarray:
     s = memory["s"] = memory.get("s", np.full_like(g, rule.initial)) + g * g
     with np.errstate(invalid="ignore", divide="ignore"):

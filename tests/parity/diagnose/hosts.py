@@ -162,8 +162,8 @@ class TorchOdd(nn.Module):
 
     def forward(self, x):
         y = self.up(F.silu(self.gn(x)))
-        wide = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        y = F.relu(self.mix(torch.cat([wide, y], 1)))
+        large = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        y = F.relu(self.mix(torch.cat([large, y], 1)))
         small = self.dropout(F.avg_pool2d(y, 4))
         z = self.fc(torch.flatten(small, 1)) + self.side(torch.std(y, (2, 3)))
         return self.ln(z)
@@ -197,8 +197,8 @@ class LinenOdd(linen.Module):
         y = linen.silu(self.gn(x))
         y = self.up(y[:, ::-1])[:, ::-1] if self.flipped else self.up(y)
         n, h, w, c = x.shape
-        wide = _aligned(x) if self.corners else jax.image.resize(x, (n, 2 * h, 2 * w, c), "bilinear")
-        parts = [y, wide] if self.order else [wide, y]
+        large = _aligned(x) if self.corners else jax.image.resize(x, (n, 2 * h, 2 * w, c), "bilinear")
+        parts = [y, large] if self.order else [large, y]
         y = linen.relu(self.mix(jnp.concatenate(parts, -1)))
         if self.nonsense:
             y = y + 0.1 * jnp.sin(7.0 * y) * jnp.arange(4, dtype=y.dtype)

@@ -1,4 +1,4 @@
-"""What is planted in the hosts, and the causes that must be named: (id, layer, PyTorch's, Flax's, fix)."""
+"""The defects planted in the hosts, and the causes that must be named: (id, layer, PyTorch's, Flax's, fix)."""
 
 from flax import nnx
 
@@ -99,14 +99,14 @@ RESIDUAL = {
             )
         ],
     ),
-    "stride lost, twice": (
+    "stride missing, twice": (
         {"no_stride": True},
         [
             ("stride-or-dilation", "block2.conv2", "stride 2", "stride 1", "strides=2"),
             ("stride-or-dilation", "block2.down", "stride 2", "stride 1", "strides=2"),
         ],
     ),
-    "dilation lost": (
+    "dilation missing": (
         {"no_dilation": True},
         [("stride-or-dilation", "last", "dilation 2", "dilation 1", "kernel_dilation=2")],
     ),

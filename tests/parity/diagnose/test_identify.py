@@ -42,11 +42,12 @@ def convolved(x, w, *, stride=1, padding=((1, 1), (1, 1)), dilation=1, groups=1,
     )
 
 
-def named(problem, ours, theirs):
-    found = identify(problem, ours, theirs)
-    if found is None or found.flax is None:
+def named(problem, torch_side, flax_side):
+    identified = identify(problem, torch_side, flax_side)
+    if identified is None or identified.flax is None:
         return None
-    return [(d.id, d.torch, d.flax) for d in problem.differences(found.torch, found.flax)]
+    differences = problem.differences(identified.torch, identified.flax)
+    return [(difference.id, difference.torch, difference.flax) for difference in differences]
 
 
 @pytest.mark.parametrize(
@@ -61,11 +62,11 @@ def named(problem, ours, theirs):
 def test_same_padding_is_told_from_symmetric_padding(x64, size, kernel, stride, expected):
     x, w = drawn(2, 3, size, size), drawn(4, 3, kernel, kernel)
     pad = kernel // 2
-    ours = side(convolved(x, w, stride=stride, padding=((pad, pad),) * 2), x)
-    theirs = side(convolved(x, w, stride=stride, padding="SAME"), x)
-    problem = Convolution.of(Parameters(torch.from_numpy(w), None), ours, theirs)
-    found = named(problem, ours, theirs)
-    assert found == ([] if expected is None else [("padding-same-vs-symmetric", *expected)])
+    torch_side = side(convolved(x, w, stride=stride, padding=((pad, pad),) * 2), x)
+    flax_side = side(convolved(x, w, stride=stride, padding="SAME"), x)
+    problem = Convolution.of(Parameters(torch.from_numpy(w), None), torch_side, flax_side)
+    differences = named(problem, torch_side, flax_side)
+    assert differences == ([] if expected is None else [("padding-same-vs-symmetric", *expected)])
 
 
 @pytest.mark.parametrize(("size", "stride", "dilation"), list(itertools.product((7, 8), (1, 2), (1, 2))))
@@ -73,9 +74,9 @@ def test_the_setting_of_a_convolution_is_recovered(x64, size, stride, dilation):
     x, w = drawn(2, 2, size, size), drawn(3, 2, 3, 3)
     pads = ((dilation, dilation),) * 2
     y = side(convolved(x, w, stride=stride, padding=pads, dilation=dilation), x)
-    found = identify(Convolution.of(Parameters(torch.from_numpy(w), None), y, y), y, y)
-    assert found.torch == found.flax
-    assert (found.torch.stride, found.torch.dilation, found.torch.start) == (
+    identified = identify(Convolution.of(Parameters(torch.from_numpy(w), None), y, y), y, y)
+    assert identified.torch == identified.flax
+    assert (identified.torch.stride, identified.torch.dilation, identified.torch.start) == (
         (stride,) * 2,
         (dilation,) * 2,
         (dilation,) * 2,
@@ -85,19 +86,26 @@ def test_the_setting_of_a_convolution_is_recovered(x64, size, stride, dilation):
 def test_a_dilation_is_named_before_the_padding_that_goes_with_it(x64):
     """Found by `parity defects`: the padding was named as the first cause."""
     x, w = drawn(2, 2, 8, 8), drawn(3, 2, 3, 3)
-    ours, theirs = side(convolved(x, w), x), side(convolved(x, w, padding=((2, 2),) * 2, dilation=2), x)
-    found = named(Convolution.of(Parameters(torch.from_numpy(w), None), ours, theirs), ours, theirs)
-    assert [id for id, _, _ in found] == ["stride-or-dilation", "padding-same-vs-symmetric"]
+    torch_side, flax_side = (
+        side(convolved(x, w), x),
+        side(convolved(x, w, padding=((2, 2),) * 2, dilation=2), x),
+    )
+    differences = named(
+        Convolution.of(Parameters(torch.from_numpy(w), None), torch_side, flax_side), torch_side, flax_side
+    )
+    assert [id for id, _, _ in differences] == ["stride-or-dilation", "padding-same-vs-symmetric"]
 
 
 def test_a_kernel_of_another_layer_is_found_among_those_of_its_shape(x64):
     x, w, other = drawn(2, 3, 6, 6), drawn(3, 3, 3, 3), drawn(3, 3, 3, 3, seed=1)
-    ours, theirs = side(convolved(x, w), x), side(convolved(x, other), x)
+    torch_side, flax_side = side(convolved(x, w), x), side(convolved(x, other), x)
     parameters = Parameters(
         torch.from_numpy(w), None, others={"layer2.conv": (torch.from_numpy(other), None)}
     )
-    found = named(Convolution.of(parameters, ours, theirs), ours, theirs)
-    assert [(id, flax) for id, _, flax in found] == [("weight-swapped", "uses the weight of layer2.conv")]
+    differences = named(Convolution.of(parameters, torch_side, flax_side), torch_side, flax_side)
+    assert [(id, flax) for id, _, flax in differences] == [
+        ("weight-swapped", "uses the weight of layer2.conv")
+    ]
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -105,14 +113,14 @@ def test_a_transposed_convolution_that_does_not_flip_is_named(x64, stride):
     x, w = drawn(2, 3, 5, 5), drawn(3, 4, 3, 3)
     flipped = np.flip(np.swapaxes(w, 0, 1), (2, 3))
     pads = ((1, 1), (1, 1))
-    ours = side(convolved(x, flipped, lhs=stride, padding=pads), x)
-    theirs = side(convolved(x, np.swapaxes(w, 0, 1), lhs=stride, padding=pads), x)
-    torch_own = torch.nn.functional.conv_transpose2d(
+    torch_side = side(convolved(x, flipped, lhs=stride, padding=pads), x)
+    flax_side = side(convolved(x, np.swapaxes(w, 0, 1), lhs=stride, padding=pads), x)
+    torch_result = torch.nn.functional.conv_transpose2d(
         torch.from_numpy(x), torch.from_numpy(w), stride=stride, padding=1
     )
-    assert ours.reproduced_by(torch_own)
-    problem = TransposedConvolution.of(Parameters(torch.from_numpy(w), None, transposed=True), ours)
-    assert [id for id, _, _ in named(problem, ours, theirs)] == ["conv-transpose-flip"]
+    assert torch_side.reproduced_by(torch_result)
+    problem = TransposedConvolution.of(Parameters(torch.from_numpy(w), None, transposed=True), torch_side)
+    assert [id for id, _, _ in named(problem, torch_side, flax_side)] == ["conv-transpose-flip"]
 
 
 def test_epsilon_is_solved_for_where_it_hardly_matters(x64):
@@ -123,10 +131,12 @@ def test_epsilon_is_solved_for_where_it_hardly_matters(x64):
         shaped = [a.reshape(1, 3, 1, 1) for a in (scale, bias, mean, var)]
         return (x - shaped[2]) / np.sqrt(shaped[3] + epsilon) * shaped[0] + shaped[1]
 
-    ours, theirs = side(normalised(1e-5), x), side(normalised(1.0003e-5), x)
+    torch_side, flax_side = side(normalised(1e-5), x), side(normalised(1.0003e-5), x)
     tensors = [torch.from_numpy(a) for a in (scale, bias, mean, var)]
-    problem = Normalisation.of(tensors[0], tensors[1], (tensors[2], tensors[3]), (ours, theirs), train=False)
-    assert named(problem, ours, theirs) == [("norm-epsilon", "epsilon 1e-05", "epsilon 1.0003e-05")]
+    problem = Normalisation.of(
+        tensors[0], tensors[1], (tensors[2], tensors[3]), (torch_side, flax_side), train=False
+    )
+    assert named(problem, torch_side, flax_side) == [("norm-epsilon", "epsilon 1e-05", "epsilon 1.0003e-05")]
 
 
 @pytest.mark.parametrize(
@@ -144,16 +154,18 @@ def test_epsilon_is_solved_for_where_it_hardly_matters(x64):
 def test_other_statistics_of_a_batch_norm_are_named(x64, planted, expected):
     x = drawn(4, 3, 5, 5)
     mean, var = (np.abs(drawn(1, 3, 1, 1, seed=s)) + 0.5 for s in range(2))
-    ours, theirs = side((x - mean) / np.sqrt(var + 1e-5), x), side(planted(x, mean, var), x)
+    torch_side, flax_side = side((x - mean) / np.sqrt(var + 1e-5), x), side(planted(x, mean, var), x)
     running = torch.from_numpy(mean.ravel()), torch.from_numpy(var.ravel())
-    problem = Normalisation.of(None, None, running, (ours, theirs), train=False)
-    assert [id for id, _, _ in named(problem, ours, theirs)] == [expected]
+    problem = Normalisation.of(None, None, running, (torch_side, flax_side), train=False)
+    assert [id for id, _, _ in named(problem, torch_side, flax_side)] == [expected]
 
 
-def connection(ours, theirs, *inputs):
+def connection(torch_side, flax_side, *inputs):
     shapes = tuple(x.shape for x in inputs)
     names = tuple(f"x{i}" for i in range(len(inputs)))
-    return named(ConnectionProblem(names, shapes, ours.shape, shapes, theirs.shape, ()), ours, theirs)
+    return named(
+        ConnectionProblem(names, shapes, torch_side.shape, shapes, flax_side.shape, ()), torch_side, flax_side
+    )
 
 
 def pooled(x, padding, *, ceil=False):
@@ -161,11 +173,11 @@ def pooled(x, padding, *, ceil=False):
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, 3, 3), (1, 1, 2, 2), pads)
 
 
-def test_a_ceil_mode_that_is_lost_shows_in_the_size(x64):
+def test_a_missing_ceil_mode_shows_in_the_size(x64):
     x = drawn(2, 3, 8, 8)
-    ours, theirs = side(pooled(x, 0, ceil=True), x), side(pooled(x, 0), x)
-    assert ours.shape[2:] == (4, 4)
-    assert [id for id, _, _ in connection(ours, theirs, x)] == ["pool-ceil-mode"]
+    torch_side, flax_side = side(pooled(x, 0, ceil=True), x), side(pooled(x, 0), x)
+    assert torch_side.shape[2:] == (4, 4)
+    assert [id for id, _, _ in connection(torch_side, flax_side, x)] == ["pool-ceil-mode"]
 
 
 NEIGHBOURS = {
@@ -185,15 +197,18 @@ NEIGHBOURS = {
 def test_jaxs_activations_are_recognised(x64, name):
     function, id = NEIGHBOURS[name]
     x = 3.0 * drawn(4, 5, 3, 3)
-    found = connection(side(jnp.maximum(x, 0), x), side(function(x), x), x)
-    assert found == [(id, "ReLU", name)]
+    differences = connection(side(jnp.maximum(x, 0), x), side(function(x), x), x)
+    assert differences == [(id, "ReLU", name)]
 
 
 def test_a_shortcut_from_another_tensor_is_named(x64):
     x, near, far = (drawn(2, 3, 4, 4, seed=s) for s in range(3))
-    ours, theirs = side(np.maximum(x + near, 0), x, near, far), side(np.maximum(x + far, 0), x, near, far)
-    ((id, words, others),) = connection(ours, theirs, x, near, far)
-    assert (id, words, others) == ("residual-missing", "ReLU(x0 + x1)", "ReLU(x0 + x2)")
+    torch_side, flax_side = (
+        side(np.maximum(x + near, 0), x, near, far),
+        side(np.maximum(x + far, 0), x, near, far),
+    )
+    differences = connection(torch_side, flax_side, x, near, far)
+    assert differences == [("residual-missing", "ReLU(x0 + x1)", "ReLU(x0 + x2)")]
 
 
 @pytest.mark.slow
@@ -245,13 +260,13 @@ def test_a_sum_of_an_image_and_one_with_its_channels_last_is_read(x64, name):
     change, id, words = SCALED[name]
     y, x = drawn(2, 5, 6, 4), drawn(2, 4, 5, 6)
     moved = np.moveaxis(y, -1, 1)
-    ours, theirs = side((x + moved).mean((2, 3)), y, x), side(change(x, moved).mean((2, 3)), y, x)
-    found = connection(ours, theirs, y, x)
-    assert [(id, words) for id, words, _ in found] == [(id, words)]
+    torch_side, flax_side = side((x + moved).mean((2, 3)), y, x), side(change(x, moved).mean((2, 3)), y, x)
+    differences = connection(torch_side, flax_side, y, x)
+    assert [(id, words) for id, words, _ in differences] == [(id, words)]
 
 
 def test_parts_of_a_concatenation_that_are_activated_and_resized_are_read(x64):
-    """Found by `parity defects`: two SiLUs before a concatenation, one of them resized, were not searched for."""
+    """Found by `parity defects`: two SiLUs before a concatenation, with one part resized, were not searched."""
     small, fine = drawn(2, 3, 3, 3), drawn(2, 2, 6, 6)
 
     def joined(corners):
@@ -261,12 +276,12 @@ def test_parts_of_a_concatenation_that_are_activated_and_resized_are_read(x64):
         )
         return side(torch.cat(parts, 1).numpy(), small, fine)
 
-    found = connection(joined(False), joined(True), small, fine)
-    assert found == [("resize-align-corners", "align_corners=False", "align_corners=True")]
+    differences = connection(joined(False), joined(True), small, fine)
+    assert differences == [("resize-align-corners", "align_corners=False", "align_corners=True")]
 
 
 def test_another_gate_of_a_product_is_named(x64):
     x, gate = drawn(2, 3, 4, 4), 3.0 * drawn(2, 3, 1, 1)
-    ours = side(np.maximum(x, 0) * np.clip(gate / 6 + 0.5, 0, 1), gate, x)
-    theirs = side(np.maximum(x, 0) * np.asarray(jax.nn.sigmoid(gate)), gate, x)
-    assert connection(ours, theirs, gate, x) == [("activation-kind", "hard-sigmoid", "sigmoid")]
+    torch_side = side(np.maximum(x, 0) * np.clip(gate / 6 + 0.5, 0, 1), gate, x)
+    flax_side = side(np.maximum(x, 0) * np.asarray(jax.nn.sigmoid(gate)), gate, x)
+    assert connection(torch_side, flax_side, gate, x) == [("activation-kind", "hard-sigmoid", "sigmoid")]

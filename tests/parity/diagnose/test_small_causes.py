@@ -68,13 +68,13 @@ def test_the_derivative_at_a_tie_is_named(torch_function, function, words):
 
 
 def test_a_leaky_relu_with_the_slope_at_zero_is_equivalent():
-    """`parity defects` took jax.nn.leaky_relu for a right port: no gradient of a parameter shows the difference."""
+    """Found by `parity defects`: jax.nn.leaky_relu passed for a right port, since no parameter's gradient differs."""
     right = NnxPair(ACTIVATIONS["leaky_relu"])
     images = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     images[0] = 0.0
     model = TorchPair(torch.nn.functional.leaky_relu)
     with torch.no_grad():
-        # Not all alike, or it would be put at random as a constant that hides something.
+        # Not a constant, which `perturb` would replace by random values.
         model.a.bias.zero_()
         model.a.bias[0] = 1.0
     report = parity.check(model, right, images, mode="eval")
@@ -86,18 +86,18 @@ class TorchNormed(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.register_buffer("deviation", torch.tensor([0.2, 0.5, 0.8]).reshape(3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.2, 0.5, 0.8]).reshape(3, 1, 1))
         self.a, self.b = torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(4, 4, 3, stride=2)
         self.n, self.m = torch.nn.BatchNorm2d(4), torch.nn.BatchNorm2d(4)
 
     def forward(self, x):
-        return self.m(self.b(torch.relu(self.n(self.a(x * self.deviation)))))
+        return self.m(self.b(torch.relu(self.n(self.a(x * self.std)))))
 
 
 class NnxNormed(nnx.Module):
     def __init__(self, reverse=False, exchange=False):
         rngs = nnx.Rngs(0)
-        self.deviation = nnx.BatchStat(jnp.array([0.2, 0.5, 0.8]))
+        self.std = nnx.BatchStat(jnp.array([0.2, 0.5, 0.8]))
         self.a = nnx.Conv(3, 4, (1, 1), rngs=rngs)
         self.b = nnx.Conv(4, 4, (3, 3), 2, padding="VALID", rngs=rngs)
         self.n, self.m = (nnx.BatchNorm(4, use_fast_variance=False, momentum=0.9, rngs=rngs) for _ in "nm")
@@ -107,7 +107,7 @@ class NnxNormed(nnx.Module):
         reverse, exchange = self.planted
         first, second = (self.m, self.n) if exchange else (self.n, self.m)
         x = x[..., ::-1] if reverse else x
-        return second(self.b(nnx.relu(first(self.a(x * self.deviation[...].reshape(1, 1, 1, 3))))))
+        return second(self.b(nnx.relu(first(self.a(x * self.std[...].reshape(1, 1, 1, 3))))))
 
 
 @pytest.mark.slow
@@ -171,7 +171,7 @@ class NnxLoss(nnx.Module):
         ),
         (
             0.1,
-            {"reduction": lambda each: (jnp.mean(each[:3]) + jnp.mean(each[3:])) / 2},
+            {"reduction": lambda losses: (jnp.mean(losses[:3]) + jnp.mean(losses[3:])) / 2},
             [
                 (
                     "loss-reduction",
@@ -182,7 +182,7 @@ class NnxLoss(nnx.Module):
         ),
         (
             0.0,
-            {"reduction": lambda each: (jnp.mean(each[:3]) + jnp.mean(each[3:6]) + each[6]) / 3},
+            {"reduction": lambda losses: (jnp.mean(losses[:3]) + jnp.mean(losses[3:6]) + losses[6]) / 3},
             [
                 (
                     "loss-reduction",
