@@ -1,4 +1,4 @@
-"""What every table is made of."""
+"""Markdown tables, and the sentence about machine and versions below them."""
 
 
 def rows(header: list[str], body: list[list[str]]) -> str:

@@ -33,8 +33,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def fill(text: str) -> str:
-    """`text` with the settings made anew between their marks."""
-    return _MARKED.sub(lambda found: found[1] + sections() + found[2], text)
+    """`text` with new tables of settings between their marks."""
+    return _MARKED.sub(lambda match: match[1] + sections() + match[2], text)
 
 
 def sections() -> str:
@@ -60,20 +60,20 @@ def section(item: dataclasses.Field[Any]) -> str:
 
 
 def flag(field: dataclasses.Field[Any]) -> str:
-    """How the command spells a setting; one that is on or off has a second flag."""
+    """The command's flag of a setting; a setting that is on or off has a second flag."""
     name = field.name.replace("_", "-")
     return f"--{name}`, `--no-{name}" if field.type is bool else f"--{name}"
 
 
 def default(field: dataclasses.Field[Any]) -> str:
-    """The value that holds where nothing is said."""
+    """The default value of a setting, in words."""
     value = field.default if field.default is not dataclasses.MISSING else field.default_factory()
     if value is None or value == {}:
         return "none"
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, list):
-        return " ".join(f"{one:g}" for one in value)
+        return " ".join(f"{item:g}" for item in value)
     return str(value)
 
 

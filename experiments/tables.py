@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def documents() -> list[Path]:
-    """What may show tables: the README and the pages of docs/."""
+    """The documents that may show tables: the README and the pages of docs/."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def fill(text: str) -> str:
-    """`text` with every marked table made anew."""
+    """`text` with every marked table made from the stored results."""
 
     def table(match: re.Match[str]) -> str:
         name = match.group(1)
@@ -49,7 +49,7 @@ def fill(text: str) -> str:
 
 
 def _of(module: str, table: str) -> Callable[[], str]:
-    """A table that a study makes. A study loads what it measures, so it is imported when its table is asked for.
+    """A table that a study makes. The study is imported only when its table is made, because its imports are slow.
 
     Args:
         module: the study, below `experiments`.

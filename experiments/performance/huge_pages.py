@@ -1,12 +1,12 @@
-"""What huge pages bring to a step of training: the same step in processes with and without them, in turn.
+"""The gain of a training step from huge pages: the same step in processes with and without them, in turn.
 
     python -m experiments.performance.huge_pages               every workload, about 8 minutes on 2 cores
     python -m experiments.performance.huge_pages cnn-128-28    some of them
     python -m experiments.performance.huge_pages --table       run nothing; show what is stored
 
 Every turn is a process of its own, since glibc reads its settings when a process starts. The step is that of
-`flaxcnn train`. Stored: the medians of the turns, and the pages that a step faults in, in `huge_pages.json`.
-`flaxcnn train` asks for huge pages because they bring at least `WORTHWHILE`; with less, they would be taken out again.
+`flaxcnn train`. The medians of the turns, and the pages that a step faults in, are stored in `huge_pages.json`.
+`flaxcnn train` asks for huge pages because they save at least `WORTHWHILE`; with less, that code should be removed.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from flaxcnn.cli import huge_pages
 
 NAME, COMMAND = "huge_pages", "python -m experiments.performance.huge_pages"
 WORKLOADS = ("cnn-128-28", "resnet18-32-32", "resnet18-64-32", "resnet50-16-96")
-WORTHWHILE = 0.05  # less time, as a share
+WORTHWHILE = 0.05  # saved time, as a share
 _WITH, _WITHOUT = "with", "without"
 
 
@@ -98,7 +98,7 @@ def measured(workload: Workload, rounds: int, steps: int) -> dict[str, Any]:
             print(f"{workload.name} {which}: {turns[which][-1]['seconds']:.3f} s a step", flush=True)
     ratios = [a["seconds"] / b["seconds"] for a, b in zip(turns[_WITH], turns[_WITHOUT], strict=True)]
     return {
-        which: {key: statistics.median(one[key] for one in of_which) for key in ("seconds", "faults")}
+        which: {key: statistics.median(figures[key] for figures in of_which) for key in ("seconds", "faults")}
         for which, of_which in turns.items()
     } | {"ratio": statistics.median(ratios), "ratios": [min(ratios), max(ratios)], "rounds": rounds}
 

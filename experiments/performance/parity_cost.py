@@ -1,11 +1,11 @@
-"""What `parity check` costs: seconds and peak memory, and how they grow with depth.
+"""The cost of `parity check`: seconds and peak memory, and their growth with depth.
 
     python -m experiments.performance.parity_cost [--repeats 3] [--before FOLDER]
 
-A VGG of three convolutions, `resnet18` and `resnet50` are checked by the command, cold, in both modes, everything on:
-targets 8 s, 25 s and 45 s on 2 cores, and 3 GiB. With `--before`, the folder of another checkout, its command and
-this one take turns. The CIFAR ResNets of 20 to 110 layers are checked in a fresh process each, without the time it
-takes to load JAX and PyTorch, and a line is fitted to the seconds. About 15 minutes on 2 cores. Stored in
+The command checks a VGG of three convolutions, `resnet18` and `resnet50`, with empty caches, in both modes and with
+every option on. The targets are 8 s, 25 s and 45 s on 2 cores, and 3 GiB. With `--before`, the folder of another
+checkout, its command and this one take turns. The CIFAR ResNets of 20 to 110 layers are checked in fresh processes;
+loading JAX and PyTorch is not timed. A line is fitted to the seconds. About 15 minutes on 2 cores. Stored in
 `experiments/results/parity_cost.json`, with a picture.
 """
 
@@ -31,8 +31,8 @@ from parity.suites.models.cases import CIFAR_DEPTHS, CIFAR_INPUT, IMAGENET_INPUT
 ROOT = Path(__file__).parents[2]
 
 
-class Checked(NamedTuple):
-    """A pair of models: where they come from, their input, and how many seconds their check may take."""
+class TimedPair(NamedTuple):
+    """A pair of models: their addresses, their input, and the seconds that their check may take."""
 
     torch: str
     flax: str
@@ -41,9 +41,9 @@ class Checked(NamedTuple):
 
 
 CHECKS = {
-    "small VGG": Checked("small_vgg:torch_model", "small_vgg:flax_model", small_vgg.INPUT, 8.0),
-    "resnet18": Checked("torchvision.models:resnet18", "flaxcnn.models:resnet18", IMAGENET_INPUT, 25.0),
-    "resnet50": Checked("torchvision.models:resnet50", "flaxcnn.models:resnet50", IMAGENET_INPUT, 45.0),
+    "small VGG": TimedPair("small_vgg:torch_model", "small_vgg:flax_model", small_vgg.INPUT, 8.0),
+    "resnet18": TimedPair("torchvision.models:resnet18", "flaxcnn.models:resnet18", IMAGENET_INPUT, 25.0),
+    "resnet50": TimedPair("torchvision.models:resnet50", "flaxcnn.models:resnet50", IMAGENET_INPUT, 45.0),
 }
 TARGET_GIB = 3.0
 
@@ -76,28 +76,28 @@ def main() -> None:
 
 def check(model: str, repeats: int, before: Path | None, console: Console) -> dict[str, Any]:
     """Seconds and peak memory of the command, from its start to its exit; before and now in turns."""
-    one = CHECKS[model]
-    flags = ["--torch", one.torch, "--flax", one.flax, "--input", one.input, "--mode", "both"]
+    pair = CHECKS[model]
+    flags = ["--torch", pair.torch, "--flax", pair.flax, "--input", pair.input, "--mode", "both"]
     sides = {"now": ROOT} | ({"before": before.resolve()} if before else {})
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     for _ in range(repeats):
         for side, folder in sides.items():
             runs[side].append(timed(["check", *flags], folder))
-    found = {
+    spreads = {
         side: {name: record.spread([run[name] for run in items]) for name in ("seconds", "peak_gib")}
         | {"exit_codes": [run["exit_code"] for run in items]}
         for side, items in runs.items()
     }
-    seconds, peak = found["now"]["seconds"], found["now"]["peak_gib"]
+    seconds, peak = spreads["now"]["seconds"], spreads["now"]["peak_gib"]
     console.print(f"{model}: {seconds['mean']:.1f} s, {peak['mean']:.2f} GiB")
     return {
         "model": model,
         "command": f"parity check {' '.join(flags)}",
-        **found["now"],
-        "before": found.get("before"),
-        "target_seconds": one.target_seconds,
+        **spreads["now"],
+        "before": spreads.get("before"),
+        "target_seconds": pair.target_seconds,
         "target_gib": TARGET_GIB,
-        "reached": seconds["mean"] <= one.target_seconds and peak["mean"] <= TARGET_GIB,
+        "reached": seconds["mean"] <= pair.target_seconds and peak["mean"] <= TARGET_GIB,
     }
 
 
@@ -113,7 +113,7 @@ def timed(arguments: list[str], checkout: Path) -> dict[str, Any]:
         environment = os.environ | {"XDG_CACHE_HOME": scratch, "PYTHONPATH": str(checkout)}
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, cwd=scratch)
-        # Unlike getrusage(RUSAGE_CHILDREN), this tells of this child alone.
+        # Unlike getrusage(RUSAGE_CHILDREN), wait4 reports this child alone.
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -148,8 +148,8 @@ def fit(depths: list[dict[str, Any]], quantity: str) -> dict[str, float]:
     if len(x) < 2:
         return {"slope": float("nan"), "intercept": float("nan"), "r_squared": float("nan")}
     slope, intercept = np.polyfit(x, y, 1)
-    rest, total = np.sum((y - slope * x - intercept) ** 2), np.sum((y - y.mean()) ** 2)
-    return {"slope": float(slope), "intercept": float(intercept), "r_squared": float(1 - rest / total)}
+    residual, total = np.sum((y - slope * x - intercept) ** 2), np.sum((y - y.mean()) ** 2)
+    return {"slope": float(slope), "intercept": float(intercept), "r_squared": float(1 - residual / total)}
 
 
 def draw(depths: list[dict[str, Any]], growth: dict[str, dict[str, float]]) -> None:
@@ -160,14 +160,14 @@ def draw(depths: list[dict[str, Any]], growth: dict[str, dict[str, float]]) -> N
     for axes, quantity, label in zip(
         figure.subplots(1, 2), growth, ("seconds", "peak memory (GiB)"), strict=True
     ):
-        found = growth[quantity]
+        fitted = growth[quantity]
         spread = [item[quantity] for item in depths]
         mean = np.asarray([item["mean"] for item in spread])
         ends = np.asarray([[item["minimum"], item["maximum"]] for item in spread])
         axes.errorbar(x, mean, np.abs(ends.T - mean), fmt="o", color=canvas.TRAIN, capsize=3, zorder=3)
-        axes.plot(line, found["slope"] * line + found["intercept"], color=canvas.FAINT, zorder=2)
-        law = f"{found['intercept']:.2f} + {found['slope']:.3f} a layer, R² = {found['r_squared']:.3f}"
-        axes.set_title(law, fontsize=10, color=canvas.INK)
+        axes.plot(line, fitted["slope"] * line + fitted["intercept"], color=canvas.FAINT, zorder=2)
+        formula = f"{fitted['intercept']:.2f} + {fitted['slope']:.3f} a layer, R² = {fitted['r_squared']:.3f}"
+        axes.set_title(formula, fontsize=10, color=canvas.INK)
         axes.set_xlim(0.0, line[1])
         axes.set_ylim(bottom=0.0)
         axes.set_xlabel("layers")

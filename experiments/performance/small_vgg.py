@@ -1,4 +1,4 @@
-"""A VGG of three convolutions as a user would write it in PyTorch and in Flax: what `parity_cost` times."""
+"""A VGG of three convolutions as a user would write it in PyTorch and in Flax; `parity_cost` times its check."""
 
 from collections import OrderedDict
 
@@ -43,5 +43,5 @@ class FlaxModel(nnx.Module):
 
 
 def flax_model() -> nnx.Module:
-    """What `parity check --flax experiments.performance.small_vgg:flax_model` calls."""
+    """The model of `parity check --flax experiments.performance.small_vgg:flax_model`."""
     return FlaxModel()

@@ -27,7 +27,7 @@ def test_every_result_names_its_command_machine_versions_and_date():
         assert result["environment"].keys() >= {"processor", "cores", "python", "versions", "date"}, path.name
 
 
-def test_spread_is_mean_and_sample_deviation():
+def test_spread_is_mean_and_sample_std():
     assert record.spread([1.0, 2.0, 4.0]) == pytest.approx(
         {"mean": 7 / 3, "std": 1.5275252316519465, "minimum": 1.0, "maximum": 4.0, "n": 3}
     )

@@ -1,4 +1,4 @@
-"""What a run costs beside its training steps, against the targets.
+"""The cost of a run beside its training steps, against the targets.
 
     python -m experiments.performance.overhead                     every part, about 20 minutes on 2 cores
     python -m experiments.performance.overhead imports startup
@@ -7,8 +7,8 @@
     python -m experiments.performance.overhead --tables            run nothing; show what is stored
 
 A part's figures replace those that are stored under its name in `experiments/results/overhead.json`, together with
-machine, versions and date; nothing else may run meanwhile. The pipeline is measured on Fashion-MNIST, from Debian's
-package `dataset-fashion-mnist`.
+machine, versions and date. Nothing else may run at the same time. The pipeline is measured on Fashion-MNIST, from
+Debian's package `dataset-fashion-mnist`.
 """
 
 import argparse

@@ -16,7 +16,7 @@ _HIT = "/jax/compilation_cache/cache_hits"
 
 @contextlib.contextmanager
 def counting() -> Iterator[tuple[collections.Counter[str], collections.Counter[str]]]:
-    """How often every function is compiled, or its program read from the cache, in this block; and JAX's events."""
+    """Count the compilations of every function in this block (a program from the cache counts too) and JAX's events."""
     from jax import monitoring
 
     programs: collections.Counter[str] = collections.Counter()

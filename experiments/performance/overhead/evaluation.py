@@ -1,4 +1,4 @@
-"""What batch norms folded into convolutions bring: the same batches through both, in turn."""
+"""The gain from batch norms folded into convolutions: both models evaluate the same batches, in turn."""
 
 import time
 from collections.abc import Callable
@@ -7,23 +7,23 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.performance.overhead.settings import SETTINGS, Setting
+from experiments.performance.overhead.settings import SETTINGS, RunSetting
 from flaxcnn.functional import functional
 from flaxcnn.models.folding import folding
 from flaxcnn.train.compiling import Compiled
 from flaxcnn.train.evaluate import make_predict
 from flaxcnn.train.setup import load_splits, model_of
 
-# A turn lasts about so long.
+# A turn lasts about this long.
 _TURN_SECONDS = 1.0
 
 
-def measured(rounds: int, settings: tuple[Setting, ...] = SETTINGS) -> dict[str, Any]:
-    """Seconds a batch with and without the norms, to compile each, and to fold."""
+def measured(rounds: int, settings: tuple[RunSetting, ...] = SETTINGS) -> dict[str, Any]:
+    """Seconds per batch with and without the norms, to compile each model, and to fold."""
     return {"settings": {setting.name: _compared(setting, rounds) for setting in settings}}
 
 
-def _compared(setting: Setting, rounds: int) -> dict[str, Any]:
+def _compared(setting: RunSetting, rounds: int) -> dict[str, Any]:
     source = load_splits(setting.config).test
     assert source is not None  # Fashion-MNIST has a test split of its own
     images = source.gather(np.arange(setting.config.run.batch_size))[0]
@@ -43,8 +43,8 @@ def _compared(setting: Setting, rounds: int) -> dict[str, Any]:
         return lambda: jax.block_until_ready(predict(*arrays, images))
 
     calls = {name: call(*side) for name, side in sides.items()}
-    for each in calls.values():
-        each()
+    for evaluate in calls.values():
+        evaluate()
     start = time.perf_counter()
     calls["plain"]()
     times = max(1, round(_TURN_SECONDS / (time.perf_counter() - start)))

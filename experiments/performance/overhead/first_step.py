@@ -1,4 +1,4 @@
-"""`flaxcnn train` until its first step is done: the process ends there, and whoever started it reads the clock.
+"""Runs `flaxcnn train` until its first step is done, then ends the process; the parent process measures the time.
 
 python -m experiments.performance.overhead.first_step [FLAGS of flaxcnn train]
 """
@@ -9,10 +9,10 @@ from typing import Any
 
 
 def main() -> int:
-    """Run the command; it comes back only if it fails before the first step."""
+    """Run the command; it returns only if it fails before the first step."""
     from flaxcnn.cli import huge_pages
 
-    # As the command does, which is told its arguments here and leaves it to whoever tells them.
+    # `flaxcnn train` does this itself, but not when its `main` is called with arguments, as here.
     huge_pages.restart()
     from flaxcnn.train.loop import Trainer
 
@@ -23,7 +23,7 @@ def main() -> int:
 
 
 def _end(trainer: Any, metrics: dict[str, Any]) -> None:
-    """The loop comes here with the metrics of the first step, and nothing else of a run is wanted."""
+    """Called by the loop with the metrics of the first step; it ends the process."""
     del trainer
     float(metrics["loss"])
     os._exit(0)

@@ -1,16 +1,16 @@
-"""What feeding the device costs: epochs of the real loop beside the same steps on one batch that stays in memory.
+"""The cost of feeding the device: epochs of the real loop beside the same steps on one batch that stays in memory.
 
-A turn of the real loop is an epoch of `flaxcnn train`: Grain's threads read and shuffle Fashion-MNIST, batches go to
-the device, metrics come back, the bar is drawn on a terminal that nobody sees. Measured of it:
+A turn of the real loop is an epoch of `flaxcnn train`. Grain's threads read and shuffle Fashion-MNIST, batches go to
+the device, metrics come back, and the bar is drawn on an invisible terminal. Three times are measured:
 
-    idle     the device has nothing to do: from when the result of a step is there (a thread waits for it) until
-             the call that dispatches the next has returned; before the first step and after the last one too
+    idle     the device has nothing to do: from the result of a step (a thread waits for it) to the return of the
+             call that dispatches the next step; also before the first step and after the last one
     waiting  the loop waits for the next batch; the device computes meanwhile
     host     processor time of the loop's thread and of all threads that read, prefetch and draw
 
-On a CPU the device and the host share the cores, so a device that is never idle may still be slowed down by the host's
-work: by at most its processor time divided by the cores. The difference of the wall times, epoch less resident steps,
-holds all of it, and the machine's noise, which is larger.
+On a CPU the device and the host share the cores. So the host's work may slow down a device that is never idle, by at
+most its processor time divided by the number of cores. The difference of the wall times, epoch minus resident steps,
+includes all of it, but the machine's noise is larger.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from experiments.performance.overhead.settings import SETTINGS, Setting
+from experiments.performance.overhead.settings import SETTINGS, RunSetting
 from flaxcnn import data
 from flaxcnn.train.compiling import Compiled
 from flaxcnn.train.interrupts import StopRequest
@@ -41,14 +41,14 @@ from flaxcnn.train.step import Batch, Metrics
 
 
 class Watched(Compiled):
-    """A compiled training step that notes when each of its calls returned and when its result was there.
+    """A compiled training step that records when each call returned and when each result was ready.
 
     Args:
-        step: has been called before, so that nothing is left to be compiled.
+        step: called before, so that it is compiled already.
     """
 
     def __init__(self, step: Compiled) -> None:
-        # Nothing of its own is compiled, so the base is left as it is.
+        # The base class is not initialised, because this step compiles nothing itself.
         self.step, self.compilations, self.compile_seconds = step, 0, 0.0
         self.returned: list[float] = []
         self.ready: list[float] = []
@@ -69,7 +69,7 @@ class Watched(Compiled):
             self.ready.append(time.perf_counter())
 
     def close(self) -> None:
-        """Wait for the results that are still to come."""
+        """Wait for the remaining results."""
         self._losses.put(None)
         self.thread.join()
 
@@ -78,16 +78,16 @@ def idle_seconds(started: float, returned: list[float], ready: list[float], ende
     """Seconds between `started` and `ended` in which the device had nothing to do.
 
     Args:
-        started, ended: of the epoch.
-        returned: when the call that dispatched each step came back.
-        ready: when the result of each step was there.
+        started, ended: the times of the epoch.
+        returned: when the call that dispatched each step returned.
+        ready: when the result of each step was ready.
     """
     gaps = zip([started, *ready], [*returned, ended], strict=True)
     return sum(max(0.0, dispatched - done) for done, dispatched in gaps)
 
 
 class Feed:
-    """The batches of an epoch, with what it takes to get them.
+    """The batches of an epoch, with the time that it takes to get them.
 
     Attributes:
         waiting: seconds in which the loop waited for a batch.
@@ -101,7 +101,7 @@ class Feed:
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches."""
         while True:
-            # The threads of the pipeline end with it: the last sight of them counts.
+            # The pipeline's threads end with it, so their time is read before each batch.
             self.helpers = self._helpers()
             start = time.perf_counter()
             batch = next(self.batches, None)
@@ -119,9 +119,9 @@ class Feed:
 
 
 class Turns:
-    """Both kinds of turn of one setting, on one compiled step and one train state that goes on."""
+    """Both kinds of turn of one setting, with one compiled step and one train state for all of them."""
 
-    def __init__(self, setting: Setting, folder: Path) -> None:
+    def __init__(self, setting: RunSetting, folder: Path) -> None:
         job = set_up(setting.config)
         size = setting.config.run.batch_size
         train = data.Subset(job.splits.train, np.arange(setting.steps * size), "train")
@@ -135,7 +135,7 @@ class Turns:
         self.console = Console(file=self._terminal, force_terminal=True, width=120)
 
     def close(self) -> None:
-        """Close the terminal that nobody sees."""
+        """Close the invisible terminal."""
         self._terminal.close()
 
     def loop(self) -> dict[str, float]:
@@ -168,7 +168,7 @@ class Turns:
         }
 
     def resident(self) -> dict[str, float]:
-        """As many steps on the batch that stays on the device; nothing is read but the last loss."""
+        """As many steps on the batch that stays on the device; only the last loss is read."""
         started, before = time.perf_counter(), time.thread_time()
         for _ in range(self.steps):
             self.train_state, metrics = self.job.train_step(self.train_state, self.batch)
@@ -176,9 +176,9 @@ class Turns:
         return {"seconds": time.perf_counter() - started, "processor": time.thread_time() - before}
 
 
-def measured(rounds: int, settings: tuple[Setting, ...] = SETTINGS) -> dict[str, Any]:
+def measured(rounds: int, settings: tuple[RunSetting, ...] = SETTINGS) -> dict[str, Any]:
     """The figures of every turn of every setting."""
-    found = {}
+    figures = {}
     for setting in settings:
         with (
             tempfile.TemporaryDirectory(prefix="overhead-") as folder,
@@ -187,12 +187,12 @@ def measured(rounds: int, settings: tuple[Setting, ...] = SETTINGS) -> dict[str,
             turns.resident(), turns.loop()  # compile, and fill the caches
             loop, resident = [], []
             for number in range(rounds):
-                # Every other round runs backwards, so that neither always follows the other.
+                # Every second round is reversed, so that neither kind always runs first.
                 first, second = (
                     (turns.loop, turns.resident) if number % 2 == 0 else (turns.resident, turns.loop)
                 )
-                one, other = first(), second()
-                loop.append(one if number % 2 == 0 else other)
-                resident.append(other if number % 2 == 0 else one)
-        found[setting.name] = {"steps": setting.steps, "loop": loop, "resident": resident}
-    return {"settings": found, "cores": len(os.sched_getaffinity(0))}
+                earlier, later = first(), second()
+                loop.append(earlier if number % 2 == 0 else later)
+                resident.append(later if number % 2 == 0 else earlier)
+        figures[setting.name] = {"steps": setting.steps, "loop": loop, "resident": resident}
+    return {"settings": figures, "cores": len(os.sched_getaffinity(0))}

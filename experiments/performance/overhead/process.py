@@ -8,23 +8,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[3]
-# What a person at a terminal would not have set: a cache elsewhere, or none.
+# Settings of the cache that a user would not have; they are removed from the environment.
 _CACHE_SETTINGS = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
 
 
 class ChildError(RuntimeError):
-    """A command that failed; one sentence says which and how."""
+    """A command failed; the message is one sentence that names it and its last line."""
 
 
 def seconds(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
-    """Seconds of `python ARGUMENTS`, from its start to its end; what it prints is dropped."""
+    """Seconds of `python ARGUMENTS`, from its start to its end; its output is dropped."""
     start = time.perf_counter()
     output(arguments, environment)
     return time.perf_counter() - start
 
 
 def output(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    """What `python ARGUMENTS` prints.
+    """The output of `python ARGUMENTS`.
 
     Raises:
         ChildError: its exit code is not 0.

@@ -1,17 +1,17 @@
-"""The networks and images that are measured: Fashion-MNIST, small, middle and large steps."""
+"""The measured runs: Fashion-MNIST, with small, middle and large steps."""
 
 from typing import Any, NamedTuple
 
 from flaxcnn.config import Config
 
 
-class Setting(NamedTuple):
-    """One network on Fashion-MNIST.
+class RunSetting(NamedTuple):
+    """The training of one network on Fashion-MNIST.
 
     Attributes:
-        name: for people.
-        config: of the run.
-        steps: of a turn, which is an epoch of so many batches.
+        name: in the table.
+        config: the configuration of the run.
+        steps: batches in one turn, which is a short epoch.
     """
 
     name: str
@@ -25,11 +25,11 @@ def _config(**settings: Any) -> Config:
 
 
 SETTINGS = (
-    Setting(
+    RunSetting(
         "cnn, 128 of 28x28", _config(model="cnn", model_options={"batch_norm": True}, batch_size=128), 100
     ),
-    Setting("resnet20, 128 of 28x28", _config(model="resnet20", batch_size=128), 20),
-    Setting(
+    RunSetting("resnet20, 128 of 28x28", _config(model="resnet20", batch_size=128), 20),
+    RunSetting(
         "resnet18, 64 of 32x32",
         _config(model="resnet18", model_options={"stem": "cifar"}, batch_size=64, image_size=32),
         8,

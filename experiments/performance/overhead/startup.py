@@ -1,4 +1,4 @@
-"""Seconds until something answers: `--help`, an import, the first training step with a cold and a warm cache."""
+"""Seconds from process start: `--help`, an import, the first training step with a cold and a warm cache."""
 
 import tempfile
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from experiments.performance.overhead.process import seconds
 
 HELP = ("-m", "flaxcnn", "--help")
-# In a process each; the last is the floor under all that computes.
+# Each runs in a process of its own. Importing jax is the least that a command which computes can take.
 IMPORTS = {
     "flaxcnn --help": HELP,
     "flaxcnn models": ("-m", "flaxcnn", "models"),
@@ -24,28 +24,28 @@ RUNS: dict[str, tuple[str, ...]] = {
 
 
 def imports(rounds: int) -> dict[str, Any]:
-    """Seconds of every command, one turn each a round, after one that fills the system's file cache."""
+    """Seconds of every command, one turn per round, after one turn that fills the system's file cache."""
     for arguments in IMPORTS.values():
         seconds(arguments)
-    found: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    turns: dict[str, list[float]] = {name: [] for name in IMPORTS}
     for number in range(rounds):
-        # Every other round runs backwards, so that no command always follows the same one.
+        # Every second round is reversed, so that no command always follows the same one.
         for name in list(IMPORTS) if number % 2 == 0 else reversed(IMPORTS):
-            found[name].append(seconds(IMPORTS[name]))
-    return {"seconds": found}
+            turns[name].append(seconds(IMPORTS[name]))
+    return {"seconds": turns}
 
 
 def first_steps(rounds: int) -> dict[str, Any]:
     """Seconds of `flaxcnn train` from its start until its first step is done.
 
-    A round begins with an empty folder of compiled programs (cold), and goes on with what that left (warm).
+    The first run of a round starts with an empty folder of compiled programs (cold), the second reuses it (warm).
     """
-    found: dict[str, dict[str, list[float]]] = {name: {"cold": [], "warm": []} for name in RUNS}
+    turns: dict[str, dict[str, list[float]]] = {name: {"cold": [], "warm": []} for name in RUNS}
     for _ in range(max(2, rounds // 3)):
         for name, flags in RUNS.items():
             with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
                 for cache in ("cold", "warm"):
                     out = str(Path(folder) / cache)
                     arguments = ("-m", "experiments.performance.overhead.first_step", *flags, "--out", out)
-                    found[name][cache].append(seconds(arguments, {"XDG_CACHE_HOME": folder}))
-    return {"seconds": found}
+                    turns[name][cache].append(seconds(arguments, {"XDG_CACHE_HOME": folder}))
+    return {"seconds": turns}

@@ -1,4 +1,4 @@
-"""The table of what is stored, against the targets."""
+"""The table of the stored figures, against the targets."""
 
 import statistics
 from collections.abc import Callable, Iterator
@@ -13,17 +13,17 @@ Row = list[str]
 
 
 def table() -> str:
-    """A row for every figure: what was measured, the target, and whether it is reached."""
+    """A row for every figure: its name, its value, its target, and whether it is reached."""
     parts = record.read(NAME)["parts"]
     body = [row for part, make in _ROWS.items() if part in parts for row in make(parts[part])]
-    places = sorted({markdown.where(part) for part in parts.values()})
+    machines = sorted({markdown.where(part) for part in parts.values()})
     return (
         f"{markdown.rows(['what', 'measured', 'target', ''], body)}\n\nMedian (least to most, number of turns). "
         "A cold cache is an empty folder of compiled programs, a warm one what the run before left. Steps are fed by "
         "the whole loop, its metrics and its bar included; the device is idle while it has nothing to do, and the "
         "host's share is the processor time of the loop and its threads, less that of the bare steps, in what all "
         "cores have. "
-        f"Measured on: {'; '.join(places)}."
+        f"Measured on: {'; '.join(machines)}."
     )
 
 
@@ -55,9 +55,9 @@ def _compilations(part: dict[str, Any]) -> Iterator[Row]:
 
 
 def _pipeline(part: dict[str, Any]) -> Iterator[Row]:
-    for name, found in part["settings"].items():
-        loop, resident = found["loop"], found["resident"]
-        step = [turn["seconds"] / found["steps"] for turn in loop]
+    for name, figures in part["settings"].items():
+        loop, resident = figures["loop"], figures["resident"]
+        step = [turn["seconds"] / figures["steps"] for turn in loop]
         idle = [turn["idle"] / turn["seconds"] for turn in loop]
         host = [
             (turn["loop_processor"] + turn["helpers_processor"] - bare["processor"])
@@ -80,13 +80,13 @@ def _pipeline(part: dict[str, Any]) -> Iterator[Row]:
 
 
 def _evaluation(part: dict[str, Any]) -> Iterator[Row]:
-    for name, found in part["settings"].items():
-        plain, folded = (found["seconds"][side] for side in ("plain", "folded"))
-        ratio = [one / other for one, other in zip(plain, folded, strict=True)]
-        compiling = found["compile_seconds"]
+    for name, figures in part["settings"].items():
+        plain, folded = (figures["seconds"][side] for side in ("plain", "folded"))
+        ratio = [unfolded / fast for unfolded, fast in zip(plain, folded, strict=True)]
+        compiling = figures["compile_seconds"]
         what = (
             f"{name}, evaluation of a batch in {statistics.median(folded) * 1e3:.0f} ms: times as fast with batch "
-            f"norms folded (to fold: {found['fold_seconds'] * 1e3:.0f} ms; to compile: {compiling['folded']:.1f} s "
+            f"norms folded (to fold: {figures['fold_seconds'] * 1e3:.0f} ms; to compile: {compiling['folded']:.1f} s "
             f"for {compiling['plain']:.1f} s)"
         )
         yield [what, _spread(ratio, lambda value: f"{value:.2f}"), "", ""]
@@ -115,7 +115,7 @@ def _spread(values: list[float], shown: Callable[[float], str]) -> str:
 
 
 def _judged(value: float, target: float | None, shown: Callable[[float], str]) -> tuple[str, str]:
-    """The target and whether it is reached; nothing where there is none."""
+    """The target and whether it is reached; empty without a target."""
     return ("", "") if target is None else (f"< {shown(target)}", _reached(value < target))
 
 

@@ -3,13 +3,13 @@
     python -m experiments.performance.throughput                         every workload, an hour or so on 2 cores
     python -m experiments.performance.throughput resnet18-64-32          some: NETWORK-BATCH-SIZE, or -tf32 after it
     python -m experiments.performance.throughput --rounds 3              fewer turns
-    python -m experiments.performance.throughput --few-sides             without plain rules and huge pages for PyTorch
+    python -m experiments.performance.throughput --few-sides             no plain rules, no huge pages for PyTorch
     python -m experiments.performance.throughput --tables                run nothing; show what is stored
 
-With a GPU the sides compute there, in float32, or in TF32 where a workload's name ends in -tf32; the option is one for
-CPUs, so only some sides are measured. A workload's figures replace those that are stored under its name, the version of
-jax and the GPU (or the vectors of the processor), together with machine, versions and date. The turns are in
-`experiments/results/throughput.jsonl.gz`, their medians in `throughput.json`. Nothing else may run meanwhile.
+With a GPU the sides compute there, in float32, or in TF32 if a workload's name ends in -tf32. XLA's option is for CPUs
+only, so fewer sides are measured. A workload's figures replace those that are stored under its name, the version of jax
+and the GPU (or the processor's vectors), together with machine, versions and date. The turns are stored in
+`experiments/results/throughput.jsonl.gz`, their medians in `throughput.json`. Nothing else may run at the same time.
 """
 
 import argparse
@@ -36,11 +36,11 @@ def main() -> int:
     parser.add_argument("workloads", nargs="*", help="NETWORK-BATCH-SIZE (default: all)")
     parser.add_argument("--rounds", type=int, default=9, help="turns of every side")
     parser.add_argument(
-        "--few-sides", action="store_true", help="without plain rules and huge pages for PyTorch"
+        "--few-sides", action="store_true", help="leave out plain rules and PyTorch with huge pages"
     )
     parser.add_argument("--tables", action="store_true", help="run nothing; show what is stored")
     options = parser.parse_args()
-    # Else the first process on a GPU takes three quarters of its memory.
+    # By default the first process on a GPU takes three quarters of its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         workloads = [named(name) for name in options.workloads] or list(WORKLOADS)

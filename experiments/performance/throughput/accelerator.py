@@ -15,7 +15,7 @@ def has_gpu() -> bool:
 
 
 def settle_jax(workload: Workload) -> None:
-    """Have JAX compute in the precision of the workload; a CPU has one only."""
+    """Set JAX to the precision of the workload; a CPU has only one."""
     import jax
 
     if jax.default_backend() != "cpu":
@@ -24,7 +24,7 @@ def settle_jax(workload: Workload) -> None:
 
 
 def settle_torch(workload: Workload) -> Any:
-    """Have PyTorch compute in the precision of the workload, with the fastest of cuDNN's algorithms; its device."""
+    """Set PyTorch to the precision of the workload and to cuDNN's fastest algorithms; return its device."""
     import torch
 
     if not has_gpu():
@@ -37,9 +37,9 @@ def settle_torch(workload: Workload) -> Any:
 
 
 def peak_mebibytes() -> float:
-    """The most memory that this process has had: of the GPU if it computes there, else of the machine.
+    """The peak memory of this process: of the GPU if it computes there, else of the machine.
 
-    Only the library that the side has imported is asked: to import the other would take memory itself.
+    Only the library that the side has imported is asked, because importing the other would take memory itself.
     """
     jax, torch = sys.modules.get("jax"), sys.modules.get("torch")
     if jax and jax.default_backend() != "cpu":
@@ -50,6 +50,6 @@ def peak_mebibytes() -> float:
 
 
 def name_of(environment: dict[str, Any]) -> str:
-    """The version of jax that measured, and on what: a GPU's name, or the vectors of the processor."""
+    """The version of jax, and the name of the GPU or the processor's vectors."""
     platform, _, kind = environment["devices"][0].partition(": ")
     return f"{environment['versions']['jax']}, {environment['vectors'] if platform == 'cpu' else kind}"

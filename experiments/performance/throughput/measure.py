@@ -11,9 +11,10 @@ from experiments.performance.throughput.networks import GROWTH, Workload
 from experiments.performance.throughput.sides import DEFAULT, EAGER, FLAXCNN, OPTION, REFERENCE, SIDES
 from experiments.performance.throughput.worker import CALLS, Worker
 
-# A turn lasts about so long, and two calls at least, or one that is long. Before it the others' threads come to rest.
+# A turn lasts about _TURN_SECONDS and at least two calls, or one call longer than _LONG_SECONDS. A rest before each
+# turn lets the other sides' threads go to sleep.
 _TURN_SECONDS, _LONG_SECONDS, _REST_SECONDS = 1.0, 5.0, 0.3
-# Pixels of a batch up to which all sides are in memory at once.
+# The largest batch, in pixels, for which all sides are in memory at once.
 _PIXELS = 160 * 32 * 32
 
 
@@ -22,10 +23,10 @@ def measured(
 ) -> dict[str, Any]:
     """The figures of one workload: for every side the seconds of every turn, compile time and peak memory.
 
-    A large batch is measured in several groups, each with flaxcnn and the reference, so that memory suffices. With
-    `few` these are beside Flax's and eager PyTorch only. Where it is asked how the cost grows, they are beside Flax
-    with the option, and steps only are measured. On a GPU the option, the plain rules and huge pages change nothing,
-    and all sides have room.
+    A large batch is measured in several groups of sides, so that memory suffices; flaxcnn and the reference are in
+    every group. `few` keeps only the two sides of Flax and eager PyTorch. For the workloads of `GROWTH` only Flax with
+    the option is beside them, and only steps are measured. On a GPU the option, the plain rules and huge pages change
+    nothing, and memory suffices for all sides.
     """
     sides, calls = [OPTION, DEFAULT, EAGER] if few else list(SIDES), CALLS
     if on_gpu := has_gpu():
@@ -60,7 +61,7 @@ def turns_of(
             turns = {worker.side: _warm(worker, call) for worker in workers}
             seconds: dict[str, list[float]] = {side: [] for side in sides}
             for number in range(rounds):
-                # Every other round runs backwards, so that no side always follows the same one.
+                # Every second round is reversed, so that no side always follows the same one.
                 for worker in workers if number % 2 == 0 else reversed(workers):
                     time.sleep(_REST_SECONDS)
                     seconds[worker.side].append(worker.seconds(call, turns[worker.side]))
@@ -73,13 +74,13 @@ def turns_of(
 
 
 def _warm(worker: Worker, call: str) -> int:
-    """Call it until it is compiled and warm; how many calls make a turn."""
+    """Call a side until it is compiled and warm; return the number of calls in a turn."""
     seconds = worker.seconds(call, 1)
     return 1 if seconds > _LONG_SECONDS else max(2, round(_TURN_SECONDS / seconds))
 
 
 def milliseconds(seconds: float) -> str:
-    """With one decimal where that is a large part."""
+    """Milliseconds in words, with one decimal below 100."""
     return f"{seconds * 1e3:.{0 if seconds > 0.1 else 1}f} ms"
 
 

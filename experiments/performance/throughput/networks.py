@@ -11,9 +11,9 @@ class Workload:
 
     Attributes:
         network: resnet18, resnet34 (stem for small images), resnet50 (stem for large ones) or cnn.
-        batch: images a step.
-        size: pixels a side.
-        precision: float32, or tf32 for the products of float32 numbers on a GPU.
+        batch: images per step.
+        size: height and width of the images in pixels.
+        precision: float32, or tf32 for products of float32 numbers on a GPU.
     """
 
     network: str
@@ -23,13 +23,13 @@ class Workload:
 
     @property
     def name(self) -> str:
-        """As it is written on the command line."""
+        """The name on the command line."""
         name = f"{self.network}-{self.batch}-{self.size}"
         return name if self.precision == "float32" else f"{name}-{self.precision}"
 
     @property
     def channels(self) -> int:
-        """Of the images."""
+        """Channels of the images."""
         return 1 if self.network == "cnn" else 3
 
     def batch_of(self, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -39,13 +39,13 @@ class Workload:
         return images, generator.integers(0, 10, self.batch).astype(np.int32)
 
 
-# On these every side is measured.
+# Every side is measured on these.
 WHOLE = (
     *(Workload("resnet18", batch, 32) for batch in (32, 64, 128)),
     Workload("resnet50", 16, 96),
     Workload("cnn", 128, 28),
 )
-# How the cost grows: with the batch, the size of the image, the depth. Some of the sides.
+# They show how the cost grows with the batch, the size of the image and the depth. Only some sides are measured.
 GROWTH = (
     Workload("resnet18", 256, 32),
     Workload("resnet18", 64, 24),
@@ -56,10 +56,10 @@ WORKLOADS = (*WHOLE, *GROWTH)
 
 
 def named(name: str) -> Workload:
-    """The workload that is called NETWORK-BATCH-SIZE, or NETWORK-BATCH-SIZE-tf32.
+    """The workload of the name NETWORK-BATCH-SIZE or NETWORK-BATCH-SIZE-tf32.
 
     Raises:
-        ValueError: it is not written like that, or there is no such network.
+        ValueError: the name has another form, or the network is unknown.
     """
     network, *numbers = name.removesuffix("-tf32").split("-")
     known = {workload.network for workload in WORKLOADS}

@@ -1,4 +1,4 @@
-"""The speed of the machine and the work of a step: the two sides of "share of the peak"."""
+"""The peak speed of the machine and the work of a step, for the share of the peak."""
 
 import time
 
@@ -21,7 +21,7 @@ def gemm_gflops(workload: Workload) -> float:
     for _ in range(_REPEATS):
         start = time.perf_counter()
         product = torch.mm(a, b)
-        # Of a GPU's work the time counts until a number of it is here.
+        # Reading a number waits for the GPU.
         product[0, 0].item()
         seconds.append(time.perf_counter() - start)
     return 2 * side**3 / min(seconds) / 1e9

@@ -1,4 +1,4 @@
-"""The sides of the comparison: each makes a step of training, a forward pass and an evaluation of one workload."""
+"""The sides of the comparison: each runs a training step, a forward pass and an evaluation of one workload."""
 
 import copy
 import time
@@ -13,10 +13,10 @@ _RATE, _MOMENTUM, _DECAY = 0.01, 0.9, 5e-4
 
 
 class Side(Protocol):
-    """One way to compute a workload; every call returns when the result is there."""
+    """One way to compute a workload; every call waits for its result."""
 
     def step(self) -> float:
-        """A step of training: forward, backward, update. Returns the loss before it."""
+        """A training step: forward, backward, update. Returns the loss before the update."""
 
     def forward(self) -> None:
         """The forward pass as in training, without a gradient."""
@@ -221,16 +221,16 @@ SIDES: dict[str, Callable[[Workload], Side]] = {
     REFERENCE_HUGE: lambda workload: Torch(workload, compiled=True),
     EAGER: lambda workload: Torch(workload, compiled=False),
 }
-# These processes run with huge pages: flaxcnn's, since `flaxcnn train` has them (`flaxcnn.cli.huge_pages`), and the
-# reference once more, to show its gain from them.
+# The processes of these sides run with huge pages: flaxcnn's, since `flaxcnn train` has them
+# (`flaxcnn.cli.huge_pages`), and one of the reference, to show its gain.
 WITH_HUGE_PAGES = (FLAXCNN, PLAIN, REFERENCE_HUGE)
 
 
 def seconds_of(call: Callable[[], Any], times: int) -> float:
-    """Seconds for one of `times` calls in a row, after one that is not counted.
+    """Seconds per call, over `times` calls in a row after one that is not timed.
 
-    While other sides had their turn, caches went cold and the system took back memory that was given up; in a run of
-    training a step follows a step.
+    During the turns of other sides caches went cold and the system took back freed memory. In training every step
+    follows another step, so the first call is not representative.
     """
     call()
     start = time.perf_counter()

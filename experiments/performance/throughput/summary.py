@@ -1,4 +1,4 @@
-"""From the seconds of every turn to the figures that the tables and the picture show."""
+"""Summarises the seconds of all turns for the tables and the picture."""
 
 import statistics
 from typing import Any

@@ -1,4 +1,4 @@
-"""A side in a process of its own: its threads, caches and memory are not another's."""
+"""A side in a process of its own, so that it shares no threads, caches or memory with other sides."""
 
 import contextlib
 import multiprocessing
@@ -16,15 +16,15 @@ CALLS = ("step", "forward", "evaluate")
 
 
 class SideError(RuntimeError):
-    """A side that cannot be built or run, or whose process is gone."""
+    """A side cannot be built or run, or its process has ended."""
 
 
 class Worker:
     """Starts a side and has it timed; `close` ends its process.
 
     Attributes:
-        setup_seconds: until the side was built: imports, parameters, the batch.
-        first_step_seconds: of its first step of training, compiling included, with empty caches.
+        setup_seconds: seconds to build the side: imports, parameters, the batch.
+        first_step_seconds: seconds of its first training step, with empty caches, so that it includes compiling.
     """
 
     def __init__(self, side: str, workload: Workload) -> None:
@@ -48,16 +48,16 @@ class Worker:
             raise
 
     def seconds(self, call: str, times: int) -> float:
-        """Seconds for one of `times` calls of "step", "forward" or "evaluate" in a row, after one that warms up."""
+        """Seconds per call of "step", "forward" or "evaluate", over `times` calls in a row after one that warms up."""
         return float(self._asked(call, times))
 
     def peak_mebibytes(self) -> float:
-        """The most memory that the process has had."""
+        """The peak memory of the process."""
         return float(self._asked("peak", 0))
 
     def _asked(self, call: str, times: int) -> Any:
         with contextlib.suppress(BrokenPipeError):
-            # A process that is gone is told of by its answer.
+            # If the process has ended, `_answer` says so.
             self._connection.send((call, times))
         return self._answer()
 
@@ -81,7 +81,7 @@ class Worker:
 
 @contextlib.contextmanager
 def _environment_of(side: str) -> Iterator[None]:
-    """The environment of a process that is started inside."""
+    """Set the environment for a process that is started in this block."""
     from experiments.performance.throughput.sides import WITH_HUGE_PAGES
 
     wanted = huge_pages.tunables(os.environ) if side in WITH_HUGE_PAGES else None

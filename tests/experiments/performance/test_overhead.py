@@ -14,7 +14,7 @@ from experiments.performance.overhead import compilations, pipeline, startup, ta
 from experiments.performance.overhead.counted import counting
 from experiments.performance.overhead.pipeline import Watched, idle_seconds, measured
 from experiments.performance.overhead.process import ChildError, output
-from experiments.performance.overhead.settings import Setting
+from experiments.performance.overhead.settings import RunSetting
 from flaxcnn.config import Config
 from flaxcnn.train.compiling import Compiled
 
@@ -140,7 +140,7 @@ def test_one_part_is_measured_again_and_the_others_stay(tmp_path, monkeypatch):
 def test_the_real_loop_is_measured():
     """On digits: every turn accounts for its seconds, and one compiled step serves all."""
     config = Config().replace(model="cnn", model_options={"channels": [4, 4]}, batch_size=32)
-    setting = Setting("tiny", config, 6)
+    setting = RunSetting("tiny", config, 6)
     figures = measured(2, (setting,))["settings"]["tiny"]
     assert (figures["steps"], len(figures["loop"]), len(figures["resident"])) == (6, 2, 2)
     for turn in figures["loop"]:
