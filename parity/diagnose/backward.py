@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from parity.diagnose.evidence import Evidence, PairedCall, tensor
-from parity.diagnose.families.activation import AT_ZERO, RELU
+from parity.diagnose.families.activation import AT_ZERO, Activation
 from parity.diagnose.families.connections import ConnectionSetting
 from parity.diagnose.families.normalisation import NormalisationSetting
 from parity.diagnose.identify import Difference, Identified, reproducing
@@ -197,10 +197,12 @@ def _same(a: Source, b: Source) -> bool:
 
 def _variants(setting: ConnectionSetting) -> Iterator[tuple[ConnectionSetting, Difference]]:
     """The settings with the same values and another derivative."""
-    used = [name for name in (*setting.inner, setting.outer, setting.late) if name in AT_ZERO]
-    for tie in _TIES if used else ():
-        words = f"derivative of {used[0]} at zero: {AT_ZERO[used[0]]:g}", f"derivative at zero: {_TIES[tie]}"
-        yield setting._replace(tie=tie), Difference("relu-tie-gradient", *words, _RIGHT_TIE[used[0] == RELU])
+    kinked = [a for a in (*setting.inner, setting.outer, setting.late) if a in AT_ZERO]
+    for tie, tie_words in _TIES.items() if kinked else ():
+        words = f"derivative of {kinked[0].describe()} at zero: {AT_ZERO[kinked[0]]:g}"
+        fix = _RIGHT_TIE[kinked[0] is Activation.RELU]
+        difference = Difference("relu-tie-gradient", words, f"derivative at zero: {tie_words}", fix)
+        yield setting._replace(tie=tie), difference
     words = "the gradient passes", "no gradient passes (the branch is detached)"
     for detached in [(source,) for source in setting.sources] + [setting.sources]:
         stopped_sources = tuple(dict.fromkeys((*setting.stopped, *detached)))

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from parity.diagnose.evidence import Evidence, PairedCall
-from parity.diagnose.families.activation import CLASSES
+from parity.diagnose.families.activation import CLASSES, Activation
 from parity.diagnose.families.connections import ConnectionProblem, ConnectionSetting
 from parity.diagnose.families.loss import explain_loss
 from parity.diagnose.identify import Difference, Identified, Side, identify, nearest
@@ -102,7 +102,9 @@ def explain_segment(segment: Segment) -> tuple[Identified | None, list[Differenc
 def normalised(segment: Segment) -> Difference | None:
     """Other constants of the input's normalisation: both sides are lines of the input in each channel."""
     source = next((s for s in segment.sources if s.call is not None and s.call.role == "output"), None)
-    if source is None or source.torch.shape != segment.sides[0].shape or source.torch.ndim < 2:
+    if source is None or source.torch.ndim < 2:
+        return None
+    if any(source.torch.shape != tuple(side.target.shape) for side in segment.sides):
         return None
     torch_lines, flax_lines = (
         channel_lines(source.torch, side.target.numpy(), side.bound) for side in segment.sides
@@ -242,7 +244,7 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool(np.array_equal(a, b))
 
 
-def _likely(evidence: Evidence, call: PairedCall) -> tuple[str, ...]:
+def _likely(evidence: Evidence, call: PairedCall) -> tuple[Activation, ...]:
     """Activations whose modules PyTorch called between the previous call and this one."""
     torch_calls = evidence.runs.torch64.calls
     connections = {
@@ -250,12 +252,12 @@ def _likely(evidence: Evidence, call: PairedCall) -> tuple[str, ...]:
     }
     end = call.position - (call.torch.inner if call.role == "layer" else 0)
     start = max((c.position for c in evidence.calls if c.position < end), default=-1)
-    names = [
+    activations = [
         CLASSES[torch_call.class_name]
         for torch_call in torch_calls[start + 1 : end]
         if torch_call.key in connections and torch_call.class_name in CLASSES
     ]
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(activations))
 
 
 def inside_of(evidence: Evidence, call: PairedCall, index: int) -> Segment | None:

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
-from parity.diagnose.families.activation import IDENTITY
+from parity.diagnose.families.activation import Activation
 from parity.diagnose.families.pooling import PoolingKind, PoolingSetting
 from parity.diagnose.joining import FlattenOrder, Join
 
@@ -27,10 +27,10 @@ class ConnectionSetting(NamedTuple):
 
     sources: tuple[int, ...]
     join: Join = Join.ONLY
-    inner: tuple[str, ...] = (IDENTITY,)
-    outer: str = IDENTITY
+    inner: tuple[Activation, ...] = (Activation.IDENTITY,)
+    outer: Activation = Activation.IDENTITY
     pool: PoolingSetting = PoolingSetting()
-    late: str = IDENTITY
+    late: Activation = Activation.IDENTITY
     flatten: FlattenOrder = FlattenOrder.CHW
     reversed_channels: bool = False
     resize: PoolingSetting = PoolingSetting(PoolingKind.NEAREST)
@@ -54,5 +54,5 @@ class Connection:
     shape_out: tuple[int, ...]
     flax_shapes: tuple[tuple[int, ...], ...]
     flax_shape_out: tuple[int, ...]
-    likely: tuple[str, ...]
+    likely: tuple[Activation, ...]
     per_example: bool = True

@@ -3,7 +3,7 @@
 import math
 
 from parity.diagnose.families import pooling
-from parity.diagnose.families.activation import FLAX_NAMES, GELU, GELU_TANH, IDENTITY
+from parity.diagnose.families.activation import FLAX_NAMES, Activation
 from parity.diagnose.families.connection_setting import Connection, ConnectionSetting
 from parity.diagnose.families.pooling import PoolingKind
 from parity.diagnose.identify import Difference
@@ -69,7 +69,7 @@ def _of_joins(
     joins = {setting.join for setting in settings}
     if joins == {Join.SUM} and sorted(torch_setting.sources) == sorted(flax_setting.sources):
         words = [_sum_words(problem, setting) for setting in settings]
-        activations = [{*setting.inner, setting.outer} - {IDENTITY} for setting in settings]
+        activations = [{*setting.inner, setting.outer} - {Activation.IDENTITY} for setting in settings]
         if words[0] != words[1] and activations[0] == activations[1]:
             return [Difference("residual-order", *words, f"compute {words[0]}")]
         return []
@@ -98,15 +98,15 @@ def _of_names(torch_name: str, flax_name: str) -> Difference | None:
 
 
 def _sum_words(problem: Connection, setting: ConnectionSetting) -> str:
-    parts = sorted(zip(setting.sources, setting.inner, strict=True))
-    inside = " + ".join(_called(name, problem.names[index]) for index, name in parts)
+    parts = sorted(zip(setting.sources, setting.inner, strict=True), key=lambda part: part[0])
+    inside = " + ".join(_called(activation, problem.names[index]) for index, activation in parts)
     return _called(setting.outer, inside)
 
 
 def _join_words(problem: Connection, setting: ConnectionSetting) -> str:
     parts = [
-        _called(name, problem.names[index])
-        for index, name in zip(setting.sources, setting.inner, strict=True)
+        _called(activation, problem.names[index])
+        for index, activation in zip(setting.sources, setting.inner, strict=True)
     ]
     if setting.join is Join.CONCATENATION:
         return _called(setting.outer, f"concatenation of {', '.join(parts)}")
@@ -115,8 +115,8 @@ def _join_words(problem: Connection, setting: ConnectionSetting) -> str:
     )
 
 
-def _called(activation: str, argument: str) -> str:
-    return argument if activation == IDENTITY else f"{activation.partition(',')[0]}({argument})"
+def _called(activation: Activation, argument: str) -> str:
+    return argument if activation is Activation.IDENTITY else f"{activation.title}({argument})"
 
 
 def _of_activations(torch_setting: ConnectionSetting, flax_setting: ConnectionSetting) -> list[Difference]:
@@ -128,12 +128,14 @@ def _of_activations(torch_setting: ConnectionSetting, flax_setting: ConnectionSe
     return [_of_activation(in_torch, in_flax) for in_torch, in_flax in pairs if in_torch != in_flax]
 
 
-def _of_activation(in_torch: str, in_flax: str) -> Difference:
-    if in_torch != IDENTITY:
-        id = "gelu-approximation" if {in_torch, in_flax} == {GELU, GELU_TANH} else "activation-kind"
-        return Difference(id, in_torch, in_flax, f"use {FLAX_NAMES.get(in_torch, in_torch)}")
-    fix = f"remove {FLAX_NAMES.get(in_flax, in_flax)}"
-    if "softmax" in in_flax:
-        words = "hands on the logits", f"applies {in_flax}, which the loss applies again"
+def _of_activation(in_torch: Activation, in_flax: Activation) -> Difference:
+    words = in_torch.describe(), in_flax.describe()
+    if in_torch is not Activation.IDENTITY:
+        gelus = {Activation.GELU, Activation.GELU_TANH}
+        id = "gelu-approximation" if {in_torch, in_flax} == gelus else "activation-kind"
+        return Difference(id, *words, f"use {FLAX_NAMES.get(in_torch, words[0])}")
+    fix = f"remove {FLAX_NAMES.get(in_flax, words[1])}"
+    if in_flax in (Activation.SOFTMAX, Activation.LOG_SOFTMAX):
+        words = "hands on the logits", f"applies {words[1]}, which the loss applies again"
         return Difference("softmax-twice", *words, fix)
-    return Difference("activation-kind", in_torch, in_flax, fix)
+    return Difference("activation-kind", *words, fix)

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from parity.diagnose.families import activation, pooling
-from parity.diagnose.families.activation import ACTIVATIONS, IDENTITY, RELU
+from parity.diagnose.families import pooling
+from parity.diagnose.families.activation import Activation, apply
 from parity.diagnose.families.connection_setting import Connection, ConnectionSetting
 from parity.diagnose.families.pooling import PoolingKind, PoolingSetting
 from parity.diagnose.identify import Difference, Side
@@ -31,6 +31,7 @@ from parity.diagnose.joining import (
 
 # A join takes its tensors from so many recent ones; no common model has an older shortcut.
 MOST_SOURCES = 13
+_USUAL = (Activation.IDENTITY, Activation.RELU)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +39,12 @@ class ConnectionProblem(Connection):
     """The problem of one connection: the settings to try, and the result of each."""
 
     @property
-    def _activations(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.likely, IDENTITY, RELU, *ACTIVATIONS)))
+    def _activations(self) -> tuple[Activation, ...]:
+        return tuple(dict.fromkeys((*self.likely, *_USUAL, *Activation)))
 
     def starts(self) -> Iterator[ConnectionSetting]:
         """Simple connections first: usual activations without windows, then all activations, then windows."""
-        usual = tuple(dict.fromkeys((*self.likely, IDENTITY, RELU)))
+        usual = tuple(dict.fromkeys((*self.likely, *_USUAL)))
         joins = list(self._joins())
         for activations in (usual, self._activations):
             for join in joins:
@@ -59,16 +60,18 @@ class ConnectionProblem(Connection):
             yield ConnectionSetting((index,))
         for a, b in itertools.combinations(near, 2):
             if self.shapes[a] == self.shapes[b] or self._resizes(a, b):
-                yield ConnectionSetting((a, b), Join.SUM, (IDENTITY, IDENTITY))
+                yield ConnectionSetting((a, b), Join.SUM, (Activation.IDENTITY, Activation.IDENTITY))
             elif broadcasts(self.shapes[a], self.shapes[b]):
-                gates = dict.fromkeys((IDENTITY, *self.likely, "sigmoid", "hard-sigmoid"))
-                for gate, own in itertools.product(gates, dict.fromkeys((IDENTITY, RELU, *self.likely))):
+                gates = dict.fromkeys(
+                    (Activation.IDENTITY, *self.likely, Activation.SIGMOID, Activation.HARD_SIGMOID)
+                )
+                for gate, own in itertools.product(gates, dict.fromkeys((*_USUAL, *self.likely))):
                     yield ConnectionSetting((a, b), Join.PRODUCT, (own, gate))
                     yield ConnectionSetting((b, a), Join.PRODUCT, (own, gate))
             elif self.shapes[a] in channels_moved(self.shapes[b]):
                 # One of them has its channels last; the sum takes the layout of its first part.
-                yield ConnectionSetting((a, b), Join.SUM, (IDENTITY, IDENTITY))
-                yield ConnectionSetting((b, a), Join.SUM, (IDENTITY, IDENTITY))
+                yield ConnectionSetting((a, b), Join.SUM, (Activation.IDENTITY, Activation.IDENTITY))
+                yield ConnectionSetting((b, a), Join.SUM, (Activation.IDENTITY, Activation.IDENTITY))
         yield from self._concatenations(near)
 
     def _concatenations(self, near: range) -> Iterator[ConnectionSetting]:
@@ -77,11 +80,15 @@ class ConnectionProblem(Connection):
             for first in range(len(near) - length + 1):
                 chosen = tuple(range(first, first + length))
                 for order in filter(self._concatenates, (chosen[::-1], chosen)):
-                    for inner in (IDENTITY, RELU, *self.likely):
+                    for inner in (*_USUAL, *self.likely):
                         yield ConnectionSetting(order, Join.CONCATENATION, (inner,) * length)
         pairs = list(filter(self._concatenates, itertools.permutations(near, 2)))
-        usual = list(itertools.product((IDENTITY, RELU), repeat=2))
-        unusual = [inner for a in self._activations for inner in ((a, a), (a, IDENTITY), (IDENTITY, a))]
+        usual = list(itertools.product(_USUAL, repeat=2))
+        unusual = [
+            inner
+            for a in self._activations
+            for inner in ((a, a), (a, Activation.IDENTITY), (Activation.IDENTITY, a))
+        ]
         for inner, pair in itertools.product(dict.fromkeys((*usual, *unusual)), pairs):
             yield ConnectionSetting(pair, Join.CONCATENATION, inner)
 
@@ -100,7 +107,7 @@ class ConnectionProblem(Connection):
         return any(fits) and sum(shape[1] for shape in shapes) == self.shape_out[1]
 
     def _finished(
-        self, join: ConnectionSetting, pools: Iterable[PoolingSetting], activations: tuple[str, ...]
+        self, join: ConnectionSetting, pools: Iterable[PoolingSetting], activations: tuple[Activation, ...]
     ) -> Iterator[ConnectionSetting]:
         shape = self._joined_shape(join)
         other = next((s for i in join.sources if (s := self.shapes[i][2:]) != self.shape_out[2:]), None)
@@ -111,12 +118,12 @@ class ConnectionProblem(Connection):
         for pool in pools:
             for outer in activations:
                 yield join._replace(outer=outer, pool=pool)
-                if join.join is Join.SUM and outer != IDENTITY:
+                if join.join is Join.SUM and outer is not Activation.IDENTITY:
                     # A shortcut with an activation before the sum, or a shortcut added after the activation.
-                    yield join._replace(inner=(outer, IDENTITY), pool=pool)
-                    yield join._replace(inner=(IDENTITY, outer), pool=pool)
-                    yield join._replace(inner=(outer, IDENTITY), outer=outer, pool=pool)
-                    yield join._replace(inner=(IDENTITY, outer), outer=outer, pool=pool)
+                    yield join._replace(inner=(outer, Activation.IDENTITY), pool=pool)
+                    yield join._replace(inner=(Activation.IDENTITY, outer), pool=pool)
+                    yield join._replace(inner=(outer, Activation.IDENTITY), outer=outer, pool=pool)
+                    yield join._replace(inner=(Activation.IDENTITY, outer), outer=outer, pool=pool)
             if (
                 len(shape) == 4
                 and len(self.shape_out) == 2
@@ -176,7 +183,7 @@ class ConnectionProblem(Connection):
                 changed = (*setting.inner[:position], name, *setting.inner[position + 1 :])
                 yield setting._replace(inner=changed)
                 if inner != name and setting.join is Join.SUM and setting.outer == name:
-                    yield setting._replace(inner=changed, outer=IDENTITY)
+                    yield setting._replace(inner=changed, outer=Activation.IDENTITY)
 
     def _residual_changes(self, setting: ConnectionSetting) -> Iterator[ConnectionSetting]:
         """The shortcut left out, exchanged for another tensor, or added."""
@@ -193,11 +200,13 @@ class ConnectionProblem(Connection):
                     yield setting._replace(sources=changed)
                     if setting.join is Join.ONLY:
                         pair = (source, other)
-                        inner = (*setting.inner, IDENTITY)
+                        inner = (*setting.inner, Activation.IDENTITY)
                         yield setting._replace(sources=pair, join=Join.SUM, inner=inner)
-                        if setting.outer != IDENTITY:
-                            inner = (setting.outer, IDENTITY)
-                            yield setting._replace(sources=pair, join=Join.SUM, inner=inner, outer=IDENTITY)
+                        if setting.outer is not Activation.IDENTITY:
+                            inner = (setting.outer, Activation.IDENTITY)
+                            yield setting._replace(
+                                sources=pair, join=Join.SUM, inner=inner, outer=Activation.IDENTITY
+                            )
 
     def evaluate(self, setting: ConnectionSetting, side: Side) -> torch.Tensor | None:
         """The expression on the side's sources, in the shape of the side's target."""
@@ -205,8 +214,8 @@ class ConnectionProblem(Connection):
         for index, name in zip(setting.sources, setting.inner, strict=True):
             x = side.inputs[index]
             x = x.detach() if index in setting.stopped else x
-            parts.append(self._resized(setting, activation.apply(name, x, setting.tie), side.shape))
-        y = activation.apply(setting.outer, joined(setting.join, parts), setting.tie)
+            parts.append(self._resized(setting, apply(name, x, setting.tie), side.shape))
+        y = apply(setting.outer, joined(setting.join, parts), setting.tie)
         y = with_channels_second(y, side.shape) if setting.pool.kind is not PoolingKind.NONE else y
         spatial = self._spatial(setting, y, side.shape)
         if spatial is None:
@@ -214,7 +223,7 @@ class ConnectionProblem(Connection):
         pooled = pooling.apply(setting.pool, y, spatial)
         if pooled is None:
             return None
-        y = activation.apply(setting.late, pooled, setting.tie)
+        y = apply(setting.late, pooled, setting.tie)
         y = y.flip(1) if setting.reversed_channels and y.ndim > 1 else y
         return shaped(y, side.shape, setting.flatten)
 

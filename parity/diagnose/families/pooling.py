@@ -76,7 +76,7 @@ def whole() -> Iterator[PoolingSetting]:
 
 
 def resized(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> Iterator[PoolingSetting]:
-    """The ways to resize an image: to a larger one without antialiasing, which only matters to a smaller one."""
+    """The ways to resize an image; antialiasing is tried only if a side shrinks, since it has no effect otherwise."""
     larger = all(b >= a for a, b in zip(shape_in, shape_out, strict=True))
     for kind in RESIZED:
         yield PoolingSetting(kind)
@@ -87,9 +87,10 @@ def resized(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> Iterator[P
 
 
 def windows(shape_in: tuple[int, ...], shape_out: tuple[int, ...], shifted: bool) -> Iterator[PoolingSetting]:
-    """Maxima and averages over windows that take a spatial shape to another.
+    """Maxima and averages over windows that take one spatial shape to another.
 
-    Padded alike at the start of both dimensions by at most half a window, or `shifted`: all others.
+    Without `shifted`, the padding at the start is equal in both dimensions and at most half a window. With it, it is
+    any other padding.
     """
     for window, stride in itertools.product(WINDOWS, STRIDES):
         if window > max(shape_in) + 2:
@@ -139,7 +140,7 @@ def changes(pool: PoolingSetting) -> Iterator[PoolingSetting]:
 
 
 def apply(pool: PoolingSetting, x: torch.Tensor, shape_out: tuple[int, ...]) -> torch.Tensor | None:
-    """The reduction, or None where it cannot give the spatial shape."""
+    """The reduced or resized image, or None if the setting cannot give the spatial shape."""
     if pool.kind is PoolingKind.NONE:
         return x
     if pool.kind in WHOLE:
@@ -228,7 +229,7 @@ def differences(
 def _of_padding(
     torch_pool: PoolingSetting, flax_pool: PoolingSetting, shapes: tuple[tuple[int, ...], ...]
 ) -> list[Difference]:
-    """Where the padding lies, its value, and whether it is counted."""
+    """The differences of the padding: its side, its value, and its count."""
     shape_in, torch_shape, flax_shape = shapes
     differences = []
     if torch_pool.start != flax_pool.start:
