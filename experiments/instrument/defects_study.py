@@ -1,11 +1,11 @@
-"""The seeded-defect benchmark: how often `parity check` is right, beside simpler comparisons, on the same mutants.
+"""The benchmark of planted defects: how often `parity check` is right, beside simpler comparisons on the same mutants.
 
     python -m experiments.instrument.defects_study
-        480 mutants and 1,000 right ports; hours on 2 cores, can be interrupted
+        480 mutants and 1,000 pairs without a defect; takes hours on 2 cores, can be interrupted
     python -m experiments.instrument.defects_study --tables  only the tables and the picture of what is stored
 
 Finished results are kept in `runs/defects`, so that the study can be run in pieces. When all are there, the summary is
-written to `experiments/results/defects.json`, the results to `defects.jsonl.gz` beside it. The same by seed.
+written to `experiments/results/defects.json` and the results to `defects.jsonl.gz`. The same seed gives the same study.
 """
 
 import argparse
@@ -32,7 +32,7 @@ KEPT = Path("runs") / "defects"
 
 
 def main() -> int:
-    """Run what is not kept, store the record, draw, print the tables."""
+    """Run the remaining tasks, store the record, draw, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", action="store_true", help="run nothing; show what is stored")
     parser.add_argument("--workers", type=int, default=benchmark.cores(), help="processes")
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def study(mutants: int, clean: int, seed: int, workers: int, folder: Path) -> list[Result]:
-    """Every result, those that are kept in `folder` and the rest."""
+    """All results, kept in `folder` or new."""
     return benchmark.run(
         benchmark.tasks(mutants, clean, seed),
         seed=seed,
@@ -100,7 +100,7 @@ def totals() -> str:
 
 
 def baselines() -> str:
-    """`parity check` beside other ways of comparing."""
+    """The table of `parity check` beside the baselines."""
     return _with_machine(markdown.rows(*table.baselines(stored())))
 
 

@@ -1,6 +1,6 @@
-"""What other ways of comparing two models say, in float32 as they are used: the yardsticks of the benchmark.
+"""The baselines of the benchmark: other ways of comparing two models, in float32, as they are commonly used.
 
-All see one run of both models from the same weights: the forward ones in evaluation, the gradients in training.
+All of them compare the same runs from the same weights. Outputs are compared in evaluation, gradients in training.
 """
 
 import dataclasses
@@ -18,29 +18,35 @@ BASELINES = (ASSERT_CLOSE, LOGITS_4, LOGITS_3, LAYERS, MEANS, NORMS)
 
 @dataclasses.dataclass(frozen=True)
 class Opinion:
-    """Whether a baseline finds a difference, and the layer that it points at, "" if it points at none."""
+    """Whether a baseline detects a difference, and the layer that it names; "" if it names none."""
 
     detected: bool
     layer: str
 
 
 def opinions(
-    theirs: Graph, ours: Graph, style: str, inputs: list[np.ndarray], seed: int, *, dead: bool = False
+    torch_graph: Graph,
+    flax_graph: Graph,
+    style: str,
+    inputs: list[np.ndarray],
+    seed: int,
+    *,
+    dead: bool = False,
 ) -> dict[str, Opinion]:
     """The opinion of every baseline on a pair."""
-    source = seeded_torch(theirs, seed, dead=dead)
+    source = seeded_torch(torch_graph, seed, dead=dead)
 
     def both(*, train: bool, backward: bool) -> tuple[Run, Run]:
-        a = run_torch(theirs, source, inputs, "float32", train=train)
-        options = {"train": train, "output_shape": a.output.shape, "backward": backward}
-        return a, run_flax(ours, style, source, inputs, "float32", **options)
+        torch_run = run_torch(torch_graph, source, inputs, "float32", train=train)
+        options = {"train": train, "output_shape": torch_run.output.shape, "backward": backward}
+        return torch_run, run_flax(flax_graph, style, source, inputs, "float32", **options)
 
-    # Without statistics and dropout the two modes are one.
-    two = moded(theirs, ours)
-    forward = both(train=False, backward=not two)
-    backward = both(train=True, backward=True) if two else forward
-    paths = [path for path, node in walk(theirs) if node.kind in MODULES]
-    logits = forward[0].output, _first(forward[1].output, forward[0].output.shape)
+    # Without statistics and dropout, training and evaluation compute the same, so one run serves for both.
+    has_modes = moded(torch_graph, flax_graph)
+    forward = both(train=False, backward=not has_modes)
+    backward = both(train=True, backward=True) if has_modes else forward
+    paths = [path for path, node in walk(torch_graph) if node.kind in MODULES]
+    logits = forward[0].output, _channels_first(forward[1].output, forward[0].output.shape)
     return {
         ASSERT_CLOSE: Opinion(not close_by_torch(*logits), ""),
         LOGITS_4: Opinion(not close(*logits, 1e-4, 1e-4), ""),
@@ -51,49 +57,51 @@ def opinions(
     }
 
 
-def close_by_torch(theirs: np.ndarray, ours: np.ndarray) -> bool:
-    """`torch.testing.assert_close` at its defaults, by which another dtype is a difference."""
+def close_by_torch(torch_array: np.ndarray, flax_array: np.ndarray) -> bool:
+    """`torch.testing.assert_close` with its defaults, which count another dtype as a difference."""
     import torch
 
-    if ours.dtype != theirs.dtype:
-        return False  # said here since PyTorch reads no bfloat16 from NumPy
+    if flax_array.dtype != torch_array.dtype:
+        return False  # checked here, because PyTorch reads no bfloat16 from NumPy
     try:
-        torch.testing.assert_close(torch.from_numpy(np.array(ours)), torch.from_numpy(np.array(theirs)))
+        torch.testing.assert_close(
+            torch.from_numpy(np.array(flax_array)), torch.from_numpy(np.array(torch_array))
+        )
     except AssertionError:
         return False
     return True
 
 
-def close(theirs: np.ndarray, ours: np.ndarray, rtol: float, atol: float) -> bool:
-    """`numpy.allclose`; other shapes are not close."""
-    return theirs.shape == ours.shape and bool(
-        np.allclose(ours.astype(np.float64), theirs.astype(np.float64), rtol=rtol, atol=atol)
+def close(torch: np.ndarray, flax: np.ndarray, rtol: float, atol: float) -> bool:
+    """`numpy.allclose`; arrays of other shapes are not close."""
+    return torch.shape == flax.shape and bool(
+        np.allclose(flax.astype(np.float64), torch.astype(np.float64), rtol=rtol, atol=atol)
     )
 
 
 def first_unequal(
-    paths: Sequence[str], theirs: Run, ours: Run, rtol: float, atol: float, *, means: bool = False
+    paths: Sequence[str], torch_run: Run, flax_run: Run, rtol: float, atol: float, *, means: bool = False
 ) -> Opinion:
-    """The first layer whose output is not close, as the models run; with `means`, whose mean is not."""
-    for path, a, b in zip(paths, theirs.layers, ours.layers, strict=False):
-        left, right = (a.mean(), b.mean()) if means else (a, _first(b, a.shape))
-        if not close(np.asarray(left), np.asarray(right), rtol, atol):
+    """Name the first layer, in execution order, whose output is not close; with `means`, whose mean is not close."""
+    for path, torch, flax in zip(paths, torch_run.layers, flax_run.layers, strict=False):
+        pair = (torch.mean(), flax.mean()) if means else (torch, _channels_first(flax, torch.shape))
+        if not close(*map(np.asarray, pair), rtol, atol):
             return Opinion(True, path)
-    return Opinion(len(theirs.layers) != len(ours.layers), "")
+    return Opinion(len(torch_run.layers) != len(flax_run.layers), "")
 
 
-def by_norms(theirs: dict[str, np.ndarray], ours: dict[str, np.ndarray]) -> Opinion:
-    """The first parameter, from the end, whose gradient has another Euclidean norm, to 1e-3 of it."""
-    for name in reversed([name for name in theirs if name != "input"]):
-        a = np.linalg.norm(theirs[name])
-        b = np.linalg.norm(ours[name]) if name in ours else np.inf
-        if not np.isclose(b, a, rtol=1e-3, atol=1e-6):
+def by_norms(torch: dict[str, np.ndarray], flax: dict[str, np.ndarray]) -> Opinion:
+    """Name the layer of the last parameter whose gradients differ in their Euclidean norms by more than 1e-3 of it."""
+    for name in reversed([name for name in torch if name != "input"]):
+        torch_norm = np.linalg.norm(torch[name])
+        flax_norm = np.linalg.norm(flax[name]) if name in flax else np.inf
+        if not np.isclose(flax_norm, torch_norm, rtol=1e-3, atol=1e-6):
             return Opinion(True, name.rpartition(".")[0])
     return Opinion(False, "")
 
 
-def _first(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """An image with its channels first, where PyTorch's has them there."""
+def _channels_first(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An image of Flax with its channels first, if PyTorch's image has that shape."""
     if array.ndim == 4 and array.shape != shape:
         return np.moveaxis(array, -1, 1)
     moved = np.moveaxis(array, -1, 1) if array.ndim == 4 else array

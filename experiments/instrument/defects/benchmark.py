@@ -1,4 +1,4 @@
-"""Run the benchmark: in parallel, resumable, the same by seed. Every result is kept as soon as it is there."""
+"""Runs the benchmark in parallel, reproducibly by seed. Every result is kept at once, so that it can be resumed."""
 
 import contextlib
 import dataclasses
@@ -17,7 +17,7 @@ from experiments.instrument.defects.trained import evaluate_training
 from parity.errors import CannotCompare, TraceError
 from parity.files import from_plain, to_plain, write_text
 
-# Compiled programs and graphs pile up; a worker is replaced after so many tasks.
+# Compiled programs and graphs fill the memory, so a worker is replaced after this many tasks.
 TASKS_A_WORKER = 40
 
 
@@ -31,7 +31,7 @@ class Task:
 
 
 def tasks(mutants: int, clean: int, seed: int, names: Sequence[str] = ()) -> list[Task]:
-    """What is to be run; `names` are ids, hosts, styles, or patterns of names, and select among the mutants.
+    """The tasks to run; `names` are ids, hosts, styles or patterns of names that select among the mutants.
 
     Raises:
         CannotCompare: a name selects nothing, or a number is negative.
@@ -62,14 +62,14 @@ def run(
     folder: Path | None,
     tell: Callable[[Result, int, int], None] = lambda result, done, of: None,
 ) -> list[Result]:
-    """Run what is not kept in `folder` yet; the results in the order of the tasks.
+    """Run the tasks that have no result in `folder`; return all results in the order of the tasks.
 
     Args:
         listed: the tasks.
-        seed: of weights.
-        workers: processes; 1 runs all in this one.
-        folder: where results are kept, one file each, and found again; nowhere if None.
-        tell: called with every result, the number of those that are there, and the number of all.
+        seed: the seed of the weights.
+        workers: the number of processes; 1 runs all tasks in this process.
+        folder: keeps the results, one file each; None keeps nothing.
+        tell: called with every new result, the number of results so far, and the number of all.
 
     Raises:
         TraceError: a kept result is damaged.
@@ -115,18 +115,18 @@ def _named_result(task: Task, seed: int) -> tuple[Task, Result]:
 def evaluate_task(task: Task, seed: int) -> Result:
     """Run one task."""
     if task.mutant is not None:
-        one = evaluate_training if task.mutant.host == TRAINING else evaluate
-        return one(task.mutant, seed)
+        evaluated = evaluate_training if task.mutant.host == TRAINING else evaluate
+        return evaluated(task.mutant, seed)
     return evaluate_clean(task.number, seed)
 
 
 @contextlib.contextmanager
 def _environment_of_workers() -> Iterator[None]:
-    """What the processes that are started inside inherit."""
+    """Set the environment for processes that are started in this block."""
     wanted = {
-        # Hundreds of programs a task run once or twice each: they are compiled without most of XLA's optimisations.
+        # A task runs hundreds of programs once or twice each, so most of XLA's optimisations would not pay.
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        # There is a process for every core: threads of its own would only get in the way of the others.
+        # There is a process for every core, so more threads would only slow each other down.
         "OMP_NUM_THREADS": "1",
     }
     before = {name: os.environ.get(name) for name in wanted}
@@ -151,14 +151,14 @@ def keep_programs() -> None:
 
 
 def cores() -> int:
-    """How many processes can run at once."""
+    """The number of processes that can run at once."""
     with contextlib.suppress(AttributeError):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def file_of(folder: Path, task: Task, seed: int) -> Path:
-    """Where the result of a task is kept; names hold characters that files may not."""
+    """The file of a task's result; it has a digest, because names contain characters that file names may not."""
     digest = hashlib.sha256(f"{seed}/{task.name}".encode()).hexdigest()[:16]
     return folder / f"{'clean' if task.mutant is None else task.mutant.id}-{digest}.json"
 

@@ -1,13 +1,13 @@
-"""PyTorch's arrays in the layouts of a graph's Flax twin, written from the graph alone.
+"""Converts arrays between the layouts of a graph's PyTorch model and of its Flax model.
 
-The instrument has its own table of layouts; a proof that is to be independent of it must not use that one.
+The instrument has its own table of layouts. The proof must not use it, because it has to be independent.
 """
 
 import numpy as np
 
 from experiments.instrument.defects.graph import PARAMETERS, Graph, walk
 
-# PyTorch's axes in the order of Flax's.
+# The axes of PyTorch's kernels, in Flax's order.
 _KERNELS = {"conv": (2, 3, 1, 0), "conv_transpose": (2, 3, 1, 0), "linear": (1, 0)}
 _LEAVES = {
     "conv": {"weight": "kernel", "bias": "bias"},
@@ -21,30 +21,30 @@ _LEAVES = {
 
 def links(graph: Graph) -> list[tuple[str, str, tuple[int, ...] | None]]:
     """(PyTorch's name, Flax's name, axes of a kernel) of every array that the Flax graph may hold."""
-    found: list[tuple[str, str, tuple[int, ...] | None]] = []
+    arrays: list[tuple[str, str, tuple[int, ...] | None]] = []
     for path, node in walk(graph):
         if node.kind == "scale":
-            found.append((path, path, None))
+            arrays.append((path, path, None))
         elif node.kind in PARAMETERS:
-            for theirs, ours in _LEAVES[node.kind].items():
-                axes = _KERNELS[node.kind] if ours == "kernel" else None
-                found.append((f"{path}.{theirs}", f"{path}.{ours}", axes))
-    return found
+            for torch, flax in _LEAVES[node.kind].items():
+                axes = _KERNELS[node.kind] if flax == "kernel" else None
+                arrays.append((f"{path}.{torch}", f"{path}.{flax}", axes))
+    return arrays
 
 
 def to_flax(graph: Graph, torch_arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Flax's arrays from PyTorch's; what PyTorch lacks is absent."""
+    """Flax's arrays from PyTorch's; arrays that PyTorch lacks are absent."""
     return {
-        ours: torch_arrays[theirs] if axes is None else np.transpose(torch_arrays[theirs], axes)
-        for theirs, ours, axes in links(graph)
-        if theirs in torch_arrays
+        flax: torch_arrays[torch] if axes is None else np.transpose(torch_arrays[torch], axes)
+        for torch, flax, axes in links(graph)
+        if torch in torch_arrays
     }
 
 
 def to_torch(graph: Graph, flax_arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The way back, for gradients and statistics; names are PyTorch's."""
+    """PyTorch's arrays from Flax's, for gradients and statistics; names are PyTorch's."""
     return {
-        theirs: flax_arrays[ours] if axes is None else np.transpose(flax_arrays[ours], np.argsort(axes))
-        for theirs, ours, axes in links(graph)
-        if ours in flax_arrays
+        torch: flax_arrays[flax] if axes is None else np.transpose(flax_arrays[flax], np.argsort(axes))
+        for torch, flax, axes in links(graph)
+        if flax in flax_arrays
     }

@@ -1,4 +1,4 @@
-"""One mutant, or one clean pair, from end to end: prove, check, ask the baselines; the result is plain data."""
+"""Evaluates one mutant or one clean pair: the proof, the check and the baselines; the result is plain data."""
 
 import dataclasses
 import time
@@ -21,19 +21,19 @@ UPDATE = "update"
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What came of a mutant or a clean pair.
+    """The result of a mutant or a clean pair.
 
     Attributes:
         name, id, host, style, depth, severity, held_out: of the mutant; a clean pair has the id "".
-        proof: whether the pair is equivalent, by the float64 proof; equivalent mutants are not checked.
-        verdict: of the check: "divergent", "equivalent", "inconclusive", or "refused"; "" if not checked.
-        places: that are exact.
-        place: of the first named cause; where none is named, the first place that diverges; of a refusal "", but
-            "-> output" where it says that the outputs have other shapes.
-        causes: the ids that it named, in order.
-        sentence: its summary or refusal.
-        seconds: that the check took.
-        baselines: the opinion of each; empty for trainings, which they do not see.
+        proof: the float64 proof of whether the pair is equivalent; equivalent mutants are not checked.
+        verdict: that of the check: "divergent", "equivalent", "inconclusive", or "refused"; "" if not checked.
+        locations: the exact locations.
+        location: that of the first named cause; without a named cause, the first divergence; for a refusal "", or
+            "-> output" if the outputs have different shapes.
+        causes: the ids that the check named, in order.
+        sentence: the summary of the check, or its refusal.
+        seconds: the time of the check.
+        baselines: the opinion of each baseline; empty for trainings, which they do not see.
     """
 
     name: str
@@ -45,8 +45,8 @@ class Result:
     held_out: bool
     proof: Proof
     verdict: str
-    places: tuple[str, ...]
-    place: str
+    locations: tuple[str, ...]
+    location: str
     causes: tuple[str, ...]
     sentence: str
     seconds: float
@@ -54,18 +54,18 @@ class Result:
 
     @property
     def counts(self) -> bool:
-        """Whether it is a mutant that differs in meaning."""
+        """Whether it is a mutant that is not equivalent."""
         return bool(self.id) and not self.proof.equivalent
 
     @property
     def detected(self) -> bool:
-        """Whether the check found a difference; to say that the outputs have other shapes is to find one."""
-        return self.verdict == "divergent" or (self.verdict == "refused" and bool(self.place))
+        """Whether the check found a difference; a refusal because of the outputs' shapes counts."""
+        return self.verdict == "divergent" or (self.verdict == "refused" and bool(self.location))
 
     @property
     def located(self) -> bool:
-        """Whether the place that was named first is exact."""
-        return self.detected and is_exact(self.place, self.places)
+        """Whether the location named first is exact."""
+        return self.detected and is_exact(self.location, self.locations)
 
     @property
     def named(self) -> bool:
@@ -73,48 +73,51 @@ class Result:
         return self.detected and self.causes[:1] == (self.id,)
 
 
-def is_exact(place: str, places: tuple[str, ...]) -> bool:
-    """Whether a place is one of `places`; "-> fc" stands for every segment that ends there, or is "before fc"."""
-    place = f" -> {place.removeprefix('before ')}" if place.startswith("before ") else place
-    return any(place == one or (one.startswith("-> ") and place.endswith(f" {one}")) for one in places)
+def is_exact(location: str, locations: tuple[str, ...]) -> bool:
+    """Whether a location is one of `locations`; "-> fc" stands for all segments that end at fc, and for "before fc"."""
+    location = f" -> {location.removeprefix('before ')}" if location.startswith("before ") else location
+    return any(
+        location == exact or (exact.startswith("-> ") and location.endswith(f" {exact}"))
+        for exact in locations
+    )
 
 
 def evaluate(mutant: Mutant, seed: int) -> Result:
-    """Prove that a mutant of a model differs, then check it; those of training are for `trained`."""
+    """Prove that a mutant of a model differs, then check it. `trained` evaluates the mutants of training."""
     host, plant = plant_of(mutant)
-    theirs = host.graph()
-    inputs = inputs_of(host, theirs)
-    proof = prove(theirs, plant.graph, mutant.style, inputs, seed, dead=plant.dead)
+    graph = host.graph()
+    inputs = inputs_of(host, graph)
+    proof = prove(graph, plant.graph, mutant.style, inputs, seed, dead=plant.dead)
     if proof.equivalent:
         return result(mutant, proof, "", "", (), "equivalent in float64: discarded", 0.0, {})
-    said = opinions(theirs, plant.graph, mutant.style, inputs, seed, dead=plant.dead)
-    checked = _checked(theirs, plant.graph, mutant.style, inputs, seed, dead=plant.dead)
-    return result(mutant, proof, *checked, said)
+    asked = opinions(graph, plant.graph, mutant.style, inputs, seed, dead=plant.dead)
+    checked = _checked(graph, plant.graph, mutant.style, inputs, seed, dead=plant.dead)
+    return result(mutant, proof, *checked, asked)
 
 
 def evaluate_clean(number: int, seed: int) -> Result:
-    """Check a right port."""
+    """Check a pair without a defect."""
     pair = clean_pair(number, seed)
     mutant = Mutant(
-        pair.name, "", "generated", pair.style, path="", depth="", severity="", places=(), held_out=False
+        pair.name, "", "generated", pair.style, path="", depth="", severity="", locations=(), held_out=False
     )
     proof = prove(pair.graph, pair.graph, pair.style, pair.inputs, seed)
-    said = opinions(pair.graph, pair.graph, pair.style, pair.inputs, seed)
+    asked = opinions(pair.graph, pair.graph, pair.style, pair.inputs, seed)
     checked = _checked(pair.graph, pair.graph, pair.style, pair.inputs, seed, dead=False)
-    return result(mutant, proof, *checked, said)
+    return result(mutant, proof, *checked, asked)
 
 
 def result(
     mutant: Mutant,
     proof: Proof,
     verdict: str,
-    place: str,
+    location: str,
     causes: tuple[str, ...],
     sentence: str,
     seconds: float,
-    said: dict[str, Opinion],
+    asked: dict[str, Opinion],
 ) -> Result:
-    """A result of a mutant."""
+    """The result of a mutant."""
     m = mutant
     return Result(
         m.name,
@@ -126,29 +129,29 @@ def result(
         m.held_out,
         proof,
         verdict,
-        m.places,
-        place,
+        m.locations,
+        location,
         causes,
         sentence,
         seconds,
-        said,
+        asked,
     )
 
 
 def _checked(
-    theirs: Graph, ours: Graph, style: str, inputs: list[np.ndarray], seed: int, *, dead: bool
+    torch_graph: Graph, flax_graph: Graph, style: str, inputs: list[np.ndarray], seed: int, *, dead: bool
 ) -> tuple[Any, ...]:
-    """(verdict, place, causes, sentence, seconds) of `parity.check`."""
+    """(verdict, location, causes, sentence, seconds) of `parity.check`."""
     import parity
 
-    model: TorchGraph = seeded_torch(theirs, seed, dead=dead)
+    model: TorchGraph = seeded_torch(torch_graph, seed, dead=dead)
     start = time.perf_counter()
     try:
         report = parity.check(
             model,
-            flax_model(ours, style),
+            flax_model(flax_graph, style),
             inputs,
-            mode="both" if moded(theirs) else "eval",
+            mode="both" if moded(torch_graph) else "eval",
             seed=seed,
             perturb=not dead,
         )
@@ -156,10 +159,10 @@ def _checked(
         causes = (error.cause,) if error.cause else ()
         return "refused", "-> output", causes, str(error), time.perf_counter() - start
     except Exception as error:
-        # A refusal is one sentence; anything else is a fault of the instrument, and counts as a miss all the same.
+        # A refusal is one sentence. Any other exception is a fault of the instrument and counts as a miss too.
         sentence = str(error) if isinstance(error, CannotCompare) else f"{type(error).__name__}: {error}"
         return "refused", "", (), sentence, time.perf_counter() - start
     seconds = time.perf_counter() - start
-    where, causes = report.first_divergence, tuple(cause.id for cause in report.causes)
-    place = report.causes[0].layer if causes else where.layer if where else ""
-    return report.verdict, place, causes, report.summary(), seconds
+    divergence, causes = report.first_divergence, tuple(cause.id for cause in report.causes)
+    location = report.causes[0].layer if causes else divergence.layer if divergence else ""
+    return report.verdict, location, causes, report.summary(), seconds

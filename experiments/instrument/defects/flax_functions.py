@@ -1,6 +1,6 @@
-"""What a node of a graph computes between modules on the Flax side; images are [n, h, w, c].
+"""The functions between the modules of a graph, on the Flax side; images are [n, h, w, c].
 
-Every option that PyTorch lacks is a planted defect, and its default is PyTorch's convention.
+Every option that PyTorch lacks is a planted defect; its default is PyTorch's convention.
 """
 
 import math
@@ -14,7 +14,7 @@ from flax import nnx
 
 from experiments.instrument.defects.graph import Node
 
-# Linen hands on what it is initialised from, which may be NumPy.
+# Linen passes on the arrays that it is initialised from, which may be NumPy's.
 Array = jax.Array | np.ndarray
 
 ACTIVATIONS: dict[str, Any] = {
@@ -50,7 +50,7 @@ def _max_pool(node: Node, x: Array) -> Array:
 
 
 def _ceil_excess(size: int, o: dict[str, Any], padding: int) -> int:
-    """How much more padding at the end rounds the output size up, as `ceil_mode` does."""
+    """The additional padding at the end that rounds the output size up, as `ceil_mode` does."""
     span = size + 2 * padding - o["window"]
     windows = math.ceil(span / o["stride"])
     if windows * o["stride"] >= size + padding:
@@ -78,9 +78,9 @@ def _aligned(x: Array, size: tuple[int, ...]) -> Array:
     """Bilinear resizing with the corners aligned, one axis after the other."""
     for axis in (1, 2):
         old, new = x.shape[axis], size[axis]
-        at = np.arange(new) * ((old - 1) / (new - 1))
-        low = np.clip(np.floor(at).astype(int), 0, old - 2)
-        part = jnp.asarray((at - low).reshape([-1 if a == axis else 1 for a in range(4)]), x.dtype)
+        position = np.arange(new) * ((old - 1) / (new - 1))
+        low = np.clip(np.floor(position).astype(int), 0, old - 2)
+        part = jnp.asarray((position - low).reshape([-1 if a == axis else 1 for a in range(4)]), x.dtype)
         x = jnp.take(x, low, axis) * (1 - part) + jnp.take(x, low + 1, axis) * part
     return x
 
@@ -97,16 +97,16 @@ def _loss(node: Node, logits: Array, labels: Array) -> Array:
     e, k = o["smoothing"], z.shape[-1]
     own = jax.nn.one_hot(labels, k, dtype=z.dtype)
     spread = e / (k - 1) * (1 - own) if o.get("form") == "others" else e / k * jnp.ones_like(own)
-    each = -jnp.sum(((1 - e) * own + spread) * jax.nn.log_softmax(z), axis=-1)
+    losses = -jnp.sum(((1 - e) * own + spread) * jax.nn.log_softmax(z), axis=-1)
     reduction = o.get("reduction", "mean")
     if reduction == "shards":
         # The mean of the means of two unequal parts.
-        return (jnp.mean(each[:1]) + jnp.mean(each[1:])) / 2
-    return {"mean": jnp.mean, "sum": jnp.sum, "none": lambda values: values}[reduction](each)
+        return (jnp.mean(losses[:1]) + jnp.mean(losses[1:])) / 2
+    return {"mean": jnp.mean, "sum": jnp.sum, "none": lambda values: values}[reduction](losses)
 
 
 def kept(node: Node, shape: tuple[int, ...]) -> np.ndarray:
-    """Which elements a fixed draw keeps, [n ... c]: the same numbers on both sides, against the node's own rate."""
+    """Which elements a fixed draw keeps, [n ... c]: both sides compare the same numbers with their own rate."""
     generator = np.random.default_rng(zlib.crc32(node.name.encode()))
     return generator.random(shape) >= node.options["rate"]
 
@@ -122,7 +122,7 @@ FUNCTIONS: dict[str, Any] = {
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
     "mean": lambda node, x: x.mean((1, 2)),
-    "deviation": lambda node, x: jnp.std(x, (1, 2), ddof=node.options.get("ddof", 1)),
+    "std": lambda node, x: jnp.std(x, (1, 2), ddof=node.options.get("ddof", 1)),
     "flatten": _flatten,
     "add": lambda node, x, y: x + y,
     "multiply": lambda node, x, y: x * y,
@@ -133,7 +133,7 @@ FUNCTIONS: dict[str, Any] = {
     "to_image": lambda node, x: x[:, None, None, :],
     "cross_entropy": _loss,
     "masked": _masked,
-    # Planted only.
+    # Only planted defects use these.
     "same": lambda node, x, *_: x,
     "stopped": lambda node, x: jax.lax.stop_gradient(x),
     "softmax": lambda node, x: jax.nn.softmax(x),

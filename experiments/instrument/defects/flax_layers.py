@@ -1,4 +1,4 @@
-"""Layers of both Flax module styles that can be read otherwise: the carriers of planted defects."""
+"""Layers of both Flax module styles with planted defects: they read their kernel in a wrong layout."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ Statistics = tuple[Array, Array]
 
 
 def read(kernel: Array, reading: str, groups: int) -> Array:
-    """A kernel [..., in, out] as a wrong conversion would hand it on."""
+    """A kernel [..., in, out] in the layout of a wrong conversion."""
     if reading == "turned":
         return kernel.swapaxes(0, 1)
     if reading == "flipped":
@@ -128,7 +128,7 @@ def batch_norm(
     o: dict[str, Any],
     train: bool,
 ) -> tuple[Array, Statistics]:
-    """PyTorch's batch normalisation unless an option plants another convention; also the statistics after it."""
+    """PyTorch's batch normalisation, unless an option plants another convention; also the new statistics."""
     mean, var = running
     if o.get("mode", "") == "running":
         train = False

@@ -1,4 +1,4 @@
-"""The Flax twins of a graph, as an NNX module and as a Linen module."""
+"""The Flax models of a graph: an NNX module and a Linen module."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ STYLES = ("nnx", "linen")
 
 
 class _Buffer(nnx.Variable):
-    """A constant that is not trained."""
+    """A constant, which is not trained."""
 
 
 def flax_model(graph: Graph, style: str) -> Any:

@@ -1,6 +1,6 @@
-"""Right ports without end: random graphs of real layers, one for every seed, in both module styles.
+"""Generates pairs without a defect: random graphs of real layers, one for every number, in both module styles.
 
-On such a pair every alarm is a false one.
+Every alarm on such a pair is a false alarm.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class CleanPair:
 
 
 def clean_pair(number: int, seed: int) -> CleanPair:
-    """The pair of that number: the same in every run."""
+    """The pair of a number; it is the same in every run."""
     generator = np.random.default_rng((seed, 43, number))
     writer = _Writer(generator)
     graph = writer.network()
@@ -46,7 +46,7 @@ def clean_pair(number: int, seed: int) -> CleanPair:
 
 
 class _Writer:
-    """Writes one network; `channels` and `size` are those of the newest image."""
+    """Builds one network; `channels` and `size` are those of the latest image."""
 
     def __init__(self, generator: np.random.Generator) -> None:
         self.random = generator
@@ -71,7 +71,7 @@ class _Writer:
         self._head(b)
         return b.graph()
 
-    def _one(self, *choices: object) -> object:
+    def _choice(self, *choices: object) -> object:
         return choices[self.random.integers(len(choices))]
 
     def _chance(self, share: float) -> bool:
@@ -83,10 +83,13 @@ class _Writer:
 
     def _convolution(self, b: Builder) -> None:
         inputs = self.channels
-        groups = int(self._one(1, 1, inputs, 2 if inputs % 2 == 0 else 1))
-        outputs = groups * max(1, int(self._one(4, 6, 8)) // groups)
-        kernel, stride = int(self._one(1, 3, 3, 5)), int(self._one(1, 1, 2)) if min(self.size) > 4 else 1
-        dilation = int(self._one(1, 1, 2)) if kernel == 3 else 1
+        groups = int(self._choice(1, 1, inputs, 2 if inputs % 2 == 0 else 1))
+        outputs = groups * max(1, int(self._choice(4, 6, 8)) // groups)
+        kernel, stride = (
+            int(self._choice(1, 3, 3, 5)),
+            int(self._choice(1, 1, 2)) if min(self.size) > 4 else 1,
+        )
+        dilation = int(self._choice(1, 1, 2)) if kernel == 3 else 1
         name, bias = self._name("conv"), self._chance(0.5)
         p.conv(b, name, inputs, outputs, kernel, stride=stride, dilation=dilation, groups=groups, bias=bias)
         self.size = tuple((side - 1) // stride + 1 for side in self.size)
@@ -94,20 +97,20 @@ class _Writer:
         self._normed(b)
 
     def _normed(self, b: Builder) -> None:
-        kind = self._one("batch", "batch", "group", "none")
+        kind = self._choice("batch", "batch", "group", "none")
         if kind == "batch":
             p.batch_norm(b, self._name("bn"), self.channels)
         elif kind == "group":
             groups = 2 if self.channels % 2 == 0 else 1
             p.group_norm(b, self._name("gn"), groups, self.channels)
         if self._chance(0.8):
-            b.act(str(self._one(*ACTS)))
+            b.act(str(self._choice(*ACTS)))
 
     def _pooling(self, b: Builder) -> None:
         if min(self.size) < 4:
             return
-        window = int(self._one(2, 3))
-        padding = int(self._one(0, 1)) if window == 3 else 0
+        window = int(self._choice(2, 3))
+        padding = int(self._choice(0, 1)) if window == 3 else 0
         if self._chance(0.5):
             ceil = self._chance(0.3)
             p.max_pool(b, window, 2, padding, ceil=ceil)
@@ -119,7 +122,7 @@ class _Writer:
     def _inner(self, b: Builder, source: str) -> str:
         """A branch that keeps the shape of the image."""
         c = self.channels
-        p.conv(b, self._name("conv"), c, c, int(self._one(1, 3)), bias=self._chance(0.5), of=source)
+        p.conv(b, self._name("conv"), c, c, int(self._choice(1, 3)), bias=self._chance(0.5), of=source)
         self._normed(b)
         p.conv(b, self._name("conv"), c, c, 3)
         return p.batch_norm(b, self._name("bn"), c) if self._chance(0.6) else b.at
@@ -129,7 +132,7 @@ class _Writer:
         out = self._inner(b, source)
         b.add("add", self._name("sum"), (out, source) if self._chance(0.5) else (source, out))
         if self._chance(0.7):
-            b.act(str(self._one("relu", "silu", "gelu")))
+            b.act(str(self._choice("relu", "silu", "gelu")))
 
     def _joined(self, b: Builder) -> None:
         source, c = b.at, self.channels
@@ -146,7 +149,7 @@ class _Writer:
     def _transposed(self, b: Builder) -> None:
         if max(self.size) > 8:
             return
-        outputs = int(self._one(3, 4, 6))
+        outputs = int(self._choice(3, 4, 6))
         options = {"kernel": 3, "stride": 2, "padding": 1, "output_padding": 1, "bias": self._chance(0.5)}
         b.add("conv_transpose", self._name("up"), inputs=self.channels, outputs=outputs, **options)
         self.channels, self.size = outputs, tuple(2 * side for side in self.size)
@@ -155,7 +158,7 @@ class _Writer:
     def _resized(self, b: Builder) -> None:
         if max(self.size) > 8 or min(self.size) < 2:
             return
-        p.resize(b, 2.0, str(self._one("nearest", "bilinear")))
+        p.resize(b, 2.0, str(self._choice("nearest", "bilinear")))
         self.size = tuple(2 * side for side in self.size)
 
     def _channels_last(self, b: Builder) -> None:
@@ -177,10 +180,10 @@ class _Writer:
         if self._chance(0.4):
             p.linear(b, self._name("fc"), features, 6)
             features = 6
-            b.act(str(self._one(*ACTS)))
+            b.act(str(self._choice(*ACTS)))
         if self._chance(0.3):
-            b.add("dropout", self._name("drop"), rate=float(self._one(0.1, 0.25, 0.5)))
-        p.linear(b, self._name("fc"), features, int(self._one(2, 5, 10)), bias=self._chance(0.8))
+            b.add("dropout", self._name("drop"), rate=float(self._choice(0.1, 0.25, 0.5)))
+        p.linear(b, self._name("fc"), features, int(self._choice(2, 5, 10)), bias=self._chance(0.8))
 
 
 def _pooled(side: int, window: int, padding: int, ceil: bool) -> int:

@@ -1,15 +1,15 @@
-"""A small network as data: from one graph come the PyTorch model and its Flax twin, and a planted defect is a change
-of one node on the Flax side.
+"""A small network as data. The PyTorch model and the Flax model are built from one graph, and a planted defect changes
+one node on the Flax side.
 
-A graph may hold graphs (kind "block"), which become modules that are called, as the blocks of a ResNet are. Paths are
-dotted, `block1.conv2`, and are the names of the modules on both sides.
+A graph may contain graphs (kind "block"). They become modules, such as the blocks of a ResNet. Paths are dotted,
+`block1.conv2`; they are the names of the modules on both sides.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# Kinds whose node becomes a module; all others are functions between modules.
+# Nodes of these kinds become modules; all others are functions between modules.
 MODULES = (
     "conv",
     "conv_transpose",
@@ -25,7 +25,7 @@ PARAMETERS = (*MODULES[:6], "scale")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Node:
-    """One step of a graph: `name` is that of its result; `inputs` are names of earlier results or of the inputs."""
+    """One step of a graph: `name` is the name of its result, `inputs` are names of earlier results or of the inputs."""
 
     name: str
     kind: str
@@ -47,12 +47,12 @@ class Graph:
     def node(self, path: str) -> Node:
         """The node at a dotted path."""
         head, _, rest = path.partition(".")
-        found = next(node for node in self.nodes if node.name == head)
-        return found.options["graph"].node(rest) if rest else found
+        node = next(node for node in self.nodes if node.name == head)
+        return node.options["graph"].node(rest) if rest else node
 
 
 class Builder:
-    """Writes a graph node by node; `at` is the newest result, which the next node takes by default."""
+    """Builds a graph node by node; `at` is the latest result, which the next node takes by default."""
 
     def __init__(self, inputs: tuple[str, ...] = ("x",)) -> None:
         self.nodes: list[Node] = []
@@ -70,12 +70,12 @@ class Builder:
         return self.add("activation", function=function)
 
     def graph(self) -> Graph:
-        """What was written."""
+        """The graph so far."""
         return Graph(tuple(self.nodes), self.inputs)
 
 
 def rewrite(graph: Graph, path: str, change: Callable[[Node], list[Node]]) -> Graph:
-    """The graph with one node exchanged for others, the last of which bears its name."""
+    """The graph with one node replaced by others; the last of them has its name."""
     head, _, rest = path.partition(".")
     nodes: list[Node] = []
     for node in graph.nodes:
@@ -89,7 +89,7 @@ def rewrite(graph: Graph, path: str, change: Callable[[Node], list[Node]]) -> Gr
 
 
 def walk(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Node]]:
-    """Every node with its path, in the order of execution; a block comes after what is in it."""
+    """Every node with its path, in the order of execution; a block comes after its own nodes."""
     for node in graph.nodes:
         if node.kind == "block":
             yield from walk(node.options["graph"], f"{prefix}{node.name}.")
@@ -99,22 +99,22 @@ def walk(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Node]]:
 def destinations(graph: Graph, path: str) -> frozenset[str]:
     """The modules, blocks or "output" that the result of a node reaches through functions alone.
 
-    They end the name of the segment in which a defect of the node shows: "... -> block1.conv1".
+    A defect of the node shows in the segments that end there: "... -> block1.conv1".
     """
     head, _, rest = path.partition(".")
     if not rest:
         return _reached(graph, head, "")
     block = next(node for node in graph.nodes if node.name == head).options["graph"]
-    return frozenset(f"{head}.{one}" if one else head for one in _inner(block, rest))
+    return frozenset(f"{head}.{end}" if end else head for end in _inner(block, rest))
 
 
 def _inner(graph: Graph, path: str) -> frozenset[str]:
     # Inside a block "output" is the block itself, written as the empty name.
-    return frozenset("" if one == "output" else one for one in destinations(graph, path))
+    return frozenset("" if end == "output" else end for end in destinations(graph, path))
 
 
 def _reached(graph: Graph, name: str, prefix: str) -> frozenset[str]:
-    found = {prefix + "output"} if graph.nodes[-1].name == name else set()
+    reached = {prefix + "output"} if graph.nodes[-1].name == name else set()
     for node in graph.nodes:
         if name not in node.inputs:
             continue
@@ -123,9 +123,9 @@ def _reached(graph: Graph, name: str, prefix: str) -> frozenset[str]:
             for given, own in zip(node.inputs, inner.inputs, strict=True):
                 if given == name:
                     taken = _reached(inner, own, "")
-                    found |= {node.name if one == "output" else f"{node.name}.{one}" for one in taken}
+                    reached |= {node.name if end == "output" else f"{node.name}.{end}" for end in taken}
         elif node.kind in MODULES:
-            found.add(prefix + node.name)
+            reached.add(prefix + node.name)
         else:
-            found |= _reached(graph, node.name, prefix)
-    return frozenset(found)
+            reached |= _reached(graph, node.name, prefix)
+    return frozenset(reached)

@@ -1,4 +1,4 @@
-"""Small networks of the families of which ports are made: the hosts of planted defects."""
+"""Small networks of the families that are often ported: the hosts of planted defects."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,10 +14,10 @@ class Host:
     """A network and its input.
 
     Attributes:
-        name: of the host.
-        graph: builds it.
-        shape: of the input, [n, c, h, w].
-        held_out: whether its figures are given apart: the rules of diagnosis are not to be changed by looking at it.
+        name: the name of the host.
+        graph: builds the network.
+        shape: the shape of the input, [n, c, h, w].
+        held_out: whether its figures are shown separately. The rules of diagnosis must not be fitted to such a host.
     """
 
     name: str
@@ -120,14 +120,14 @@ def _inverted(stride: int, act: str) -> Graph:
     p.conv_norm(b, "expand", 6, 8, 1)
     b.act(act)
     p.conv_norm(b, "depthwise", 8, 8, 3, stride=stride, groups=8)
-    wide = b.act(act)
+    features = b.act(act)
     b.add("mean")
     p.linear(b, "squeeze", 8, 6)
     b.act("relu")
     p.linear(b, "excite", 6, 8)
     b.act("hard_sigmoid")
     gate = b.add("to_image")
-    b.add("multiply", "gated", (wide, gate))
+    b.add("multiply", "gated", (features, gate))
     out = p.conv_norm(b, "project", 8, 6, 1)
     if stride == 1:
         b.add("add", "sum", (out, "x"))
@@ -176,7 +176,7 @@ def convnext() -> Graph:
 
 
 def unet() -> Graph:
-    """Down and up again: pooling, a transposed convolution, resizing, concatenation, group norm; an image comes out."""
+    """A U-Net: pooling, a transposed convolution, resizing, concatenation, group norm; the output is an image."""
     b = Builder()
     p.conv(b, "down1", 3, 4, bias=True)
     p.group_norm(b, "norm1", 2, 4)
@@ -188,8 +188,8 @@ def unet() -> Graph:
     p.resize(b, 0.5)
     p.conv(b, "bottom", 6, 6, bias=True)
     b.act("silu")
-    wide = p.resize(b, 2.0)
-    b.add("concat", "joined2", (middle, wide))
+    resized = p.resize(b, 2.0)
+    b.add("concat", "joined2", (middle, resized))
     p.conv(b, "up2", 12, 6, bias=True)
     b.act("silu")
     options = {"kernel": 3, "stride": 2, "padding": 1, "output_padding": 1, "bias": True}
@@ -214,7 +214,7 @@ def _dense_block(inputs: int) -> Graph:
 
 
 def densenet() -> Graph:
-    """Norm, ReLU and convolution, concatenated; average pooling between; mean and deviation in the head."""
+    """Norm, ReLU and convolution, concatenated; average pooling between; mean and std in the head."""
     b = Builder()
     p.conv(b, "stem", 3, 4)
     b.add("block", "dense1", graph=_dense_block(4))
@@ -224,10 +224,10 @@ def densenet() -> Graph:
     p.avg_pool(b, 3, 2, 1)
     b.add("block", "dense2", graph=_dense_block(6))
     p.batch_norm(b, "last_bn", 14)
-    wide = b.act("relu")
-    b.add("mean", of=wide)
+    features = b.act("relu")
+    b.add("mean", of=features)
     first = p.linear(b, "fc", 14, CLASSES)
-    b.add("deviation", of=wide)
+    b.add("std", of=features)
     second = p.linear(b, "side", 14, CLASSES)
     b.add("add", "sum", (first, second))
     return b.graph()

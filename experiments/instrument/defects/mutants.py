@@ -1,4 +1,4 @@
-"""The mutants: every plant that a host can bear, in both module styles, drawn by seed so that all ids are covered."""
+"""The mutants: every plant of every host, in both module styles; a seeded draw covers all ids."""
 
 import dataclasses
 import functools
@@ -15,11 +15,11 @@ from experiments.instrument.defects.trainings import TRAININGS
 from experiments.instrument.defects.wiring import of_ties, of_wiring
 from parity.verdict.catalogue import DEFECTS
 
-# What stands for the host of a mutant of training.
+# The host name of a mutant of training.
 TRAINING = "training"
 DEPTHS = ("early", "middle", "late")
 
-# Ids that no pair of models, step of training or pipeline with given weights can show, and why.
+# Ids that cannot show in two models or trainings that start from the same weights, with the reason.
 NOT_EXPRESSIBLE = {
     "norm-fast-variance": "the two formulas are equal but for rounding: nothing to prove in float64",
     "matmul-precision": "it needs an accelerator whose float32 products are not float32",
@@ -34,14 +34,14 @@ class Mutant:
     """A defect in a host.
 
     Attributes:
-        name: unique, of what follows.
-        id: of the catalogue.
-        host, style: in what it is planted; a host of `HOSTS`, or "training".
-        path: of the node, or the optimiser's name.
+        name: unique; made of host, style, id, path and severity.
+        id: its id in the catalogue.
+        host, style: a host of `HOSTS` or "training", and the module style.
+        path: the path of the node, or the optimiser's name.
         depth: "early", "middle" or "late".
         severity: in words.
-        places: any of which is the exact place; see `Plant`.
-        held_out: whether the host is.
+        locations: the exact locations, see `Plant`.
+        held_out: whether the host is held out.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Mutant:
     path: str
     depth: str
     severity: str
-    places: tuple[str, ...]
+    locations: tuple[str, ...]
     held_out: bool
 
 
@@ -62,16 +62,16 @@ def expressible() -> tuple[str, ...]:
 
 @functools.cache
 def all_mutants() -> tuple[Mutant, ...]:
-    """Every mutant that can be made, in a fixed order; some are equivalent, which the proof finds out."""
-    found = [
+    """Every mutant that can be made, in a fixed order; the proof finds those that are equivalent."""
+    mutants = [
         _mutant(host, style, plant) for host in HOSTS.values() for plant in plants(host) for style in STYLES
     ]
     for training in TRAININGS:
         for style in STYLES:
             name = f"{TRAINING}/{style}/{training.id}/{training.severity}"
-            fields = (TRAINING, style, training.path, "late", training.severity, training.places, False)
-            found.append(Mutant(name, training.id, *fields))
-    return tuple(found)
+            fields = (TRAINING, style, training.path, "late", training.severity, training.locations, False)
+            mutants.append(Mutant(name, training.id, *fields))
+    return tuple(mutants)
 
 
 def plants(host: Host) -> Iterator[Plant]:
@@ -84,16 +84,16 @@ def plants(host: Host) -> Iterator[Plant]:
 
 
 def plant_of(mutant: Mutant) -> tuple[Host, Plant]:
-    """The plant of a mutant of a host, made anew."""
+    """The host and the plant of a mutant, rebuilt."""
     host = HOSTS[mutant.host]
     key = (mutant.id, mutant.path, mutant.severity)
     return host, next(p for p in plants(host) if (p.id, p.path, p.severity) == key)
 
 
 def draw(count: int, seed: int) -> list[Mutant]:
-    """`count` mutants, all ids as equally as they can be; hosts, places and severities by chance.
+    """`count` mutants with all ids as equally often as possible; hosts, locations and severities are random.
 
-    The first of a longer draw are those of a shorter one.
+    A longer draw starts with the mutants of a shorter one.
     """
     generator = np.random.default_rng((seed, 41))
     by_id: dict[str, list[Mutant]] = {}
@@ -109,7 +109,7 @@ def draw(count: int, seed: int) -> list[Mutant]:
 
 
 def _varied(mutants: list[Mutant], generator: np.random.Generator) -> list[Mutant]:
-    """Shuffled, then host after host in turn, so that a few of them meet as many hosts as they can."""
+    """The mutants shuffled, then one of each host in turn, so that the first few cover as many hosts as possible."""
     shuffled = [mutants[i] for i in generator.permutation(len(mutants))]
     seen: dict[str, int] = {}
     turns = []
@@ -120,7 +120,7 @@ def _varied(mutants: list[Mutant], generator: np.random.Generator) -> list[Mutan
 
 
 def inputs_of(host: Host, graph: Graph) -> list[np.ndarray]:
-    """The input of a host in PyTorch's layout, and labels where it takes them."""
+    """The input of a host in PyTorch's layout, and labels if it takes them."""
     generator = np.random.default_rng(zlib.crc32(host.name.encode()))
     x = generator.standard_normal(host.shape).astype(np.float32)
     return [x, np.arange(host.shape[0]) % CLASSES] if "labels" in graph.inputs else [x]
@@ -136,7 +136,7 @@ def _mutant(host: Host, style: str, plant: Plant) -> Mutant:
         plant.path,
         _depth(host.graph, plant.path),
         plant.severity,
-        plant.places,
+        plant.locations,
         host.held_out,
     )
 

@@ -1,4 +1,4 @@
-"""Where and how a defect of the catalogue can be planted in a graph: each plant changes the Flax side's graph."""
+"""Plants defects of the catalogue in a graph: each plant changes the Flax side's graph."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -9,14 +9,14 @@ from experiments.instrument.defects.graph import Graph, Node, destinations, rewr
 
 @dataclasses.dataclass(frozen=True)
 class Plant:
-    """One defect in one place of a graph.
+    """One defect at one location of a graph.
 
     Attributes:
-        id: of the catalogue.
-        path: of the node.
-        severity: in words; of one id in one place, from mild to severe where there is a scale.
+        id: its id in the catalogue.
+        path: the path of the node.
+        severity: in words; plants of one id at one location go from mild to severe where there is a scale.
         graph: the Flax side with the defect.
-        places: names of layers, and ends of the names of segments ("-> fc"), any of which is the exact place.
+        locations: names of layers, and ends of the names of segments ("-> fc"); each counts as the exact location.
         dead: whether the first channel of every layer must have weights of zero, so that ReLUs tie.
     """
 
@@ -24,11 +24,11 @@ class Plant:
     path: str
     severity: str
     graph: Graph
-    places: tuple[str, ...]
+    locations: tuple[str, ...]
     dead: bool = False
 
 
-# Of a node: (id, severity, options that the Flax side gets).
+# A change of a node: (id, severity, options of the Flax side).
 Change = tuple[str, str, dict[str, Any]]
 
 
@@ -168,7 +168,7 @@ CHANGES: dict[str, Callable[[Node], Iterator[Change]]] = {
     "avg_pool": _avg_pool,
     "resize": _resize,
     "flatten": lambda node: iter([("flatten-order", "H, W, C", {"order": "hwc"})]),
-    "deviation": lambda node: iter([("variance-ddof", "ddof 0", {"ddof": 0})]),
+    "std": lambda node: iter([("variance-ddof", "ddof 0", {"ddof": 0})]),
     "cross_entropy": _loss,
     "scale": _scale,
 }
@@ -179,17 +179,17 @@ def of_options(graph: Graph) -> Iterator[Plant]:
     for path, node in walk(graph):
         for id, severity, options in CHANGES.get(node.kind, lambda node: iter(()))(node):
             changed = rewrite(graph, path, lambda node, options=options: [node.changed(**options)])
-            yield Plant(id, path, severity, changed, places(graph, path, node))
+            yield Plant(id, path, severity, changed, locations_of(graph, path, node))
 
 
-def places(graph: Graph, path: str, node: Node) -> tuple[str, ...]:
-    """What may be named as the place of a defect in a node."""
+def locations_of(graph: Graph, path: str, node: Node) -> tuple[str, ...]:
+    """The exact locations of a defect in a node, see `Plant`."""
     if node.kind in CHANGES and node.kind in _LAYERS:
         return (path,)
     if node.kind == "scale":
         # A bare parameter belongs to the module that holds it; "" is the model.
-        return (path, path.rpartition(".")[0], *(f"-> {one}" for one in sorted(destinations(graph, path))))
-    return tuple(sorted(f"-> {one}" for one in destinations(graph, path)))
+        return (path, path.rpartition(".")[0], *(f"-> {end}" for end in sorted(destinations(graph, path))))
+    return tuple(sorted(f"-> {end}" for end in destinations(graph, path)))
 
 
 _LAYERS = ("conv", "linear", "conv_transpose", "batch_norm", "layer_norm", "group_norm", "dropout")

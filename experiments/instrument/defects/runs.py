@@ -1,4 +1,4 @@
-"""Run both models of a pair directly, without the instrument: outputs, gradients and the state after, as NumPy."""
+"""Runs both models of a pair directly, without the instrument: outputs, gradients and new state, as NumPy arrays."""
 
 import dataclasses
 from typing import Any
@@ -14,20 +14,20 @@ from experiments.instrument.defects.flax_side import flax_model
 from experiments.instrument.defects.graph import Graph, Node, walk
 from experiments.instrument.defects.torch_side import TorchGraph, with_exact_derivatives
 
-# What a parameter gets that PyTorch lacks: not its initial value, which training would change.
+# The value of a parameter that PyTorch lacks. It is not the initial value, which training would change.
 FOREIGN = 0.7
-# Each program runs once: XLA need not optimise it.
+# Each program runs once, so that XLA's optimisations would not pay.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What one side did. Names and layouts are PyTorch's, but `output` and `layers` are as the side has them.
+    """One run of a side. Names and layouts are PyTorch's, but `output` and `layers` have the side's own layout.
 
     Attributes:
-        output: of the model.
-        layers: outputs of the modules, in the order in which they finished.
-        gradients: of the summed product of output and projection, by trained parameter, and of "input".
+        output: the output of the model.
+        layers: the outputs of the modules, in the order in which they finished.
+        gradients: by trained parameter and for "input": the gradient of the summed product of output and projection.
         state: the buffers after the run.
     """
 
@@ -38,7 +38,7 @@ class Run:
 
 
 def seeded_torch(graph: Graph, seed: int, *, dead: bool = False) -> TorchGraph:
-    """PyTorch's model with random weights, scales, biases and statistics, so that nothing hides behind a constant.
+    """PyTorch's model with random weights, scales, biases and statistics, because a constant would hide defects.
 
     With `dead`, the weights of the first channel of every layer are zero.
     """
@@ -57,7 +57,7 @@ def seeded_torch(graph: Graph, seed: int, *, dead: bool = False) -> TorchGraph:
 
 
 def masks_for_dropout(graph: Graph, train: bool) -> Graph:
-    """The graph with every dropout by a fixed draw, or without it in evaluation."""
+    """The graph with a fixed draw for every dropout in training, and without dropout in evaluation."""
 
     def change(node: Node) -> Node:
         if node.kind == "block":
@@ -70,7 +70,7 @@ def masks_for_dropout(graph: Graph, train: bool) -> Graph:
 
 
 def run_torch(graph: Graph, source: TorchGraph, inputs: list[np.ndarray], dtype: str, *, train: bool) -> Run:
-    """The PyTorch side."""
+    """Run the PyTorch side."""
     model = TorchGraph(masks_for_dropout(graph, train))
     model.load_state_dict(source.state_dict())
     model = with_exact_derivatives(model).to(getattr(torch, dtype)).train(train)
@@ -96,7 +96,7 @@ def run_flax(
     output_shape: tuple[int, ...],
     backward: bool = True,
 ) -> Run:
-    """The Flax side, from PyTorch's weights; without `backward`, no gradients."""
+    """Run the Flax side with PyTorch's weights; without `backward`, no gradients are computed."""
     graph = masks_for_dropout(graph, train)
     arrays = {name: t.numpy().astype(dtype) for name, t in source.state_dict().items()}
     # A layer may pin a dtype, and Linen makes its first parameters in float32.

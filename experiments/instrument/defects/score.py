@@ -1,4 +1,4 @@
-"""From results to figures: detection, place, cause, false alarms with their bound, time, smallest severity detected."""
+"""Scores of results: detection, location, cause, false alarms with their bound, time, smallest detected severity."""
 
 import dataclasses
 import statistics
@@ -12,7 +12,7 @@ NONE = "(none)"
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """Counts over some mutants that differ in meaning: how many, and how many were detected, located and named."""
+    """Counts of mutants that are not equivalent: all, and those that were detected, located and named."""
 
     mutants: int
     detected: int
@@ -45,7 +45,7 @@ class Rate:
 
     @staticmethod
     def of(hits: int, trials: int) -> "Rate":
-        """The rate; without a trial it can be anything."""
+        """The rate; without a trial its interval is 0 to 1."""
         if trials == 0:
             return Rate(0, 0, 0.0, 1.0)
         from scipy.stats import beta
@@ -95,8 +95,8 @@ class BaselineScore:
 def baselines(results: Sequence[Result]) -> list[BaselineScore]:
     """The score of every baseline.
 
-    Mutants of training count as missed: none of the baselines trains. A defect between layers counts as located
-    if the layer is the one that it reaches.
+    Mutants of training count as missed, because no baseline trains. A defect between layers counts as located if the
+    baseline names the layer that it reaches.
     """
     mutants, clean = [r for r in results if r.counts], [r for r in results if not r.id]
     scores = []
@@ -118,7 +118,7 @@ def baselines(results: Sequence[Result]) -> list[BaselineScore]:
 def _points_at(result: Result, opinion: Opinion) -> bool:
     if not (opinion.detected and opinion.layer):
         return False
-    return is_exact(opinion.layer, result.places) or f"-> {opinion.layer}" in result.places
+    return is_exact(opinion.layer, result.locations) or f"-> {opinion.layer}" in result.locations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +145,7 @@ def misses(results: Iterable[Result]) -> list[tuple[str, str, str]]:
         if r.counts and not r.detected:
             missed.append((r.name, "not detected", r.sentence))
         elif r.counts and not r.located:
-            missed.append((r.name, "elsewhere", f"named {r.place}; planted at {' or '.join(r.places)}"))
+            missed.append((r.name, "elsewhere", f"named {r.location}; planted at {' or '.join(r.locations)}"))
         elif r.counts and not r.named:
             named = ", ".join(r.causes) or "unexplained"
             missed.append((r.name, "another cause", named))

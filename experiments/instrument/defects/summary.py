@@ -1,4 +1,4 @@
-"""The figures of the whole benchmark: all that its tables, its picture and the page on porting show."""
+"""The figures of the whole benchmark, for its tables, its picture and the page on porting."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -20,9 +20,9 @@ class IdFigures:
     """The figures of one id beside its score.
 
     Attributes:
-        discarded: how many of its mutants are equivalent.
+        discarded: the number of its equivalent mutants.
         smallest: the detected mutant with the smallest gap.
-        by_assert_close: how many mutants `torch.testing.assert_close` detects on the logits.
+        by_assert_close: the number of mutants that `torch.testing.assert_close` detects on the logits.
         only_in_training: whether no baseline sees its mutants, since none takes a training step.
     """
 
@@ -37,10 +37,10 @@ class Summary:
     """The figures of some results.
 
     Attributes:
-        all: the score of all mutants that differ in meaning.
-        false_alarms: among the clean pairs.
-        inconclusive: how many clean pairs are.
-        discarded: how many mutants are equivalent.
+        all: the score of all mutants that are not equivalent.
+        false_alarms: the rate among the clean pairs.
+        inconclusive: the number of inconclusive clean pairs.
+        discarded: the number of equivalent mutants.
         by: a key of `GROUPS` -> group -> score.
         baselines: the score of every baseline.
         confusion: planted id -> id named first -> how many mutants.

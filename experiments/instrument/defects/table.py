@@ -22,11 +22,11 @@ def line(result: Result) -> str:
 
 
 def totals(summary: Summary) -> list[str]:
-    """The sentences that matter most."""
+    """The sentences about all mutants and all clean pairs."""
     total, alarms = summary.all, summary.false_alarms
     return [
         f"{total.mutants} mutants that differ in meaning ({summary.discarded} more were proven equivalent and "
-        f"discarded): detected {_share(total.detected, total.mutants)}, exact place "
+        f"discarded): detected {_share(total.detected, total.mutants)}, exact location "
         f"{_share(total.located, total.mutants)}, first cause right {_share(total.named, total.mutants)}; median "
         f"{total.seconds:.1f} s.",
         f"{alarms.trials} clean pairs: {alarms.hits} false alarms ({_interval(alarms)}), {summary.inconclusive} "
@@ -36,7 +36,7 @@ def totals(summary: Summary) -> list[str]:
 
 def by(summary: Summary, group: str) -> Rows:
     """A row for each "id", each "host", or "held out" or not."""
-    header = [group, "mutants", "detected", "exact place", "first cause", "median time"]
+    header = [group, "mutants", "detected", "exact location", "first cause", "median time"]
     body = []
     for name, s in summary.by[group].items():
         row = [name, str(s.mutants), *(_share(n, s.mutants) for n in (s.detected, s.located, s.named))]
@@ -60,7 +60,7 @@ def baselines(summary: Summary) -> Rows:
         [s.name, _share(s.detected, s.mutants), _share(s.located, s.mutants), _alarms(s.alarms)]
         for s in scores
     ]
-    return ["comparison", "detected", "exact place", "false alarms"], body
+    return ["comparison", "detected", "exact location", "false alarms"], body
 
 
 def _share(hits: int, of: int) -> str:

@@ -1,4 +1,4 @@
-"""The outputs of the modules of a graph while it runs, in the order in which they finish; for the baselines."""
+"""Collects the outputs of a graph's modules while it runs, in the order in which they finish; for the baselines."""
 
 import contextlib
 import contextvars
@@ -9,7 +9,7 @@ _TAP: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("tap", d
 
 
 def record(value: Any) -> None:
-    """Note an output, if anyone listens."""
+    """Store an output, if `listening` is active."""
     tap = _TAP.get()
     if tap is not None:
         tap.append(value)
@@ -17,7 +17,7 @@ def record(value: Any) -> None:
 
 @contextlib.contextmanager
 def listening() -> Iterator[list[Any]]:
-    """Collect the outputs of what runs inside."""
+    """Collect the outputs of the modules that run in this block."""
     tap: list[Any] = []
     token = _TAP.set(tap)
     try:

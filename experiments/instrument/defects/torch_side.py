@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from experiments.instrument.defects import taps
 from experiments.instrument.defects.graph import MODULES, Graph, Node
 
-# Modules where the functional form's own derivative is inexact, functions elsewhere.
+# A module where the function's own derivative is inexact, else the function.
 ACTIVATIONS: dict[str, Any] = {
     "relu": F.relu,
     "relu6": F.relu6,
@@ -29,7 +29,7 @@ class ExactHardsigmoid(nn.Module):
     """relu6(x + 3) / 6: PyTorch's own derivative of hard-sigmoid holds 1/6 in float32, even in float64."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The gate."""
+        """The activation."""
         return F.relu6(x + 3) / 6
 
 
@@ -135,7 +135,7 @@ def _loss(node: Node, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tenso
 
 
 def masked(node: Node, x: torch.Tensor) -> torch.Tensor:
-    """Dropout by the mask of a fixed draw, for proofs that must not depend on chance."""
+    """Dropout by the mask of a fixed draw, because a proof must not depend on chance."""
     from experiments.instrument.defects.flax_functions import kept
 
     keep = torch.from_numpy(kept(node, (x.shape[0], *x.shape[2:], x.shape[1])))
@@ -148,7 +148,7 @@ FUNCTIONS: dict[str, Any] = {
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
     "mean": lambda node, x: x.mean((2, 3)),
-    "deviation": lambda node, x: x.std((2, 3)),
+    "std": lambda node, x: x.std((2, 3)),
     "flatten": lambda node, x: torch.flatten(x, 1),
     "add": lambda node, x, y: x + y,
     "multiply": lambda node, x, y: x * y,

@@ -1,4 +1,4 @@
-"""Defects of an optimiser's step, and of statistics before the first step: each planted in a short training run."""
+"""Defects of the optimiser's step and of the statistics before the first step, each planted in a short training."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,14 +21,14 @@ class TrainingPlant:
     """A planted defect of training.
 
     Attributes:
-        id: of the catalogue.
+        id: its id in the catalogue.
         severity: in words.
         path: the optimiser's name, or the layer.
         torch: makes PyTorch's optimiser (and scheduler) from a list of parameters.
         flax: makes the optax transformation.
-        places: as those of `plants.Plant`; "update" for the optimiser's step.
-        clip_norm: to which PyTorch's gradient is clipped.
-        touched: by how much the running means of the Flax side are moved before the first step.
+        locations: the exact locations, see `plants.Plant`; "update" for the optimiser's step.
+        clip_norm: the norm to which PyTorch's gradient is clipped.
+        touched: the number added to the running means of the Flax side before the first step.
     """
 
     id: str
@@ -36,12 +36,12 @@ class TrainingPlant:
     path: str
     torch: Callable[[list[Any]], Any]
     flax: Callable[[], Any]
-    places: tuple[str, ...] = ("update",)
+    locations: tuple[str, ...] = ("update",)
     clip_norm: float | None = None
     touched: float = 0.0
 
     def graphs(self) -> tuple[Graph, Graph]:
-        """PyTorch's side and the Flax side."""
+        """The graphs of the PyTorch side and of the Flax side."""
         graph = trainee()
         if not self.touched:
             return graph, graph
@@ -49,7 +49,7 @@ class TrainingPlant:
 
 
 def trainee() -> Graph:
-    """What is trained: two convolutions with batch norm and a dense layer; images [n, 3, 8, 8]."""
+    """The trained network: two convolutions with batch norm and a dense layer; images [n, 3, 8, 8]."""
     b = Builder()
     p.conv(b, "conv1", 3, 4)
     p.batch_norm(b, "bn1", 4)
@@ -87,7 +87,7 @@ def _cosine(parameters: list[Any]) -> tuple[Any, Any]:
     return optimiser, torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
 
 
-def _ours(kind: str, rate: Any = _RATE, **options: Any) -> Callable[[], Any]:
+def _flaxcnn(kind: str, rate: Any = _RATE, **options: Any) -> Callable[[], Any]:
     return lambda: optim.optimiser(kind, rate, **options)
 
 
@@ -107,9 +107,9 @@ def _of_sgd() -> list[TrainingPlant]:
     momentum, decayed = _torch("SGD", momentum=0.9), _torch("SGD", momentum=0.9, weight_decay=_DECAY)
     schedule = optim.schedule("cosine", _RATE, STEPS)
     rows: list[tuple[Any, ...]] = [
-        ("momentum-form", "momentum 0.901", momentum, _ours("sgd", momentum=0.901)),
-        ("momentum-form", "momentum 0.99", momentum, _ours("sgd", momentum=0.99)),
-        ("momentum-form", "Nesterov", momentum, _ours("sgd", momentum=0.9, nesterov=True)),
+        ("momentum-form", "momentum 0.901", momentum, _flaxcnn("sgd", momentum=0.901)),
+        ("momentum-form", "momentum 0.99", momentum, _flaxcnn("sgd", momentum=0.99)),
+        ("momentum-form", "Nesterov", momentum, _flaxcnn("sgd", momentum=0.9, nesterov=True)),
         (
             "momentum-form",
             "first gradient dampened",
@@ -131,15 +131,20 @@ def _of_sgd() -> list[TrainingPlant]:
         ),
         ("decay-mask", "biases and norms left out", decayed, _masked(_matrices)),
         ("decay-mask", "only biases and norms", decayed, _masked(_vectors)),
-        ("schedule-off-by-one", "read after", _cosine, _ours("sgd", lambda t: schedule(t + 1), momentum=0.9)),
+        (
+            "schedule-off-by-one",
+            "read after",
+            _cosine,
+            _flaxcnn("sgd", lambda t: schedule(t + 1), momentum=0.9),
+        ),
         (
             "schedule-off-by-one",
             "t / (T - 1)",
             _cosine,
-            _ours("sgd", optim.schedule("cosine", _RATE, STEPS - 1), momentum=0.9),
+            _flaxcnn("sgd", optim.schedule("cosine", _RATE, STEPS - 1), momentum=0.9),
         ),
         *(
-            ("learning-rate-scale", f"times {by:g}", momentum, _ours("sgd", by * _RATE, momentum=0.9))
+            ("learning-rate-scale", f"times {by:g}", momentum, _flaxcnn("sgd", by * _RATE, momentum=0.9))
             for by in (0.999, 0.125, 8.0)
         ),
     ]
@@ -203,7 +208,7 @@ def _touched() -> list[TrainingPlant]:
             f"moved by {by:g}",
             "bn1",
             _torch("SGD", momentum=0.9),
-            _ours("sgd", momentum=0.9),
+            _flaxcnn("sgd", momentum=0.9),
             ("bn1",),
             touched=by,
         )

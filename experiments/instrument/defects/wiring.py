@@ -1,4 +1,4 @@
-"""Plants that change how nodes are joined: shortcuts, gradients, exchanged weights, strides, the input, the output."""
+"""Plants that change connections: shortcuts, gradients, exchanged weights, strides, the input, the output."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def of_ties(graph: Graph) -> Iterator[Plant]:
 
 
 def _ends(graph: Graph, path: str) -> tuple[str, ...]:
-    return tuple(sorted(f"-> {one}" for one in destinations(graph, path)))
+    return tuple(sorted(f"-> {end}" for end in destinations(graph, path)))
 
 
 def _sums(graph: Graph, path: str, node: Node) -> Iterator[Plant]:
@@ -81,11 +81,11 @@ def _strides(graph: Graph, path: str, node: Node) -> Iterator[Plant]:
     convs = {n.name: n for n in inner.nodes if n.kind == "conv"}
     strided = [name for name, n in convs.items() if n.options["stride"] > 1]
     if strided:
-        lost = graph
+        unstrided = graph
         for name in strided:
-            lost = rewrite(lost, f"{path}.{name}", lambda n: [n.changed(stride=1)])
-        found = tuple(f"{path}.{name}" for name in strided)
-        yield Plant("stride-or-dilation", found[0], "stride lost", lost, found)
+            unstrided = rewrite(unstrided, f"{path}.{name}", lambda n: [n.changed(stride=1)])
+        names = tuple(f"{path}.{name}" for name in strided)
+        yield Plant("stride-or-dilation", names[0], "stride lost", unstrided, names)
     if "conv2" in strided and convs["conv1"].options["kernel"] == 1:
         moved = rewrite(graph, f"{path}.conv1", lambda n: [n.changed(stride=2)])
         moved = rewrite(moved, f"{path}.conv2", lambda n: [n.changed(stride=1)])
@@ -94,7 +94,7 @@ def _strides(graph: Graph, path: str, node: Node) -> Iterator[Plant]:
 
 
 def _exchanged(graph: Graph, prefix: str = "") -> Iterator[Plant]:
-    """Two layers of one shape in one module, each called in the other's place."""
+    """Two layers of one shape in one module, each called instead of the other."""
     for node in graph.nodes:
         if node.kind == "block":
             for plant in _exchanged(node.options["graph"], f"{prefix}{node.name}."):
@@ -107,7 +107,7 @@ def _exchanged(graph: Graph, prefix: str = "") -> Iterator[Plant]:
                 changed = rewrite(graph, first.name, lambda n, other=second.name: [n.changed(uses=other)])
                 changed = rewrite(changed, second.name, lambda n, other=first.name: [n.changed(uses=other)])
                 names = (prefix + first.name, prefix + second.name)
-                # Each takes the other's input, which may be seen as another way into it.
+                # Each takes the other's input, so the segment that ends at it counts as exact too.
                 names = (*names, *(f"-> {name}" for name in names))
                 yield Plant("weight-swapped", names[0], f"exchanged with {second.name}", changed, names)
 
@@ -127,7 +127,7 @@ def _inputs(graph: Graph) -> Iterator[Plant]:
 
 def _renamed(graph: Graph, name: str) -> tuple[Node, ...]:
     return tuple(
-        dataclasses.replace(n, inputs=tuple(name if one == "x" else one for one in n.inputs))
+        dataclasses.replace(n, inputs=tuple(name if input == "x" else input for input in n.inputs))
         for n in graph.nodes
     )
 

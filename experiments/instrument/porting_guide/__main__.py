@@ -1,7 +1,7 @@
 """Write the page "How a port goes wrong", or check it.
 
 python -m experiments.instrument.porting_guide          write docs/how-a-port-goes-wrong.md
-python -m experiments.instrument.porting_guide --check  fail if the page is not what this would write
+python -m experiments.instrument.porting_guide --check  fail if the page is not up to date
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The figures of the page: what the stored studies measured, in sentences."""
+"""The figures of the stored studies, as sentences of the page."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -49,7 +49,7 @@ def measured(id: str, summary: Summary | None) -> str:
     why = ", since it takes no training step" if figures.only_in_training else ""
     sentences = [
         f"{_count(total.mutants, 'mutant')} that {'differs' if total.mutants == 1 else 'differ'} in meaning{more}: "
-        f"{total.detected} detected, {total.located} at the exact place, {total.named} with the right first cause.",
+        f"{total.detected} detected, {total.located} at the exact location, {total.named} with the right first cause.",
         *_named_instead(id, summary.confusion.get(id, {})),
         *([_in_words(figures.smallest)] if figures.smallest else []),
         f"`torch.testing.assert_close` on the logits misses {total.mutants - figures.by_assert_close}{why}.",

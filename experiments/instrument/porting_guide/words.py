@@ -17,12 +17,12 @@ class Entry:
     """The words about one id.
 
     Attributes:
-        seen: where it shows first, by the keys of the table "seen".
+        seen: the symptoms that show first, as keys of the table "seen".
         torch, flax: the two conventions.
-        symptom: as it is met.
+        symptom: the symptom as a user sees it.
         fix, code: in words, and in lines that run.
         shown: how `parity` shows it, or why it does not.
-        hides: when it does not show.
+        hides: the conditions under which it does not show.
         defaults: "callable(option=value)", as `inspect.signature` reads it.
     """
 
@@ -39,7 +39,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Words:
-    """All that was written by hand: `seen` has (symptom, how to find it), `entries` the catalogue's order."""
+    """All words that were written by hand: `seen` has (symptom, how to find it), `entries` the catalogue's order."""
 
     opening: str
     seen: dict[str, tuple[str, str]]

@@ -65,8 +65,8 @@ def mutant(id, severity, gap, causes, *, verdict="divergent", close=True, equiva
         held_out=False,
         proof=Proof(equivalent, gap, "output"),
         verdict=verdict,
-        places=("norm",),
-        place="norm",
+        locations=("norm",),
+        location="norm",
         causes=causes,
         sentence="",
         seconds=1.0,
@@ -132,7 +132,7 @@ def test_the_command_writes_what_the_records_hold(folder):
     assert section(text, "norm-epsilon").count("**Measured.**") == 1
     assert (
         "- **Measured.** 3 mutants that differ in meaning (1 more was equivalent, and discarded): 2 detected, 2 at "
-        "the exact place, 1 with the right first cause. Named first instead: (none) (1), `bias-missing` (1). The "
+        "the exact location, 1 with the right first cause. Named first instead: (none) (1), `bias-missing` (1). The "
         "smallest detected: epsilon 1.001e-5, a relative gap of 3e-09 in float64. `torch.testing.assert_close` on the "
         "logits misses 1."
     ) in section(text, "norm-epsilon")

@@ -1,4 +1,4 @@
-"""The enumeration: complete, deterministic, spread over ids; the places it expects; the generator."""
+"""The enumeration: complete, deterministic, spread over ids; the locations it expects; the generator."""
 
 import collections
 
@@ -49,7 +49,7 @@ def test_a_mutant_is_found_again_and_changes_its_own_node_only():
     after = {path: node.options for path, node in walk(plant.graph) if node.kind != "block"}
     assert [path for path in before if before[path] != after[path]] == [mutant.path]
     assert after[mutant.path]["padding"] == "SAME"
-    assert mutant.places == (mutant.path,)
+    assert mutant.locations == (mutant.path,)
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ def result(name="m", id="norm-epsilon", **changes):
         "held_out": False,
         "proof": DIFFERS,
         "verdict": "divergent",
-        "places": ("bn1",),
-        "place": "bn1",
+        "locations": ("bn1",),
+        "location": "bn1",
         "causes": ("norm-epsilon",),
         "sentence": "divergent",
         "seconds": 2.0,
@@ -40,13 +40,13 @@ def result(name="m", id="norm-epsilon", **changes):
 
 RESULTS = [
     result("right"),
-    result("elsewhere", place="bn2", seconds=6.0, proof=Proof(False, 1e-9, "output"), severity="mild"),
+    result("elsewhere", location="bn2", seconds=6.0, proof=Proof(False, 1e-9, "output"), severity="mild"),
     result("misnamed", causes=("bn-mode", "norm-epsilon"), seconds=4.0, held_out=True),
-    result("missed", verdict="equivalent", place="", causes=(), sentence="equivalent", host="unet"),
-    result("discarded", proof=SAME, verdict="", place="", causes=()),
-    result("clean/0", "", verdict="equivalent", place="", causes=(), proof=SAME),
-    result("clean/1", "", verdict="divergent", place="fc", causes=(), proof=SAME),
-    result("clean/2", "", verdict="inconclusive", place="", causes=(), proof=SAME),
+    result("missed", verdict="equivalent", location="", causes=(), sentence="equivalent", host="unet"),
+    result("discarded", proof=SAME, verdict="", location="", causes=()),
+    result("clean/0", "", verdict="equivalent", location="", causes=(), proof=SAME),
+    result("clean/1", "", verdict="divergent", location="fc", causes=(), proof=SAME),
+    result("clean/2", "", verdict="inconclusive", location="", causes=(), proof=SAME),
 ]
 
 
@@ -103,7 +103,7 @@ def test_baselines_are_scored_on_the_same_mutants():
     results = [
         result(baselines=loud),
         result(baselines=wrong),
-        result(baselines=into, places=("-> fc",)),
+        result(baselines=into, locations=("-> fc",)),
         result(baselines={}, host="training"),
         result("clean/0", "", baselines=loud),
         result("clean/1", ""),
@@ -115,7 +115,7 @@ def test_baselines_are_scored_on_the_same_mutants():
 
 
 @pytest.mark.parametrize(
-    ("place", "places", "expected"),
+    ("location", "locations", "expected"),
     [
         ("fc", ("fc",), True),
         ("relu -> fc", ("-> fc",), True),
@@ -127,20 +127,22 @@ def test_baselines_are_scored_on_the_same_mutants():
         ("before block1.fc", ("-> fc",), False),
     ],
 )
-def test_a_place_is_exact_or_not(place, places, expected):
-    assert is_exact(place, places) is expected
+def test_a_place_is_exact_or_not(location, locations, expected):
+    assert is_exact(location, locations) is expected
 
 
 def test_a_refusal_counts_as_detection_only_where_it_points_at_the_outputs():
-    shapes = result(verdict="refused", place="-> output", places=("-> output",))
+    shapes = result(verdict="refused", location="-> output", locations=("-> output",))
     assert (shapes.detected, shapes.located, shapes.named) == (True, True, True)
-    assert not result(verdict="refused", place="", causes=()).detected
+    assert not result(verdict="refused", location="", causes=()).detected
 
 
 def test_the_tables_show_every_group_and_the_totals():
     summary = summarised(RESULTS)
     mutants, clean = table.totals(summary)
-    assert "detected 75.0% (3), exact place 50.0% (2), first cause right 50.0% (2); median 3.0 s." in mutants
+    assert (
+        "detected 75.0% (3), exact location 50.0% (2), first cause right 50.0% (2); median 3.0 s." in mutants
+    )
     assert clean == "3 clean pairs: 1 false alarms (95 % bound 0.84% to 90.57%), 1 inconclusive."
     header, rows = table.by(summary, "host")
     assert [row[:3] for row in rows] == [["unet", "1", "0.0% (0)"], ["vgg", "3", "100.0% (3)"]]
