@@ -73,7 +73,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "losses": _of("instrument.parity_suite", "losses"),
     "statistics": _of("instrument.parity_suite", "statistics"),
     "augmentation": _of("instrument.distribution_study", "augmentation"),
-    "augmentation_laws": _of("instrument.distribution_study", "augmentation_laws"),
+    "augmentation_distributions": _of("instrument.distribution_study", "augmentation_distributions"),
     "trajectories": _of("instrument.trajectories.table", "runs"),
     "trajectory_defects": _of("instrument.trajectories.table", "planted"),
     "defects": _of("instrument.defects_study", "totals"),

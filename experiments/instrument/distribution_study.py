@@ -1,10 +1,10 @@
-"""Augmentation against torchvision: its arithmetic in float64, its chance by distribution. Takes about two minutes.
+"""Augmentation against torchvision: arithmetic in float64, random draws by distribution. Takes about two minutes.
 
     python -m experiments.instrument.distribution_study
 
-Every case of the suite `augmentation`, every law of `experiments.instrument.distribution`, and the quirks of the
+Runs every case of the suite `augmentation`, every test of `experiments.instrument.distribution`, and the quirks of the
 installed torchvision. Stored in `experiments/results/augmentation.json`. Exit code 1 if a case is not equivalent or a
-law is rejected.
+distribution is rejected.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from rich.console import Console
 
 from experiments import markdown, record
 from experiments.instrument import distribution
-from experiments.instrument.distribution import Law, LawOutcome
+from experiments.instrument.distribution import DistributionCase, DistributionOutcome
 from parity.suites.augmentation.cases import augmentation_cases
 from parity.suites.augmentation.quirks import QUIRKS
 from parity.suites.case import Case, Outcome
@@ -31,32 +31,32 @@ NAME = "augmentation"
 
 
 def main() -> int:
-    """Run both, store what came of them, and print the tables."""
+    """Run the study, store it, and print the tables."""
     console = Console(highlight=False, soft_wrap=True)
-    good = study(augmentation_cases(), distribution.laws(), console)
+    good = study(augmentation_cases(), distribution.distribution_cases(), console)
     for table in TABLES.values():
         console.print(f"\n{table()}", markup=False)
     return 0 if good else 1
 
 
-def study(cases: Sequence[Case], laws: Sequence[Law], console: Console) -> bool:
-    """Run some cases and test some laws, store them, and say whether all is well."""
+def study(cases: Sequence[Case], distributions: Sequence[DistributionCase], console: Console) -> bool:
+    """Run some cases, test some distributions, and store the outcomes; return whether all are good."""
     start = time.perf_counter()
     outcomes, drawn = [], []
     for outcome in run_cases(cases):
         outcomes.append(outcome)
         console.print(line(outcome, max(len(case.name) for case in cases)))
-    for law in laws:
-        drawn += distribution.outcomes(law)
-        console.print(f"{law.name}: p = {drawn[-1].p_value:.2g}")
+    for case in distributions:
+        drawn += distribution.outcomes(case)
+        console.print(f"{case.name}: p = {drawn[-1].p_value:.2g}")
     rejected = distribution.holm(drawn)
     figures = {
         "seconds": time.perf_counter() - start,
         "cases": [_case(outcome) for outcome in outcomes],
         "family_level": distribution.FAMILY_LEVEL,
-        "laws": [_law(one, out) for one, out in zip(drawn, rejected, strict=True)],
+        "distributions": [_distribution(*pair) for pair in zip(drawn, rejected, strict=True)],
         "quirks": [
-            {"operation": quirk.operation, "torchvision": quirk.torchvision, "ours": quirk.flaxcnn}
+            {"operation": quirk.operation, "torchvision": quirk.torchvision, "flaxcnn": quirk.flaxcnn}
             | {"reproduced": quirk.reproduce()}
             for quirk in QUIRKS
         ],
@@ -85,10 +85,10 @@ def operations_table() -> str:
     return markdown.rows(header, body) + f"\n\nMeasured on: {markdown.where(result)}."
 
 
-def laws_table() -> str:
+def distributions_table() -> str:
     """The README's table of random draws, in Markdown."""
     result = record.read(NAME)
-    laws = result["laws"]
+    outcomes = result["distributions"]
     body = [
         [
             item["name"],
@@ -97,23 +97,23 @@ def laws_table() -> str:
             str(item["draws"]),
             f"{item['p_value']:.2g}" + (" (rejected)" if item["rejected"] else ""),
         ]
-        for item in laws
+        for item in outcomes
     ]
     header = ["draws", "against", "test", "n", "p-value"]
-    rejected = sum(item["rejected"] for item in laws)
+    rejected = sum(item["rejected"] for item in outcomes)
     return markdown.rows(header, body) + (
-        f"\n\n{rejected} of {len(laws)} rejected by Holm's rule, under which true laws are all accepted with "
+        f"\n\n{rejected} of {len(outcomes)} rejected by Holm's rule, which accepts all true distributions with "
         f"probability {1 - result['family_level']:g}. Measured on: {markdown.where(result)}."
     )
 
 
 def quirks_table() -> str:
-    """What to know of torchvision, in Markdown."""
+    """The table of torchvision's quirks, in Markdown."""
     body = [
         [
             f"`{item['operation']}`",
             item["torchvision"],
-            item["ours"],
+            item["flaxcnn"],
             "yes" if item["reproduced"] else "no longer",
         ]
         for item in record.read(NAME)["quirks"]
@@ -126,7 +126,7 @@ def _case(outcome: Outcome) -> dict[str, Any]:
     return {name: getattr(outcome, name) for name in kept}
 
 
-def _law(outcome: LawOutcome, rejected: bool) -> dict[str, Any]:
+def _distribution(outcome: DistributionOutcome, rejected: bool) -> dict[str, Any]:
     return dataclasses.asdict(outcome) | {"rejected": rejected}
 
 
@@ -137,7 +137,7 @@ def _finite(margin: float | None) -> float:
 
 TABLES: dict[str, Callable[[], str]] = {
     "augmentation": operations_table,
-    "augmentation_laws": laws_table,
+    "augmentation_distributions": distributions_table,
     "augmentation_quirks": quirks_table,
 }
 

@@ -1,33 +1,33 @@
-"""Parity of chance: what is drawn at random follows the stated law, and PyTorch's own draws follow the same.
+"""Parity of random draws: flaxcnn's draws follow the stated distribution, and so do PyTorch's.
 
-Draws are read back from what an augmentation does to an image made for it (an image of coordinates tells where a
-crop was taken), so that nothing of how the library draws is taken on trust. `laws` lists what is tested, `test_law`
-tests one, `outcomes` also against PyTorch's draws; `holm` says which of many tests count, with one error rate for
-all of them together.
+Draws are read back from the effect of an augmentation on a suitable image; an image of coordinates, for example, shows
+where a crop was taken. So the tests trust nothing of how the library draws. `distribution_cases` lists the tested
+operations. `test_distribution` tests one of them, `outcomes` tests it against PyTorch's draws too. `holm` decides which
+of many tests reject, with one error rate for all of them.
 """
 
-from experiments.instrument.distribution.catalogue import laws
+from experiments.instrument.distribution.catalogue import distribution_cases
 from experiments.instrument.distribution.testing import (
     FAMILY_LEVEL,
     Continuous,
     Discrete,
-    Law,
-    LawOutcome,
+    DistributionCase,
+    DistributionOutcome,
     Permutations,
     holm,
     outcomes,
-    test_law,
+    test_distribution,
 )
 
 __all__ = [
     "FAMILY_LEVEL",
     "Continuous",
     "Discrete",
-    "Law",
-    "LawOutcome",
+    "DistributionCase",
+    "DistributionOutcome",
     "Permutations",
     "holm",
-    "laws",
+    "distribution_cases",
     "outcomes",
-    "test_law",
+    "test_distribution",
 ]

@@ -1,11 +1,11 @@
-"""Every law that is tested: what is drawn, how many times, and what PyTorch calls it."""
+"""All tested random operations: their draws, the number of draws, and the name of PyTorch's operation."""
 
 import functools
 
 import numpy as np
 
 from experiments.instrument.distribution import colour, geometry, mixing, shuffling
-from experiments.instrument.distribution.testing import Continuous, Discrete, Law, Permutations
+from experiments.instrument.distribution.testing import Continuous, Discrete, DistributionCase, Permutations
 
 MANY = 20_000
 EPOCHS = 3_000
@@ -14,41 +14,41 @@ CUTMIX_ALPHA = 1.0
 DROPOUT_RATE = 0.3
 
 
-def laws() -> list[Law]:
-    """Every law, in order; nothing is drawn."""
-    return [*_places(), *_angles(), *_colours(), *_mixtures(), *_orders()]
+def distribution_cases() -> list[DistributionCase]:
+    """All cases, in order; nothing is drawn."""
+    return [*_offsets(), *_angles(), *_colours(), *_mixtures(), *_orders()]
 
 
-def _places() -> list[Law]:
-    """Crops, flips and squares; and that one draw says nothing of the next."""
+def _offsets() -> list[DistributionCase]:
+    """Crops, flips and squares; also the independence of consecutive draws."""
     from experiments.instrument.distribution import reference
 
     crops = functools.partial(geometry.crop_offsets, padding=1)
     return [
-        Law(
+        DistributionCase(
             "crop offsets",
-            "uniform over the 25 places, padding 2",
+            "uniform over the 25 offsets, padding 2",
             Discrete.uniform(25),
             functools.partial(geometry.crop_offsets, padding=2),
             MANY,
             functools.partial(reference.crop_offsets, padding=2),
             "RandomCrop",
         ),
-        Law(
+        DistributionCase(
             "crop offsets of neighbouring images",
             "independent, uniform over 9 x 9",
             Discrete.uniform(81),
             lambda seed, count: geometry.pairs_of_neighbours(crops(seed, 2 * count), 9),
             MANY // 2,
         ),
-        Law(
+        DistributionCase(
             "crop offsets at consecutive steps",
             "independent, uniform over 9 x 9",
             Discrete.uniform(81),
             lambda seed, count: geometry.pairs_of_steps(crops(seed, 2 * count), 9),
             MANY // 2,
         ),
-        Law(
+        DistributionCase(
             "flips",
             "a fair coin",
             Discrete.uniform(2),
@@ -57,14 +57,14 @@ def _places() -> list[Law]:
             reference.flips,
             "RandomHorizontalFlip",
         ),
-        Law(
+        DistributionCase(
             "flip and crop offset of an image",
             "independent, uniform over 2 x 25",
             Discrete.uniform(50),
             functools.partial(geometry.flips_and_crops, padding=2),
             MANY,
         ),
-        Law(
+        DistributionCase(
             "cutout centres",
             f"uniform over the {geometry.HEIGHT * geometry.WIDTH} pixels",
             Discrete.uniform(geometry.HEIGHT * geometry.WIDTH),
@@ -74,11 +74,11 @@ def _places() -> list[Law]:
     ]
 
 
-def _angles() -> list[Law]:
+def _angles() -> list[DistributionCase]:
     from experiments.instrument.distribution import reference
 
     return [
-        Law(
+        DistributionCase(
             f"rotation angles, {degrees:g} degrees",
             f"uniform in [-{degrees:g}, {degrees:g}]",
             Continuous.uniform(-degrees, degrees, reading=1e-3),
@@ -91,15 +91,15 @@ def _angles() -> list[Law]:
     ]
 
 
-def _colours() -> list[Law]:
+def _colours() -> list[DistributionCase]:
     from experiments.instrument.distribution import reference
 
     strengths = [("brightness", 0.4), ("brightness", 1.5), ("contrast", 0.6), ("saturation", 0.7)]
-    found = []
+    cases = []
     for step, strength in [*strengths, ("hue", 0.15)]:
         low, high = (-strength, strength) if step == "hue" else (max(0.0, 1 - strength), 1 + strength)
-        found.append(
-            Law(
+        cases.append(
+            DistributionCase(
                 f"{step} {'shifts' if step == 'hue' else 'factors'}, strength {strength:g}",
                 f"uniform in [{low:g}, {high:g}]",
                 Continuous.uniform(low, high),
@@ -109,7 +109,7 @@ def _colours() -> list[Law]:
                 "ColorJitter",
             )
         )
-    order = Law(
+    order = DistributionCase(
         "order of the colour steps",
         "uniform over the 24 orders",
         Discrete.uniform(24),
@@ -118,17 +118,17 @@ def _colours() -> list[Law]:
         reference.orders,
         "ColorJitter",
     )
-    return [*found, order]
+    return [*cases, order]
 
 
-def _mixtures() -> list[Law]:
+def _mixtures() -> list[DistributionCase]:
     from experiments.instrument.distribution import reference
 
-    found = []
-    # A share of Beta(0.2, 0.2) is within float32 rounding of 1 once in fifty draws, which is no longer continuous.
+    cases = []
+    # In float32, one in fifty shares of Beta(0.2, 0.2) rounds to 1, so its distribution is not continuous.
     for alpha, dtype in ((0.2, "float64"), (1.0, "float32")):
-        found.append(
-            Law(
+        cases.append(
+            DistributionCase(
                 f"mixup's share, alpha {alpha:g}",
                 f"Beta({alpha:g}, {alpha:g})",
                 Continuous(functools.partial(_beta, alpha=alpha), 0.0, 1.0),
@@ -138,39 +138,39 @@ def _mixtures() -> list[Law]:
                 "MixUp",
             )
         )
-    boxes = Law(
+    boxes = DistributionCase(
         f"cutmix's box, alpha {CUTMIX_ALPHA:g}",
         "Beta area around a uniform centre, cut off at the border",
-        Discrete(np.array(list(mixing.box_law(CUTMIX_ALPHA).values()))),
+        Discrete(np.array(list(mixing.box_distribution(CUTMIX_ALPHA).values()))),
         functools.partial(mixing.boxes, alpha=CUTMIX_ALPHA),
         MANY,
         functools.partial(reference.boxes, alpha=CUTMIX_ALPHA),
         "CutMix",
     )
-    dropout = Law(
+    dropout = DistributionCase(
         f"dropout of three neighbours, rate {DROPOUT_RATE:g}",
         f"independent, each dropped with probability {DROPOUT_RATE:g}",
-        Discrete(mixing.kept_law(DROPOUT_RATE)),
+        Discrete(mixing.kept_distribution(DROPOUT_RATE)),
         functools.partial(mixing.kept, rate=DROPOUT_RATE),
         MANY,
         functools.partial(reference.kept, rate=DROPOUT_RATE),
         "dropout",
     )
-    return [*found, boxes, dropout]
+    return [*cases, boxes, dropout]
 
 
-def _orders() -> list[Law]:
+def _orders() -> list[DistributionCase]:
     from experiments.instrument.distribution import reference
 
     return [
-        Law(
+        DistributionCase(
             "every position of an epoch of 10 images",
             "uniform over the images",
             Permutations(10),
             functools.partial(shuffling.epochs, size=10),
             EPOCHS,
         ),
-        Law(
+        DistributionCase(
             "order of an epoch of 4 images",
             "uniform over the 24 permutations",
             Discrete.uniform(24),
@@ -179,7 +179,7 @@ def _orders() -> list[Law]:
             functools.partial(reference.permutations, size=4),
             "RandomSampler",
         ),
-        Law(
+        DistributionCase(
             "first image of two consecutive epochs of 4",
             "independent, uniform over 4 x 4",
             Discrete.uniform(16),

@@ -1,7 +1,7 @@
 """Crop offsets, flips, angles and cutout centres, read back from images of coordinates.
 
-Each function takes a seed and a number of draws. Images come in batches, a key a step, as in training. What cannot
-be read back is -1 (or NaN), which is outside every law.
+Each function takes a seed and a number of draws. Images come in batches, with one key per step, as in training. A draw
+that cannot be read back is -1 or NaN, which is outside the support of every distribution.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ HEIGHT, WIDTH = 5, 6
 def each_step(
     function: Callable[[Any, Any], Any], images: np.ndarray, seed: int, count: int, dtype: str = "float32"
 ) -> np.ndarray:
-    """What `function(key, images)` makes of a batch, over so many steps that there are `count` images.
+    """The results of `function(key, images)` on a batch, over enough steps for `count` images.
 
     Args:
-        function: of a key and images, which keeps their number.
+        function: takes a key and a batch, and returns as many results as there are images.
         images: a batch [b h w c].
-        seed: of the keys.
-        count: of results.
+        seed: the seed of the keys.
+        count: the number of results.
         dtype: "float32" or "float64".
 
     Returns:
@@ -41,7 +41,7 @@ def each_step(
 
 
 def augmented(images: np.ndarray, seed: int, count: int, **options: Any) -> np.ndarray:
-    """`flaxcnn.data.augment` over so many steps that there are `count` images [count h w c]."""
+    """The images [count h w c] that `flaxcnn.data.augment` makes, over enough steps."""
     from flaxcnn.data import augmentation
 
     return each_step(lambda key, batch: augmentation.augment(key, batch, **options), images, seed, count)
@@ -57,7 +57,7 @@ def crop_offsets(seed: int, count: int, padding: int) -> np.ndarray:
     """(2 p + 1) row + column of each crop's corner in the padded image."""
     out = augmented(coordinates(), seed, count, crop_padding=padding)
     row, column = (out[:, HEIGHT // 2, WIDTH // 2, :] - 1).astype(int).T
-    return _place(row - HEIGHT // 2 + padding, column - WIDTH // 2 + padding, 2 * padding + 1)
+    return _offset(row - HEIGHT // 2 + padding, column - WIDTH // 2 + padding, 2 * padding + 1)
 
 
 def flips(seed: int, count: int) -> np.ndarray:
@@ -72,10 +72,10 @@ def flips_and_crops(seed: int, count: int, padding: int) -> np.ndarray:
     middle = WIDTH // 2
     mirrored = out[:, HEIGHT // 2, middle, 1] < out[:, HEIGHT // 2, middle - 1, 1]
     row, column = (out[:, HEIGHT // 2, middle, :] - 1).astype(int).T
-    # Chance mirrors before it crops: column c was at WIDTH - 1 - c.
+    # `augment` mirrors before it crops, so column c was at WIDTH - 1 - c.
     column = np.where(mirrored, WIDTH - 1 - column, column)
-    places = _place(row - HEIGHT // 2 + padding, column - middle + padding, 2 * padding + 1)
-    return np.where(places < 0, -1, places + (2 * padding + 1) ** 2 * mirrored)
+    offsets = _offset(row - HEIGHT // 2 + padding, column - middle + padding, 2 * padding + 1)
+    return np.where(offsets < 0, -1, offsets + (2 * padding + 1) ** 2 * mirrored)
 
 
 def angles(seed: int, count: int, degrees: float) -> np.ndarray:
@@ -91,14 +91,14 @@ def angles(seed: int, count: int, degrees: float) -> np.ndarray:
 
 
 def cutout_centres(seed: int, count: int) -> np.ndarray:
-    """WIDTH * row + column of the centre of a square of side 3, of which the border may hide a part."""
+    """WIDTH * row + column of the centre of a square of side 3, which may reach beyond the border."""
     hidden = augmented(np.ones((BATCH, HEIGHT, WIDTH, 1), np.float32), seed, count, cutout=3)[..., 0] == 0
     row, column = (_middle(hidden.any(axis=axis)) for axis in (2, 1))
     return WIDTH * row + column
 
 
 def pairs_of_neighbours(draws: np.ndarray, kinds: int) -> np.ndarray:
-    """Of draws in 0 .. kinds - 1, those of every two neighbouring images as one number."""
+    """The draws of every two neighbouring images as one number; each draw is in 0 .. kinds - 1."""
     return draws[0::2] * kinds + draws[1::2]
 
 
@@ -108,13 +108,13 @@ def pairs_of_steps(draws: np.ndarray, kinds: int) -> np.ndarray:
     return (steps[:, 0] * kinds + steps[:, 1]).ravel()
 
 
-def _place(row: np.ndarray, column: np.ndarray, side: int) -> np.ndarray:
+def _offset(row: np.ndarray, column: np.ndarray, side: int) -> np.ndarray:
     inside = (row >= 0) & (row < side) & (column >= 0) & (column < side)
     return np.where(inside, side * row + column, -1)
 
 
 def _middle(hidden: np.ndarray) -> np.ndarray:
-    """The middle of three hidden places in a row [n size], of which one may lie beyond an end."""
+    """The middle of three hidden pixels in a row [n size]; one of them may lie beyond an end."""
     first = hidden.argmax(axis=1)
     last = hidden.shape[1] - 1 - hidden[:, ::-1].argmax(axis=1)
     return np.where(first > 0, first + 1, last - 1)

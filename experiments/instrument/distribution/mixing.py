@@ -8,13 +8,13 @@ import numpy as np
 
 Box = tuple[int, int, int, int]
 NO_BOX: Box = (0, 0, 0, 0)
-# Of the image that cutmix is tried on: small, so that each box is drawn often.
+# The size of cutmix's test image; it is small, so that each box is drawn often.
 HEIGHT, WIDTH = 4, 6
 NEIGHBOURS = 3
 
 
 def shares(seed: int, count: int, alpha: float, dtype: str) -> np.ndarray:
-    """The share that an image keeps of itself; NaN where its label keeps another."""
+    """The share that an image keeps of itself; NaN where its label keeps another share."""
     from flaxcnn.train import mix
 
     images = np.array([1.0, 0.0]).reshape(2, 1, 1, 1)
@@ -28,7 +28,7 @@ def shares(seed: int, count: int, alpha: float, dtype: str) -> np.ndarray:
 
 
 def boxes(seed: int, count: int, alpha: float) -> np.ndarray:
-    """The number among `box_law`'s of each box; -1 where pixels and label do not fit together."""
+    """The number of each box in `box_distribution`; -1 where pixels and label contradict each other."""
     from flaxcnn.train import mix
 
     images = np.zeros((2, HEIGHT, WIDTH, 1))
@@ -39,17 +39,18 @@ def boxes(seed: int, count: int, alpha: float) -> np.ndarray:
         return out[0, :, :, 0], labels[0, 0]
 
     pasted, label = _of_keys(mixed, images, seed, count, "float32")
-    numbers = {box: number for number, box in enumerate(box_law(alpha))}
+    numbers = {box: number for number, box in enumerate(box_distribution(alpha))}
     draws = np.array([numbers.get(_box(mask), -1) for mask in pasted == 1])
     fits = np.isclose(label, 1 - pasted.sum(axis=(1, 2)) / (HEIGHT * WIDTH), atol=1e-6)
     return np.where(fits, draws, -1)
 
 
-def box_law(alpha: float) -> dict[Box, float]:
+def box_distribution(alpha: float) -> dict[Box, float]:
     """The probability of every box x1, y1, x2, y2 that cutmix can draw; `NO_BOX` stands for those without a pixel.
 
-    With s = sqrt(1 - lam), lam ~ Beta(alpha, alpha), half the sides are floor(s w / 2) and floor(s h / 2), which
-    change only where s w / 2 or s h / 2 is whole; the centre is uniform over the pixels; what sticks out is cut off.
+    With s = sqrt(1 - lam), lam ~ Beta(alpha, alpha), half the sides are floor(s w / 2) and floor(s h / 2), which change
+    only where s w / 2 or s h / 2 is whole; the centre is uniform over the pixels; the part outside the image is cut
+    off.
 
     Reference: Yun et al. 2019, "CutMix".
     """
@@ -57,7 +58,7 @@ def box_law(alpha: float) -> dict[Box, float]:
 
     steps = {2 * k / size for size in (HEIGHT, WIDTH) for k in range(size // 2 + 1)}
     ends = sorted(steps | {1.0})
-    law: dict[Box, float] = {}
+    probabilities: dict[Box, float] = {}
     for low, high in itertools.pairwise(ends):
         probability = stats.beta.cdf(1 - low**2, alpha, alpha) - stats.beta.cdf(1 - high**2, alpha, alpha)
         middle = (low + high) / 2
@@ -71,8 +72,8 @@ def box_law(alpha: float) -> dict[Box, float]:
                     min(y + half_height, HEIGHT),
                 )
                 box = with_pixels(box)
-                law[box] = law.get(box, 0.0) + float(probability) / (HEIGHT * WIDTH)
-    return law
+                probabilities[box] = probabilities.get(box, 0.0) + float(probability) / (HEIGHT * WIDTH)
+    return probabilities
 
 
 def with_pixels(box: Box) -> Box:
@@ -82,7 +83,7 @@ def with_pixels(box: Box) -> Box:
 
 
 def kept(seed: int, count: int, rate: float) -> np.ndarray:
-    """Which of three neighbours dropout keeps, as three bits; -1 where what is kept is not scaled by 1 / (1 - rate)."""
+    """Which of three neighbours dropout keeps, as three bits; -1 where a kept one is not scaled by 1 / (1 - rate)."""
     import jax
 
     from flaxcnn import ops
@@ -95,12 +96,12 @@ def kept(seed: int, count: int, rate: float) -> np.ndarray:
 
 
 def bits(out: np.ndarray, rate: float) -> np.ndarray:
-    """Dropped ones [count neighbours] as a number whose bits say what was kept."""
+    """Outputs [count neighbours] of dropout on ones, as numbers whose bits show the kept ones."""
     scaled = ((out == 0) | np.isclose(out, 1 / (1 - rate))).all(axis=1)
     return np.where(scaled, (out != 0) @ (1 << np.arange(NEIGHBOURS)), -1)
 
 
-def kept_law(rate: float) -> np.ndarray:
+def kept_distribution(rate: float) -> np.ndarray:
     """The probability of each pattern of independent neighbours."""
     ones = np.array([bin(pattern).count("1") for pattern in range(1 << NEIGHBOURS)])
     return (1 - rate) ** ones * rate ** (NEIGHBOURS - ones)
@@ -113,7 +114,7 @@ def _of_keys(
     count: int,
     dtype: str,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`function(key, images, one-hot labels)` for `count` keys: a mixture is drawn once a batch."""
+    """`function(key, images, one-hot labels)` for `count` keys, because a mixture is drawn once for a whole batch."""
     import jax
 
     from parity.capture.flax import precision
@@ -126,7 +127,7 @@ def _of_keys(
 
 
 def _box(mask: np.ndarray) -> Box:
-    """The rectangle that a mask [h w] is; one that no law has, if it is none."""
+    """The rectangle of a mask [h w]; an impossible box if the mask is no rectangle."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
         return NO_BOX

@@ -1,4 +1,4 @@
-"""The same draws by torchvision and PyTorch, one call an image: a call draws once for a whole batch."""
+"""The same draws by torchvision and PyTorch, with one call for each image, because a call draws once for a batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from experiments.instrument.distribution.colour import ORDERS, STEPS
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """PyTorch's global generator, from a seed, and as it was afterwards."""
+    """Seed PyTorch's global generator in this block, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -26,7 +26,7 @@ def crop_offsets(seed: int, count: int, padding: int) -> np.ndarray:
     image = [torch.zeros(1, geometry.HEIGHT, geometry.WIDTH)]
     with seeded(seed):
         drawn = [crop.make_params(image) for _ in range(count)]
-    return np.array([(2 * padding + 1) * one["top"] + one["left"] for one in drawn])
+    return np.array([(2 * padding + 1) * params["top"] + params["left"] for params in drawn])
 
 
 def flips(seed: int, count: int) -> np.ndarray:
@@ -70,7 +70,7 @@ def boxes(seed: int, count: int, alpha: float) -> np.ndarray:
     """As `mixing.boxes`, by `CutMix`."""
     cutmix = v2.CutMix(alpha=alpha, num_classes=2)
     image = [torch.zeros(2, 1, mixing.HEIGHT, mixing.WIDTH)]
-    numbers = {box: number for number, box in enumerate(mixing.box_law(alpha))}
+    numbers = {box: number for number, box in enumerate(mixing.box_distribution(alpha))}
     with seeded(seed):
         drawn = [cutmix.make_params(image)["box"] for _ in range(count)]
     return np.array([numbers.get(mixing.with_pixels(box), -1) for box in drawn])

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-# Epochs of one seed; more of them need more seeds.
+# Epochs with one seed; more epochs use more seeds.
 EPOCHS = 50
 
 
@@ -15,20 +15,20 @@ def epochs(seed: int, count: int, size: int) -> np.ndarray:
     names = tuple(str(number) for number in range(size))
     info = DatasetInfo("positions", size, names, (1, 1, 1))
     source = ArraySource(np.zeros((size, 1, 1, 1), np.uint8), np.arange(size, dtype=np.int32), info)
-    found = np.empty((count, size), int)
+    permutations = np.empty((count, size), int)
     for number in range(count):
         of_seed, epoch = seed + number // EPOCHS, number % EPOCHS
         # A batch size that does not divide the epoch: the last, padded batch is part of the order.
         parts = batches(source, size - 1, shuffle=True, seed=of_seed, epoch=epoch, workers=0)
-        found[number] = np.concatenate([part["label"][part["mask"]] for part in parts])
-    return found
+        permutations[number] = np.concatenate([part["label"][part["mask"]] for part in parts])
+    return permutations
 
 
 def numbers(permutations: np.ndarray) -> np.ndarray:
     """The number of each permutation [count size] in lexicographic order."""
     size = permutations.shape[1]
-    places = {order: number for number, order in enumerate(itertools.permutations(range(size)))}
-    return np.array([places.get(tuple(order.tolist()), -1) for order in permutations])
+    by_order = {order: number for number, order in enumerate(itertools.permutations(range(size)))}
+    return np.array([by_order.get(tuple(order.tolist()), -1) for order in permutations])
 
 
 def first_of_consecutive_epochs(permutations: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tests of draws against a law, and against another library's draws; one error rate for all of them."""
+"""Tests of draws against a distribution, and against another library's draws, with one error rate for all tests."""
 
 import dataclasses
 import math
@@ -7,40 +7,40 @@ from typing import Literal
 
 import numpy as np
 
-# The probability that anything is rejected at all, if every law holds.
+# The probability of any rejection, if every draw follows its distribution.
 FAMILY_LEVEL = 1e-3
-# Cells that expect fewer draws are counted as one: below it the chi-squared law is a poor approximation.
+# Cells that expect fewer draws are pooled, because the chi-squared distribution would be a poor approximation.
 FEWEST_EXPECTED = 5.0
 
 Draws = np.ndarray
 Draw = Callable[[int, int], Draws]
-Against = Literal["law", "reference"]
+Against = Literal["distribution", "reference"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Discrete:
-    """A law on 0 .. k - 1; any other draw lies outside its support.
+    """A distribution on 0 .. k - 1; any other draw lies outside its support.
 
     Attributes:
-        probabilities: [k], of sum 1.
+        probabilities: [k], with sum 1.
     """
 
     probabilities: np.ndarray
 
     @classmethod
     def uniform(cls, count: int) -> "Discrete":
-        """Each of `count` outcomes alike."""
+        """All of `count` outcomes with the same probability."""
         return cls(np.full(count, 1 / count))
 
 
 @dataclasses.dataclass(frozen=True)
 class Continuous:
-    """A law on an interval.
+    """A distribution on an interval.
 
     Attributes:
-        cdf: the distribution function, on arrays.
+        cdf: the cumulative distribution function, on arrays.
         low, high: the ends of the support.
-        reading: how far reading a draw back may be off.
+        reading: the largest error of reading a draw back.
     """
 
     cdf: Callable[[np.ndarray], np.ndarray]
@@ -56,23 +56,23 @@ class Continuous:
 
 @dataclasses.dataclass(frozen=True)
 class Permutations:
-    """Every permutation of 0 .. size - 1 alike, looked at position by position; a draw is a whole permutation."""
+    """The uniform distribution on the permutations of 0 .. size - 1, tested position by position."""
 
     size: int
 
 
 @dataclasses.dataclass(frozen=True)
-class Law:
-    """What some draws should follow.
+class DistributionCase:
+    """A random operation of flaxcnn, and the distribution that its draws should follow.
 
     Attributes:
-        name: what is drawn: "crop offsets".
-        statement: the law in words.
-        expected: the law.
-        draw: (seed, count) -> draws of ours: integers or numbers [count], or permutations [count size].
-        count: how many draws a test takes.
-        reference: the same of PyTorch; None where it has no such operation.
-        reference_name: what PyTorch calls it.
+        name: the name of the draws: "crop offsets".
+        statement: the distribution in words.
+        expected: the distribution.
+        draw: (seed, count) -> draws of flaxcnn: integers or numbers [count], or permutations [count size].
+        count: the number of draws in a test.
+        reference: the same for PyTorch; None if it has no such operation.
+        reference_name: the name of PyTorch's operation.
     """
 
     name: str
@@ -85,16 +85,16 @@ class Law:
 
 
 @dataclasses.dataclass(frozen=True)
-class LawOutcome:
-    """What a test of a law showed.
+class DistributionOutcome:
+    """The outcome of a test.
 
     Attributes:
-        name: of the law.
-        against: the law in words, or the name of PyTorch's operation.
+        name: the name of the case.
+        against: the distribution in words, or the name of PyTorch's operation.
         test: "chi-squared, 24 degrees of freedom", "Kolmogorov-Smirnov".
-        statistic: chi squared, or the largest distance of distribution functions; infinite outside the support.
-        p_value: the probability of so large a statistic, or a larger one, if the law holds.
-        draws: how many of ours were tested.
+        statistic: chi squared, or the largest distance of the distribution functions; infinite outside the support.
+        p_value: the probability of a statistic at least that large, if the draws follow the distribution.
+        draws: the number of tested draws of flaxcnn.
     """
 
     name: str
@@ -105,48 +105,51 @@ class LawOutcome:
     draws: int
 
 
-def outcomes(law: Law, *, seed: int = 0) -> list[LawOutcome]:
-    """The test against the law, then that against PyTorch's draws where it has such an operation."""
-    ours = law.draw(_stream(law, seed), law.count)
-    found = [test_law(law, seed=seed, ours=ours)]
-    return found if law.reference is None else [*found, test_law(law, "reference", seed=seed, ours=ours)]
+def outcomes(case: DistributionCase, *, seed: int = 0) -> list[DistributionOutcome]:
+    """The tests against the distribution and, if PyTorch has such an operation, against its draws."""
+    draws = case.draw(_stream(case, seed), case.count)
+    outcome = test_distribution(case, seed=seed, draws=draws)
+    if case.reference is None:
+        return [outcome]
+    return [outcome, test_distribution(case, "reference", seed=seed, draws=draws)]
 
 
-def test_law(
-    law: Law,
-    against: Against = "law",
+def test_distribution(
+    case: DistributionCase,
+    against: Against = "distribution",
     *,
     seed: int = 0,
     count: int | None = None,
-    ours: Draws | None = None,
-) -> LawOutcome:
-    """Test draws of ours against the stated law, or against PyTorch's draws.
+    draws: Draws | None = None,
+) -> DistributionOutcome:
+    """Test draws of flaxcnn against the stated distribution, or against PyTorch's draws.
 
     Args:
-        law: what to test.
-        against: "law", or "reference" for a two-sample test, which takes as many draws of PyTorch's.
-        seed: of both sides' draws.
-        count: how many draws; by default the law's own number.
-        ours: our draws, if they were drawn already; they must come from the same seed.
+        case: the operation to test.
+        against: "distribution", or "reference" for a two-sample test with as many draws of PyTorch.
+        seed: the seed of both sides' draws.
+        count: the number of draws; by default that of the case.
+        draws: flaxcnn's draws, if they were drawn already; they must come from the same seed.
 
     Raises:
         ValueError: PyTorch has no such operation to compare with, or there are too few draws to tell anything.
     """
-    if against == "reference" and law.reference is None:
-        raise ValueError(f"PyTorch draws nothing like {law.name}: test it against the law.")
-    count = law.count if count is None else count
-    ours = law.draw(_stream(law, seed), count) if ours is None else ours
-    if against == "law":
-        test, statistic, p_value = one_sample(law.expected, ours)
-        return LawOutcome(law.name, law.statement, test, statistic, p_value, len(ours))
-    assert law.reference is not None
-    test, statistic, p_value = two_sample(law.expected, ours, law.reference(_stream(law, seed), len(ours)))
-    return LawOutcome(law.name, law.reference_name, test, statistic, p_value, len(ours))
+    if against == "reference" and case.reference is None:
+        raise ValueError(f"PyTorch draws nothing like {case.name}: test it against the distribution.")
+    count = case.count if count is None else count
+    draws = case.draw(_stream(case, seed), count) if draws is None else draws
+    if against == "distribution":
+        test, statistic, p_value = one_sample(case.expected, draws)
+        return DistributionOutcome(case.name, case.statement, test, statistic, p_value, len(draws))
+    assert case.reference is not None
+    reference = case.reference(_stream(case, seed), len(draws))
+    test, statistic, p_value = two_sample(case.expected, draws, reference)
+    return DistributionOutcome(case.name, case.reference_name, test, statistic, p_value, len(draws))
 
 
-def _stream(law: Law, seed: int) -> int:
-    # Laws get keys of their own: two tests of one stream of numbers would stand or fall together.
-    return int(np.random.default_rng([seed, *law.name.encode()]).integers(2**31))
+def _stream(case: DistributionCase, seed: int) -> int:
+    # Every case gets a seed of its own: tests of one stream of numbers would not be independent.
+    return int(np.random.default_rng([seed, *case.name.encode()]).integers(2**31))
 
 
 def one_sample(expected: Discrete | Continuous | Permutations, draws: Draws) -> tuple[str, float, float]:
@@ -157,8 +160,8 @@ def one_sample(expected: Discrete | Continuous | Permutations, draws: Draws) -> 
         name = "Kolmogorov-Smirnov"
         if _outside(expected, draws):
             return name, math.inf, 0.0
-        found = stats.kstest(draws, expected.cdf)
-        return name, float(found.statistic), float(found.pvalue)
+        result = stats.kstest(draws, expected.cdf)
+        return name, float(result.statistic), float(result.pvalue)
     if isinstance(expected, Permutations):
         return _positions(expected.size, draws)
     probabilities = expected.probabilities
@@ -166,37 +169,37 @@ def one_sample(expected: Discrete | Continuous | Permutations, draws: Draws) -> 
         return _chi_squared(len(probabilities) - 1), math.inf, 0.0
     counts = np.bincount(draws, minlength=len(probabilities)).astype(float)
     counts, wanted = _pooled(np.stack([counts, len(draws) * probabilities]), probabilities * len(draws))
-    found = stats.chisquare(counts, wanted)
-    return _chi_squared(len(counts) - 1), float(found.statistic), float(found.pvalue)
+    result = stats.chisquare(counts, wanted)
+    return _chi_squared(len(counts) - 1), float(result.statistic), float(result.pvalue)
 
 
 def two_sample(
-    expected: Discrete | Continuous | Permutations, ours: Draws, theirs: Draws
+    expected: Discrete | Continuous | Permutations, flaxcnn: Draws, torch: Draws
 ) -> tuple[str, float, float]:
-    """The same, of two samples; `expected` says only of what kind they are."""
+    """The same for two samples; only the kind of `expected` and its reading error are used."""
     from scipy import stats
 
     if isinstance(expected, Continuous):
-        # Compared as finely as a draw is read: libraries round differently where many draws fall on one number.
-        read = [np.round(draws / expected.reading) for draws in (ours, theirs)]
-        found = stats.ks_2samp(*read, method="asymp")
-        return "two-sample Kolmogorov-Smirnov", float(found.statistic), float(found.pvalue)
+        # Rounded to the reading error: libraries round differently where many draws fall on one number.
+        read = [np.round(draws / expected.reading) for draws in (flaxcnn, torch)]
+        result = stats.ks_2samp(*read, method="asymp")
+        return "two-sample Kolmogorov-Smirnov", float(result.statistic), float(result.pvalue)
     if isinstance(expected, Permutations):
-        raise ValueError("Two samples of permutations are compared as a law on their numbers.")
+        raise ValueError("Two samples of permutations are compared by a distribution on their numbers.")
     cells = len(expected.probabilities)
-    if not (_within(ours, cells) and _within(theirs, cells)):
+    if not (_within(flaxcnn, cells) and _within(torch, cells)):
         return "two-sample " + _chi_squared(cells - 1), math.inf, 0.0
-    table = np.stack([np.bincount(draws, minlength=cells) for draws in (ours, theirs)]).astype(float)
-    share = min(len(ours), len(theirs)) / (len(ours) + len(theirs))
-    found = stats.chi2_contingency(_pooled(table, table.sum(axis=0) * share), correction=False)
-    return f"two-sample {_chi_squared(int(found.dof))}", float(found.statistic), float(found.pvalue)
+    table = np.stack([np.bincount(draws, minlength=cells) for draws in (flaxcnn, torch)]).astype(float)
+    share = min(len(flaxcnn), len(torch)) / (len(flaxcnn) + len(torch))
+    result = stats.chi2_contingency(_pooled(table, table.sum(axis=0) * share), correction=False)
+    return f"two-sample {_chi_squared(int(result.dof))}", float(result.statistic), float(result.pvalue)
 
 
-def holm(outcomes: Sequence[LawOutcome], level: float = FAMILY_LEVEL) -> list[bool]:
-    """Which laws are rejected, by Holm's rule: with probability `level` at most, any is rejected that holds.
+def holm(outcomes: Sequence[DistributionOutcome], level: float = FAMILY_LEVEL) -> list[bool]:
+    """Which outcomes are rejected by Holm's rule: the probability of any false rejection is at most `level`.
 
-    The smallest of m p-values is compared with level / m, the next with level / (m - 1), and so on to the first
-    that is not below.
+    The smallest of m p-values is compared with level / m, the next with level / (m - 1), and so on until
+    one is larger.
 
     Reference: Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
@@ -227,7 +230,7 @@ def _positions(size: int, draws: Draws) -> tuple[str, float, float]:
 
 
 def _pooled(table: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """The columns of a table [2 k], those that expect too few draws added up as one; empty ones left out."""
+    """The columns of a table [2 k]; those that expect too few draws are added up, and dropped if the sum is empty."""
     rare = expected < FEWEST_EXPECTED
     pool = table[:, rare].sum(axis=1, keepdims=True)
     kept = np.concatenate([table[:, ~rare], pool], axis=1) if pool.any() else table[:, ~rare]
@@ -244,7 +247,7 @@ def _within(draws: Draws, cells: int) -> bool:
 
 
 def _outside(expected: Continuous, draws: Draws) -> bool:
-    # Written so that a NaN, which stands for what could not be read back, is outside.
+    # A NaN stands for a draw that could not be read back; this form counts it as outside.
     low, high = expected.low - expected.reading, expected.high + expected.reading
     return not bool(((draws >= low) & (draws <= high)).all())
 

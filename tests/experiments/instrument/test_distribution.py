@@ -1,4 +1,4 @@
-"""Laws of chance: what is drawn passes, a bias that is planted does not; and the tests themselves are right."""
+"""Draws follow their distributions, a planted bias is rejected, and the tests themselves are right."""
 
 import functools
 import importlib
@@ -15,7 +15,7 @@ from experiments.instrument.distribution import colour, mixing, shuffling
 from experiments.instrument.distribution.testing import (
     Continuous,
     Discrete,
-    LawOutcome,
+    DistributionOutcome,
     Permutations,
     one_sample,
     two_sample,
@@ -23,14 +23,14 @@ from experiments.instrument.distribution.testing import (
 from flaxcnn.data import pipeline
 from flaxcnn.train import mix
 
-LAWS = {law.name: law for law in distribution.laws()}
+CASES = {case.name: case for case in distribution.distribution_cases()}
 LEVEL = 1e-4
 # Below Holm's level for the smallest of all p-values, so that each of these is a rejection by itself.
 REJECTED = distribution.FAMILY_LEVEL / 100
 
 
-def p_value(name, against="law", **options):
-    return distribution.test_law(LAWS[name], against, **options).p_value
+def p_value(name, against="distribution", **options):
+    return distribution.test_distribution(CASES[name], against, **options).p_value
 
 
 # Those that take seconds are left to the slow test below.
@@ -44,35 +44,35 @@ QUICK = [
 
 
 @pytest.mark.parametrize("name", [*QUICK, "dropout of three neighbours, rate 0.3"])
-def test_draws_follow_the_law(name):
-    found = distribution.test_law(LAWS[name], count=2000)
-    assert found.p_value > LEVEL
-    assert found.draws == 2000
-    assert (found.name, found.against) == (name, LAWS[name].statement)
+def test_draws_follow_the_distribution(name):
+    outcome = distribution.test_distribution(CASES[name], count=2000)
+    assert outcome.p_value > LEVEL
+    assert outcome.draws == 2000
+    assert (outcome.name, outcome.against) == (name, CASES[name].statement)
 
 
 @pytest.mark.drawn
-def test_no_law_is_rejected():
-    found = [outcome for law in LAWS.values() for outcome in distribution.outcomes(law, seed=1)]
-    assert len(found) > 30
-    rejected = [one.name for one, out in zip(found, distribution.holm(found), strict=True) if out]
-    assert rejected == []
+def test_no_distribution_is_rejected():
+    outcomes = [outcome for case in CASES.values() for outcome in distribution.outcomes(case, seed=1)]
+    assert len(outcomes) > 30
+    rejected = distribution.holm(outcomes)
+    assert [outcome.name for outcome, out in zip(outcomes, rejected, strict=True) if out] == []
 
 
 @pytest.mark.parametrize("name", ["crop offsets", "flips", "rotation angles, 180 degrees"])
 def test_draws_are_like_torchvisions(name):
-    found = distribution.test_law(LAWS[name], "reference", count=2000)
-    assert found.p_value > LEVEL
-    assert found.test.startswith("two-sample")
-    assert found.against == LAWS[name].reference_name
+    outcome = distribution.test_distribution(CASES[name], "reference", count=2000)
+    assert outcome.p_value > LEVEL
+    assert outcome.test.startswith("two-sample")
+    assert outcome.against == CASES[name].reference_name
 
 
-def test_a_law_without_a_counterpart_is_said_to_have_none():
+def test_a_distribution_without_a_counterpart_is_said_to_have_none():
     with pytest.raises(ValueError, match="PyTorch draws nothing like cutout centres"):
-        distribution.test_law(LAWS["cutout centres"], "reference")
+        distribution.test_distribution(CASES["cutout centres"], "reference")
 
 
-def crop_that_misses_the_last_place(key, images, padding):
+def crop_that_misses_the_last_offset(key, images, padding):
     offsets = jax.random.randint(key, (images.shape[0], 2), 0, 2 * padding)
     return chance.crop_at(images, offsets, padding)
 
@@ -115,21 +115,26 @@ def cutout_inside_only(key, images, side):
 @pytest.mark.parametrize(
     ("name", "function", "biased", "against"),
     [
-        ("crop offsets", "random_crop", crop_that_misses_the_last_place, ("law", "reference")),
-        ("crop offsets of neighbouring images", "random_crop", one_crop_for_the_batch, ("law",)),
-        ("crop offsets at consecutive steps", "random_crop", same_crop_every_step, ("law",)),
-        ("rotation angles, 15 degrees", "random_rotate", angle_of_one_sign, ("law", "reference")),
-        ("rotation angles, 15 degrees", "random_rotate", angle_a_tenth_too_large, ("law", "reference")),
-        ("rotation angles, 15 degrees", "random_rotate", normal_angle, ("law", "reference")),
-        ("flips", "random_flip", coin_of_52_percent, ("law",)),
-        ("cutout centres", "random_cutout", cutout_inside_only, ("law",)),
+        ("crop offsets", "random_crop", crop_that_misses_the_last_offset, ("distribution", "reference")),
+        ("crop offsets of neighbouring images", "random_crop", one_crop_for_the_batch, ("distribution",)),
+        ("crop offsets at consecutive steps", "random_crop", same_crop_every_step, ("distribution",)),
+        ("rotation angles, 15 degrees", "random_rotate", angle_of_one_sign, ("distribution", "reference")),
+        (
+            "rotation angles, 15 degrees",
+            "random_rotate",
+            angle_a_tenth_too_large,
+            ("distribution", "reference"),
+        ),
+        ("rotation angles, 15 degrees", "random_rotate", normal_angle, ("distribution", "reference")),
+        ("flips", "random_flip", coin_of_52_percent, ("distribution",)),
+        ("cutout centres", "random_cutout", cutout_inside_only, ("distribution",)),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_planted_bias_is_detected(monkeypatch, name, function, biased, against):
     monkeypatch.setattr(chance, function, biased)
-    for one in against:
-        assert p_value(name, one) < REJECTED
+    for other in against:
+        assert p_value(name, other) < REJECTED
 
 
 def test_a_flip_that_depends_on_the_crop_is_detected(monkeypatch):
@@ -207,9 +212,9 @@ def test_seeds_whose_epochs_only_start_elsewhere_are_seen_in_the_draws(monkeypat
     assert one_sample(Discrete.uniform(16), draws)[2] < REJECTED
 
 
-def test_p_values_of_the_tests_are_uniform_under_their_laws():
+def test_p_values_of_the_tests_are_uniform_under_their_distributions():
     generator = np.random.default_rng(0)
-    laws = {
+    distributions = {
         "permutations": (
             Permutations(5),
             lambda: generator.permuted(np.tile(np.arange(5), (200, 1)), axis=1),
@@ -220,7 +225,7 @@ def test_p_values_of_the_tests_are_uniform_under_their_laws():
         ),
         "continuous": (Continuous.uniform(-1.0, 3.0), lambda: generator.uniform(-1, 3, 200)),
     }
-    for expected, draw in laws.values():
+    for expected, draw in distributions.values():
         p_values = [one_sample(expected, draw())[2] for _ in range(400)]
         assert stats.kstest(p_values, stats.uniform.cdf).pvalue > LEVEL
     kinds = [
@@ -228,7 +233,7 @@ def test_p_values_of_the_tests_are_uniform_under_their_laws():
         ("continuous", generator.random),
     ]
     for name, draw in kinds[:1]:
-        p_values = [two_sample(laws[name][0], draw(), draw())[2] for _ in range(400)]
+        p_values = [two_sample(distributions[name][0], draw(), draw())[2] for _ in range(400)]
         assert stats.kstest(p_values, stats.uniform.cdf).pvalue > LEVEL
 
 
@@ -243,14 +248,14 @@ def test_p_values_of_the_tests_are_uniform_under_their_laws():
     ],
 )
 def test_a_draw_outside_the_support_has_no_chance(expected, draws):
-    _, statistic, found = one_sample(expected, draws)
-    assert (statistic, found) == (np.inf, 0)
+    _, statistic, p_value = one_sample(expected, draws)
+    assert (statistic, p_value) == (np.inf, 0)
 
 
 def test_two_samples_are_compared_as_finely_as_they_are_read():
-    ours, theirs = np.ones(500), np.full(500, 1 - 2**-24)
-    assert two_sample(Continuous.uniform(0.0, 1.0), ours, theirs)[2] == 1
-    assert two_sample(Continuous.uniform(0.0, 1.0, reading=1e-9), ours, theirs)[2] < REJECTED
+    flaxcnn, torch = np.ones(500), np.full(500, 1 - 2**-24)
+    assert two_sample(Continuous.uniform(0.0, 1.0), flaxcnn, torch)[2] == 1
+    assert two_sample(Continuous.uniform(0.0, 1.0, reading=1e-9), flaxcnn, torch)[2] < REJECTED
 
 
 def test_too_few_draws_are_refused():
@@ -261,14 +266,14 @@ def test_too_few_draws_are_refused():
 def test_rare_outcomes_are_counted_together():
     probabilities = np.array([0.5, 0.49, 0.004, 0.003, 0.003])
     draws = np.repeat(np.arange(5), [500, 490, 4, 3, 3])
-    test, statistic, found = one_sample(Discrete(probabilities), draws)
+    test, statistic, p_value = one_sample(Discrete(probabilities), draws)
     assert test == "chi-squared, 2 degrees of freedom"
-    assert (statistic, found) == (pytest.approx(0, abs=1e-20), 1)
+    assert (statistic, p_value) == (pytest.approx(0, abs=1e-20), 1)
 
 
 def test_holm_steps_down():
     def outcomes(*values):
-        return [LawOutcome("", "", "", 0.0, value, 1) for value in values]
+        return [DistributionOutcome("", "", "", 0.0, value, 1) for value in values]
 
     # 0.01 <= 0.05 / 4, 0.015 <= 0.05 / 3, 0.03 > 0.05 / 2: so 0.04 is not rejected either, though below 0.05 / 1.
     assert distribution.holm(outcomes(0.04, 0.01, 0.03, 0.015), 0.05) == [False, True, False, True]
@@ -277,10 +282,10 @@ def test_holm_steps_down():
     assert distribution.holm([]) == []
 
 
-def test_the_law_of_cutmix_boxes_is_that_of_a_simulation():
+def test_the_distribution_of_cutmix_boxes_is_that_of_a_simulation():
     generator = np.random.default_rng(0)
-    law = mixing.box_law(0.7)
-    assert sum(law.values()) == pytest.approx(1)
+    expected = mixing.box_distribution(0.7)
+    assert sum(expected.values()) == pytest.approx(1)
     height, width, count = mixing.HEIGHT, mixing.WIDTH, 20_000
     half = np.sqrt(1 - generator.beta(0.7, 0.7, count)) / 2
     x, y = generator.integers(0, width, count), generator.integers(0, height, count)
@@ -288,19 +293,19 @@ def test_the_law_of_cutmix_boxes_is_that_of_a_simulation():
     low = np.stack([np.maximum(x - across, 0), np.maximum(y - down, 0)])
     high = np.stack([np.minimum(x + across, width), np.minimum(y + down, height)])
     drawn = [mixing.with_pixels(tuple(box)) for box in np.concatenate([low, high]).T.tolist()]
-    numbers = {box: number for number, box in enumerate(law)}
+    numbers = {box: number for number, box in enumerate(expected)}
     draws = np.array([numbers[box] for box in drawn])
-    assert one_sample(Discrete(np.array(list(law.values()))), draws)[2] > LEVEL
+    assert one_sample(Discrete(np.array(list(expected.values()))), draws)[2] > LEVEL
 
 
-def test_the_law_of_dropped_neighbours():
-    law = mixing.kept_law(0.3)
-    assert law.sum() == pytest.approx(1)
-    assert law[0] == pytest.approx(0.3**3)
-    assert law[0b101] == pytest.approx(0.7**2 * 0.3)
+def test_the_distribution_of_dropped_neighbours():
+    expected = mixing.kept_distribution(0.3)
+    assert expected.sum() == pytest.approx(1)
+    assert expected[0] == pytest.approx(0.3**3)
+    assert expected[0b101] == pytest.approx(0.7**2 * 0.3)
 
 
 def test_draws_are_the_same_for_the_same_seed_and_others_for_another():
-    draw = functools.partial(LAWS["crop offsets"].draw, count=100)
+    draw = functools.partial(CASES["crop offsets"].draw, count=100)
     np.testing.assert_array_equal(draw(1), draw(1))
     assert (draw(1) != draw(2)).any()

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from experiments import record
 from experiments.instrument import distribution_study as augmentation
-from experiments.instrument.distribution import Discrete, Law
+from experiments.instrument.distribution import Discrete, DistributionCase
 from parity.comparison.direct import Compared
 from parity.suites.case import Case
 
@@ -39,8 +39,8 @@ def coin(seed, count, *, share=0.5):
     return (np.random.default_rng(seed).random(count) < share).astype(int)
 
 
-def law(name, share=0.5, reference=None):
-    return Law(
+def drawn(name, share=0.5, reference=None):
+    return DistributionCase(
         name,
         "a fair coin",
         Discrete.uniform(2),
@@ -51,42 +51,46 @@ def law(name, share=0.5, reference=None):
     )
 
 
-def study(cases, laws):
-    return augmentation.study(cases, laws, Console(file=io.StringIO()))
+def study(cases, distributions):
+    return augmentation.study(cases, distributions, Console(file=io.StringIO()))
 
 
 def test_what_is_right_is_stored_and_shown(results):
-    assert study([case("flip-01"), case("flip-02"), case("hue-01")], [law("flips", reference=coin)])
+    assert study([case("flip-01"), case("flip-02"), case("hue-01")], [drawn("flips", reference=coin)])
     json.loads((results / "augmentation.json").read_text(), parse_constant=pytest.fail)
     operations = augmentation.operations_table()
     assert "| operation | cases | equivalent | largest gap | margin left |" in operations
     assert "| `flip` | 2 | 2 | 0e+00 | exact |" in operations
-    laws = augmentation.laws_table()
-    assert "| flips | a fair coin | chi-squared, 1 degree of freedom | 1000 | " in laws
-    assert "| flips | `RandomHorizontalFlip` | two-sample chi-squared, 1 degree of freedom | 1000 | " in laws
+    distributions = augmentation.distributions_table()
+    assert "| flips | a fair coin | chi-squared, 1 degree of freedom | 1000 | " in distributions
     assert (
-        "0 of 2 rejected by Holm's rule, under which true laws are all accepted with probability 0.999"
-        in laws
+        "| flips | `RandomHorizontalFlip` | two-sample chi-squared, 1 degree of freedom | 1000 | "
+        in distributions
+    )
+    assert (
+        "0 of 2 rejected by Holm's rule, which accepts all true distributions with probability 0.999"
+        in distributions
     )
 
 
 @pytest.mark.parametrize(
-    ("cases", "laws"), [([case("hue-01", 1e-9)], [law("flips")]), ([case("hue-01")], [law("flips", 0.6)])]
+    ("cases", "distributions"),
+    [([case("hue-01", 1e-9)], [drawn("flips")]), ([case("hue-01")], [drawn("flips", 0.6)])],
 )
-def test_what_is_wrong_fails_the_study(cases, laws):
-    assert not study(cases, laws)
+def test_what_is_wrong_fails_the_study(cases, distributions):
+    assert not study(cases, distributions)
 
 
 def test_what_is_wrong_is_shown():
-    study([case("hue-01"), case("hue-02", 1e-9)], [law("flips"), law("biased flips", 0.6)])
+    study([case("hue-01"), case("hue-02", 1e-9)], [drawn("flips"), drawn("biased flips", 0.6)])
     assert "| `hue` | 2 | 1 | 1e-09 | 0x |" in augmentation.operations_table()
-    assert "1 of 2 rejected" in augmentation.laws_table()
-    (line,) = [line for line in augmentation.laws_table().splitlines() if "biased flips" in line]
+    assert "1 of 2 rejected" in augmentation.distributions_table()
+    (line,) = [line for line in augmentation.distributions_table().splitlines() if "biased flips" in line]
     assert line.endswith(" (rejected) |")
 
 
 def test_quirks_are_shown_with_what_the_installed_torchvision_does():
-    study([case("hue-01")], [law("flips")])
+    study([case("hue-01")], [drawn("flips")])
     table = augmentation.quirks_table()
     assert "| `hue` | `adjust_hue` of a float64 image computes in float32. |" in table
     assert table.count("| yes |") == len(augmentation.QUIRKS)

@@ -1,4 +1,4 @@
-"""What the page on porting claims of the libraries, held against the installed ones: defaults, code, behaviour."""
+"""Compares the claims of the page on porting with the installed libraries: defaults, code, behaviour."""
 
 import ast
 import inspect
@@ -27,7 +27,7 @@ LIBRARIES = {
 }
 ENTRIES = words().entries
 DEFAULTS = sorted({default for entry in ENTRIES.values() for default in entry.defaults})
-# A page that loses one of these is no longer worth its name.
+# The defaults that ports most often get wrong; the page must keep them.
 INDISPENSABLE = {
     "nnx.Conv(padding='SAME')",
     "nnx.BatchNorm(momentum=0.99)",
@@ -61,15 +61,15 @@ def test_a_default_is_the_installed_librarys(claim):
         target = getattr(target, part)
     signature = inspect.signature(target.__init__ if isinstance(target, type) else target)
     for keyword in call.keywords:
-        found, claimed = signature.parameters[keyword.arg].default, ast.literal_eval(keyword.value)
-        assert found == claimed and (found is None) == (claimed is None)
+        default, claimed = signature.parameters[keyword.arg].default, ast.literal_eval(keyword.value)
+        assert default == claimed and (default is None) == (claimed is None)
 
 
 # The code.
 
 
 def run(id, **names):
-    """Run an entry's code; what it defines, and the value of its last line if that is an expression."""
+    """Run an entry's code; return its names, and the value of its last line if that is an expression."""
     given = {
         "np": np,
         "F": F,
@@ -112,11 +112,11 @@ def nhwc(x):
     return jnp.asarray(np.moveaxis(np.asarray(x), 1, -1))
 
 
-def same(ours, theirs, tolerance=1e-5):
-    theirs = theirs.detach().numpy()
-    if theirs.ndim == 4:
-        theirs = np.moveaxis(theirs, 1, -1)
-    np.testing.assert_allclose(np.asarray(ours), theirs, rtol=tolerance, atol=tolerance)
+def same(flax, torch, tolerance=1e-5):
+    expected = torch.detach().numpy()
+    if expected.ndim == 4:
+        expected = np.moveaxis(expected, 1, -1)
+    np.testing.assert_allclose(np.asarray(flax), expected, rtol=tolerance, atol=tolerance)
 
 
 POOLINGS = {
@@ -176,9 +176,9 @@ def test_the_fix_of_the_running_variance_is_pytorchs():
 def test_the_losses_are_pytorchs():
     logits, labels = image(4, 10), np.arange(4)
     given = {"logits": jnp.asarray(logits), "labels": jnp.asarray(labels)}
-    theirs = torch.from_numpy(logits), torch.from_numpy(labels)
+    tensors = torch.from_numpy(logits), torch.from_numpy(labels)
     for id, smoothing in (("softmax-twice", 0.0), ("loss-reduction", 0.0), ("label-smoothing-form", 0.1)):
-        same(run(id, **given)[0]["loss"], F.cross_entropy(*theirs, label_smoothing=smoothing))
+        same(run(id, **given)[0]["loss"], F.cross_entropy(*tensors, label_smoothing=smoothing))
 
 
 OPTIMISERS = {
@@ -199,12 +199,12 @@ OPTIMISERS = {
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_the_fix_of_an_optimiser_is_pytorchs(name, x64):
     id = name.partition(",")[0]
-    ours, theirs = OPTIMISERS[name]
+    of_entry, of_torch = OPTIMISERS[name]
     start = np.linspace(-1, 1, 6)
     with jax.numpy_dtype_promotion("standard"):
-        transformation, parameters = ours(run(id)[0]), {"w": jnp.asarray(start)}
+        transformation, parameters = of_entry(run(id)[0]), {"w": jnp.asarray(start)}
         state, twin = transformation.init(parameters), torch.nn.Parameter(torch.from_numpy(start.copy()))
-        optimiser = theirs([twin])
+        optimiser = of_torch([twin])
         for step in range(4):
             gradient = np.random.default_rng(step).standard_normal(6)
             twin.grad = torch.from_numpy(gradient.copy())
@@ -216,18 +216,18 @@ def test_the_fix_of_an_optimiser_is_pytorchs(name, x64):
     same(parameters["w"], twin, 1e-12)
 
 
-def test_the_initialisers_have_pytorchs_laws():
+def test_the_initialisers_have_pytorchs_distributions():
     space, conv = run("init-distribution")
     assert space["bound"] == 1 / np.sqrt(64)
     kernel = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")(jax.random.key(0), (64, 1000))
-    theirs = torch.nn.Linear(64, 1000)
-    assert 0.99 < np.abs(kernel).max() * 8 <= 1 and 0.99 < theirs.weight.abs().max() * 8 <= 1
+    linear = torch.nn.Linear(64, 1000)
+    assert 0.99 < np.abs(kernel).max() * 8 <= 1 and 0.99 < linear.weight.abs().max() * 8 <= 1
     fan_out = conv.kernel[...].shape[3] * 9
-    wide = nnx.initializers.variance_scaling(2, "fan_out", "normal")(jax.random.key(0), (3, 3, 400, 8))
-    assert np.std(wide) == pytest.approx(np.sqrt(2 / fan_out), rel=0.02)
+    normal = nnx.initializers.variance_scaling(2, "fan_out", "normal")(jax.random.key(0), (3, 3, 400, 8))
+    assert np.std(normal) == pytest.approx(np.sqrt(2 / fan_out), rel=0.02)
 
 
-# What the words claim besides.
+# Other claims of the words.
 
 
 def test_the_derivatives_at_zero_are_as_said():
@@ -272,7 +272,7 @@ def test_the_variances_are_as_said():
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "antialias", "equal"),
+    ("flax_mode", "torch_mode", "antialias", "equal"),
     [
         ("nearest", "nearest-exact", False, True),
         ("nearest", "nearest", False, False),
@@ -280,12 +280,12 @@ def test_the_variances_are_as_said():
         ("cubic", "bicubic", True, True),
     ],
 )
-def test_resizing_is_as_said(ours, theirs, antialias, equal):
+def test_resizing_is_as_said(flax_mode, torch_mode, antialias, equal):
     x = image(1, 2, 9, 9)
-    options = {"antialias": antialias} if theirs == "bicubic" else {}
-    expected = F.interpolate(torch.from_numpy(x), (4, 4), mode=theirs, **options).numpy()
-    found = jax.image.resize(nhwc(x), (1, 4, 4, 2), ours, antialias=antialias)
-    assert np.allclose(np.moveaxis(np.asarray(found), -1, 1), expected, atol=1e-4) == equal
+    options = {"antialias": antialias} if torch_mode == "bicubic" else {}
+    expected = F.interpolate(torch.from_numpy(x), (4, 4), mode=torch_mode, **options).numpy()
+    actual = jax.image.resize(nhwc(x), (1, 4, 4, 2), flax_mode, antialias=antialias)
+    assert np.allclose(np.moveaxis(np.asarray(actual), -1, 1), expected, atol=1e-4) == equal
 
 
 def test_the_cosine_goes_on_as_said():
@@ -295,6 +295,6 @@ def test_the_cosine_goes_on_as_said():
         rates.append(optimiser.param_groups[0]["lr"])
         optimiser.step()
         scheduler.step()
-    ours = [float(optax.cosine_decay_schedule(1.0, 4)(t)) for t in range(7)]
-    np.testing.assert_allclose(ours[:5], rates[:5], atol=1e-6)
-    assert rates[6] > 0.4 and ours[6] == 0
+    flax = [float(optax.cosine_decay_schedule(1.0, 4)(t)) for t in range(7)]
+    np.testing.assert_allclose(flax[:5], rates[:5], atol=1e-6)
+    assert rates[6] > 0.4 and flax[6] == 0
