@@ -23,6 +23,9 @@ def check(
     sizes: Literal["probe", "same"] = "probe",
     objective: str = "projection",
     perturb: bool = True,
+    flax_train: dict[str, Any] | None = None,
+    flax_eval: dict[str, Any] | None = None,
+    output: str | None = None,
 ) -> Report:
     """Prove a Flax model equal to a PyTorch model, layer by layer, or find where it is not.
 
@@ -43,6 +46,9 @@ def check(
         sizes: "probe" compares the models on inputs of other sizes too, "same" on those that are given only.
         objective: "projection" or "cross-entropy".
         perturb: give random values to constant parameters first, so that zero scales hide nothing.
+        flax_train, flax_eval: arguments of the Flax model's call, or fields of the model, that put it into train or
+            eval mode; needed only where neither name nor effect tells. A boolean is needed for one mode only.
+        output: the part of the models' outputs that is compared (a key, field or position); by default all tensors.
 
     Raises:
         CannotCompare: the models cannot be compared; the message is one sentence.
@@ -59,6 +65,8 @@ def check(
         perturbed=perturb,
         policy=policy or Policy(),
         sizes=sizes,
+        settings=None if flax_train is None and flax_eval is None else (flax_train or {}, flax_eval or {}),
+        output=output,
     )
     with old_objects_aside():
         measurements, tensors = engine.measure(mode)

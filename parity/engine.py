@@ -26,7 +26,7 @@ from parity.probe.range import probe_range
 from parity.probe.sides import Sides
 from parity.probe.size import Sizes, probe_size
 from parity.verdict.judge import reference_explains
-from parity.verdict.policy import Policy, allowed_gap
+from parity.verdict.policy import COARSE, Policy, allowed_gap
 from parity.verdict.probe import Probe
 from parity.verdict.record import FORMAT_VERSION, Entry, Finding, Measurements, Metrics, Mode, Note, Quantity
 
@@ -84,6 +84,8 @@ class Engine:
         perturbed: bool,
         policy: Policy,
         sizes: Sizes = "probe",
+        settings: tuple[dict[str, Any], dict[str, Any]] | None = None,
+        output: str | None = None,
     ) -> "Engine":
         """Prepare both sides and carry the weights from PyTorch to Flax.
 
@@ -94,9 +96,12 @@ class Engine:
             reference = load_reference(Path(torch_model))
         else:
             arrays = read_inputs(inputs, seed)
-            reference = reference_of(torch_model, arrays, seed=seed, objective=objective, perturbed=perturbed)
+            reference = reference_of(
+                torch_model, arrays, seed=seed, objective=objective, perturbed=perturbed, output=output
+            )
         flax_inputs = [image_to_flax(x) for x in reference.inputs]
-        flax = adapt(flax_model, flax_inputs)
+        flax = adapt(flax_model, flax_inputs, settings)
+        flax.output = output
         names = read_map(mapping)
         first = look_at_flax(flax, flax.params, flax.state, flax_inputs, seed=seed)
         plan = plan_weights(reference.owners, in_order(flax.owners(), first), names)
@@ -139,12 +144,20 @@ class Engine:
             entries=tuple(found),
             findings=tuple(dict.fromkeys(self.findings)),
             coverage=exercise.coverage(self.plan),
-            notes=tuple(dict.fromkeys(self.notes)),
+            notes=(*dict.fromkeys(self.notes), *self._pins()),
             environment=environment(self.flax.framework, self.seed),
             policy=dataclasses.asdict(self.policy),
             probes=tuple(self.probes),
         )
         return measurements, tensors
+
+    def _pins(self) -> list[Note]:
+        """What Flax computes in float32 whatever it is given."""
+        words = "Flax computes in {} whatever it is given; what it means was judged with the pin lifted, in float64"
+        pins = [Note("dtype-pinned", path, words.format(dtype)) for path, dtype in self.flax.pins.items()]
+        lines = dict.fromkeys(line for line in self.flax.casts if line)
+        casts = f"Flax casts to float32 at {', '.join(lines)}; what it means was judged without the cast, in float64"
+        return pins + ([Note("dtype-pinned", "", casts)] if lines else [])
 
     def _probe(self, mode: Mode, modes: tuple[Mode, ...]) -> None:
         """Look for differences that this input cannot show."""
@@ -171,6 +184,8 @@ class Engine:
 
     def _mode(self, mode: Mode, exercise: Exercise, tensors: Tensors) -> list[Entry]:
         torch32, torch64 = self.reference.traces(mode)
+        # A model that pins its own precision in PyTorch too is compared as it is.
+        self.flax.unpin = self.flax.unpin and not is_pinned(torch64)
         if is_large(torch64):
             release_memory()
         free = self._free(mode, torch32, torch64, exercise, tensors)
@@ -274,6 +289,15 @@ class Engine:
             for q in entry.quantities
         )
         return dataclasses.replace(entry, quantities=changed)
+
+
+def is_pinned(torch64: Trace) -> bool:
+    """Whether a float64 run of PyTorch's has floating tensors of another dtype."""
+    return any(
+        torch64.precision(call, "output", index) in ("float32", *COARSE)
+        for call in torch64.calls
+        for index in range(call.outputs)
+    )
 
 
 def is_large(trace: Trace) -> bool:

@@ -21,8 +21,10 @@ def in_order(owners: list[Owner], trace: Trace) -> list[Owner]:
     return sorted(owners, key=lambda owner: rank.get(owner.path, len(trace.calls)))
 
 
-def adapt(model: Any, inputs: list[np.ndarray]) -> FlaxModel:
-    """The adapter for whatever Flax model the user has.
+def adapt(
+    model: Any, inputs: list[np.ndarray], settings: tuple[dict[str, Any], dict[str, Any]] | None = None
+) -> FlaxModel:
+    """The adapter for whatever Flax model the user has; `settings` tell its train and its eval mode, if given.
 
     Raises:
         CannotCompare: it is neither an NNX nor a Linen module.
@@ -33,11 +35,12 @@ def adapt(model: Any, inputs: list[np.ndarray]) -> FlaxModel:
     from parity.capture.nnx import NnxModel
 
     if isinstance(model, nnx.Module):
-        return NnxModel(model)
+        with precision("float32"):
+            return NnxModel(model, inputs, settings)
     module, variables = model if isinstance(model, tuple) and len(model) == 2 else (model, None)
     if isinstance(module, linen.Module):
         with precision("float32"):
-            return LinenModel(module, variables, inputs)
+            return LinenModel(module, variables, inputs, settings)
     raise CannotCompare(
         f"The Flax side is a {type(model).__name__}; give an nnx.Module, a Linen module, or (linen_module, variables)."
     )

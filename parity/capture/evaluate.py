@@ -12,7 +12,7 @@ are shared by layers, modes, runs and checks.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -25,7 +25,10 @@ from flaxcnn.ops.cpu.primitive import PREFIX, function_on_cpu
 from parity.capture.numpy_rules import Rule, rule_of
 from parity.capture.programs import Programs
 from parity.capture.shelf import Lazy, loaded
+from parity.capture.source import line_of
+from parity.capture.widen import narrowing_casts, widened
 
+Values = list[Any]
 # Operations that stand for a function written out in one of their parameters.
 _CALLS = {
     "jit": "jaxpr",
@@ -37,14 +40,29 @@ _CALLS = {
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
 }
+# Operations over the devices of a named axis, of which there is one.
+_OVER_DEVICES: dict[str, Callable[[JaxprEqn, Values], Values]] = {
+    **dict.fromkeys(
+        ("psum", "psum_invariant", "pmax", "pmin", "pcast", "pvary", "ppermute"),
+        lambda equation, inputs: inputs,
+    ),
+    "all_gather": lambda equation, inputs: [
+        as_numpy(array).reshape(variable.aval.shape)
+        for array, variable in zip(inputs, equation.outvars, strict=True)
+    ],
+    "axis_index": lambda equation, inputs: [np.zeros((), np.int32)],
+}
 # A loop of more turns is left to XLA.
 _MOST_TURNS = 64
-Values = list[Any]
 _NOTHING: Mapping[int, Any] = MappingProxyType({})
 
 
 def evaluated(
-    function: Callable[..., Any], *arguments: Any, keep: Callable[[np.ndarray], Any] | None = None
+    function: Callable[..., Any],
+    *arguments: Any,
+    keep: Callable[[np.ndarray], Any] | None = None,
+    axes: Sequence[str] = (),
+    casts: list[str] | None = None,
 ) -> Any:
     """`function(*arguments)`, every array of it a NumPy array.
 
@@ -55,18 +73,33 @@ def evaluated(
         function: of pytrees of arrays, to pytrees of arrays.
         arguments: its arguments; an array may be lazy, and is then made whenever it is used.
         keep: what to give in place of a result, called as soon as nothing else needs it; the result itself if None.
+        axes: names that the function sums over, bound to one device.
+        casts: if given, casts from float64 to float32 are left out, and their lines in the model are added here.
     """
     try:
-        program, shapes = jax.make_jaxpr(function, return_shape=True)(*jax.tree.map(_shape, arguments))
+        program, shapes = jax.make_jaxpr(function, return_shape=True, axis_env=[(name, 1) for name in axes])(
+            *jax.tree.map(_shape, arguments)
+        )
     except jax.errors.ConcretizationTypeError:
         found = function(*jax.tree.map(lambda leaf: jnp.asarray(loaded(leaf)), arguments))
         return jax.tree.map(lambda leaf: as_numpy(leaf) if keep is None else keep(as_numpy(leaf)), found)
+    if casts is not None:
+        program = _without_casts(program, casts)
     flat = [
         _in_precision(leaf, aval.dtype)
         for leaf, aval in zip(jax.tree.leaves(arguments), program.in_avals, strict=True)
     ]
     results = Evaluation(program, keep).run(flat)
     return jax.tree.unflatten(jax.tree.structure(shapes), results)
+
+
+def _without_casts(program: ClosedJaxpr, casts: list[str]) -> ClosedJaxpr:
+    narrowing = narrowing_casts(program.jaxpr)
+    wide = widened(program) if narrowing else None
+    if wide is None:
+        return program
+    casts += [line_of(equation) for equation in narrowing]
+    return wide
 
 
 def _shape(leaf: Any) -> Any:
@@ -142,15 +175,13 @@ class Evaluation:
         called = self._called(equation)
         if called is not None:
             return self._inner(called)
-        if name == "while":
-            return self._while(equation)
-        if name == "cond":
-            branches = [self._inner(branch) for branch in options["branches"]]
-            return lambda inputs: branches[int(np.clip(as_numpy(inputs[0]), 0, len(branches) - 1))](
-                inputs[1:]
-            )
+        if name in ("while", "cond"):
+            return self._while(equation) if name == "while" else self._cond(equation)
         if name == "scan" and 0 < options["length"] <= _MOST_TURNS:
             return self._scan(equation)
+        rule: Any = _OVER_DEVICES.get(name)
+        if rule is not None:
+            return functools.partial(rule, equation)
         rule = rule_of(equation)
         if rule is not None:
             return functools.partial(_by_rule, rule, equation)
@@ -193,6 +224,10 @@ class Evaluation:
             for variable in finished.get(step.position, ()):
                 values[variable] = self.keep(as_numpy(loaded(values[variable])))
         return [values[atom] if isinstance(atom, Var) else _read(values, atom) for atom in jaxpr.outvars]
+
+    def _cond(self, equation: JaxprEqn) -> Callable[[Values], Values]:
+        branches = [self._inner(branch) for branch in equation.params["branches"]]
+        return lambda inputs: branches[int(np.clip(as_numpy(inputs[0]), 0, len(branches) - 1))](inputs[1:])
 
     def _while(self, equation: JaxprEqn) -> Callable[[Values], Values]:
         options = equation.params

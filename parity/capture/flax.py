@@ -4,7 +4,7 @@ The model is traced once for each run, and the trace walked through: see `parity
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax.errors import TraceContextError
 
+from parity.capture.axes import with_axes
 from parity.capture.evaluate import as_numpy, evaluated
-from parity.capture.intercept import Forced, Interceptor, is_floating, pull
+from parity.capture.intercept import Forced, Interceptor, is_floating, pull, trace_state
 from parity.capture.owner import Owner
 from parity.capture.shelf import Arrays, Lazy, Shelf, loaded
 from parity.capture.trace import Call, Trace
@@ -23,11 +24,22 @@ from parity.verdict.policy import COARSE
 
 @runtime_checkable
 class FlaxModel(Protocol):
-    """What the engine asks of a Flax model: flat arrays by name, and one pure call."""
+    """What the engine asks of a Flax model: flat arrays by name, and one pure call.
+
+    `axes` are names of mapped axes that it uses; `inlined`: its own jit and scan are written out; `output` is the part
+    of its output that is compared. With `unpin` its pins to float32 are lifted in float64 runs; `pins` (dtypes by
+    module) and `casts` (lines) are those that were found.
+    """
 
     framework: str
     params: dict[str, np.ndarray]
     state: dict[str, np.ndarray]
+    axes: list[str]
+    inlined: bool
+    output: str | None
+    unpin: bool
+    pins: dict[str, str]
+    casts: list[str]
 
     def owners(self) -> list[Owner]:
         """The modules that hold arrays of their own."""
@@ -104,6 +116,7 @@ def capture_flax(
         CannotCompare: the model raises, or compiles a part of itself so that its tensors cannot be seen.
     """
     recorder: list[Interceptor] = []
+    pins = model.pins if dtype == "float64" and model.unpin else None
     keep = Shelf().put if on_disk else as_numpy
     with precision(dtype), _refusals(recorder):
         given = Given(
@@ -118,6 +131,9 @@ def capture_flax(
 
         def objective(trained: dict[str, Any], probes: dict[str, Any], given: Given) -> Any:
             interceptor = Interceptor(probes, given.forced, given.masks)
+            interceptor.output = model.output
+            interceptor.outermost = trace_state() if model.inlined else None
+            interceptor.pins = pins
             recorder[:] = [interceptor]
             after = _run(model, given._replace(trained=trained), mode, seed, interceptor)
             terms = interceptor.objective
@@ -127,16 +143,24 @@ def capture_flax(
             return total, (interceptor.arrays, after)
 
         trained, given = given.trained, given._replace(trained={})
-        if observed is None:
-            gradients, cotangents = {}, {}
-            _, (arrays, after) = evaluated(
-                lambda trained, given: objective(trained, {}, given), trained, given, keep=keep
-            )
-        else:
+        casts: list[str] | None = None if pins is None else model.casts
+        probes = {} if observed is None else _probes(observed, dtype)
+
+        def run() -> Any:
+            if observed is None:
+                _, rest = evaluated(
+                    lambda trained, given: objective(trained, {}, given),
+                    trained,
+                    given,
+                    keep=keep,
+                    axes=model.axes,
+                    casts=casts,
+                )
+                return ({}, {}), rest
             differentiated = jax.grad(objective, (0, 1), has_aux=True)
-            (gradients, cotangents), (arrays, after) = evaluated(
-                differentiated, trained, _probes(observed, dtype), given, keep=keep
-            )
+            return evaluated(differentiated, trained, probes, given, keep=keep, axes=model.axes, casts=casts)
+
+        (gradients, cotangents), (arrays, after) = taken_through(model, run)
         parts = arrays, gradients, cotangents, given.before, after
         return _trace(model.framework, mode, dtype, recorder[0].calls, parts)
 
@@ -164,8 +188,26 @@ class Given(NamedTuple):
 def _run(model: FlaxModel, given: Given, mode: str, seed: int, interceptor: Interceptor) -> dict[str, Any]:
     """Call the model; the state after."""
     params = {**given.trained, **given.fixed}
-    _, after = model.run(params, given.before, given.inputs, mode=mode, seed=seed, interceptor=interceptor)
+    with jax.disable_jit() if model.inlined else contextlib.nullcontext():
+        _, after = model.run(
+            params, given.before, given.inputs, mode=mode, seed=seed, interceptor=interceptor
+        )
     return after
+
+
+_TRANSFORMED = (jax.errors.UnexpectedTracerError, jax.errors.TracerArrayConversionError, TraceContextError)
+
+
+def taken_through(model: FlaxModel, run: Callable[[], Any]) -> Any:
+    """The result of `run`, with what the model needs: named axes bound, its own jit and scan written out."""
+    try:
+        return with_axes(model.axes, run)
+    except _TRANSFORMED:
+        if model.inlined:
+            raise
+        # Its jit and scan are written out; inside remat, which cannot be, no call is recorded.
+        model.inlined = True
+        return with_axes(model.axes, run)
 
 
 def look_at_flax(
@@ -187,14 +229,19 @@ def look_at_flax(
 
         def arrays(given: Given) -> Any:
             recorder[:] = [interceptor := Interceptor()]
+            interceptor.output = model.output
+            interceptor.outermost = trace_state() if model.inlined else None
             after = _run(model, given, "eval", seed, interceptor)
             return interceptor.arrays, after
 
-        try:
-            jax.eval_shape(arrays, given)
-        except jax.errors.ConcretizationTypeError:
-            # Python code of the model asks for values, so it is given them.
-            arrays(jax.tree.map(jnp.asarray, given))
+        def run() -> None:
+            try:
+                jax.make_jaxpr(arrays, axis_env=[(name, 1) for name in model.axes])(given)
+            except jax.errors.ConcretizationTypeError:
+                # Python code of the model asks for values, so it is given them.
+                arrays(jax.tree.map(jnp.asarray, given))
+
+        taken_through(model, run)
         return Trace(model.framework, "eval", "float32", tuple(recorder[0].calls), Arrays())
 
 
@@ -203,11 +250,7 @@ def _refusals(recorder: list[Interceptor]) -> Iterator[None]:
     """What goes wrong in the user's model, in one sentence."""
     try:
         yield
-    except (
-        jax.errors.UnexpectedTracerError,
-        jax.errors.TracerArrayConversionError,
-        TraceContextError,
-    ) as error:
+    except _TRANSFORMED as error:
         raise CannotCompare(
             "The Flax model compiles or transforms a part of itself (jit, scan, vmap or remat inside its call), "
             "so the tensors inside cannot be recorded: build it without, for the comparison."
@@ -274,4 +317,7 @@ def _failure(recorder: list[Interceptor], error: Exception) -> str:
     where = next((path for path in reversed(active) if path), "")
     place = f"in the module {where!r}" if where else "outside its submodules"
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"The Flax model raised {type(error).__name__} {place}: {reason}; check the input's shape (NHWC)."
+    advice = "check the input's shape (NHWC)"
+    if isinstance(error, TypeError) and "argument" in reason:
+        advice = "if an argument tells the mode, give --flax-train NAME=VALUE and --flax-eval NAME=VALUE"
+    return f"The Flax model raised {type(error).__name__} {place}: {reason}; {advice}."

@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import get_opaque_trace_state
 
 from parity.capture.source import called_from
 from parity.capture.trace import Call
-from parity.capture.trees import list_tensors, map_tensors
+from parity.capture.trees import list_tensors, map_tensors, selected
 
 
 class Forced(NamedTuple):
@@ -48,6 +49,11 @@ class Module:
     class_name: str
     source: str
     rate: float | None
+
+
+def trace_state() -> Any:
+    """What JAX traces at the moment: equal for two places if their tensors may meet."""
+    return get_opaque_trace_state(convention="nnx")
 
 
 def is_array(value: object) -> bool:
@@ -123,9 +129,16 @@ class Interceptor:
         self.counts: dict[str, int] = {}
         self.previous_output: list[Any] = []
         self.active: list[str] = []
+        self.outermost: Any = None  # the trace of the run; calls inside another one are not recorded
+        self.pins: dict[str, str] | None = (
+            None  # set in a float64 run: modules that pinned float32, see `unpin`
+        )
+        self.output: str | None = None  # the part of the model's output that is compared
 
     def call(self, module: Module, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Run one call of a module, recording it and, where asked, forcing it."""
+        if self.outermost is not None and trace_state() != self.outermost:
+            return function(*args, **kwargs)
         nth = self.counts.get(module.path, 0)
         self.counts[module.path] = nth + 1
         key = f"{module.path}#{nth}"
@@ -142,6 +155,8 @@ class Interceptor:
         masked = key in self.dropout_masks
         output = self._dropout(module, key, args) if masked else function(*args, **kwargs)
         self.active.pop()
+        if self.output is not None and not module.path:
+            output = selected(output, self.output)
         outputs = [array for _, array in list_tensors(output, is_array)]
         same = len(outputs) == len(self.previous_output) and all(
             a is b for a, b in zip(outputs, self.previous_output, strict=True)

@@ -1,5 +1,6 @@
 """A Linen model as pure functions of flat arrays, every module call of which can be intercepted."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +10,30 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from parity.capture.calling import mode_arguments
+from parity.capture.axes import with_axes
 from parity.capture.intercept import Interceptor, Module
 from parity.capture.kinds import flax_kind
+from parity.capture.modes import (
+    Effects,
+    Modes,
+    boolean_arguments,
+    effects,
+    find_modes,
+    given_modes,
+    known_modes,
+)
 from parity.capture.owner import Owner
 from parity.capture.source import source_of
+from parity.capture.unpin import unpin
+
+# The user's settings of the model, by name: in train and in eval mode.
+Settings = tuple[dict[str, Any], dict[str, Any]]
+
+
+def _fields(module: nn.Module) -> list[Any]:
+    """The fields that the user gave it: not those of Flax itself, nor one that is not set."""
+    own = [field for field in dataclasses.fields(module) if field.name not in ("parent", "name")]
+    return [field for field in own if hasattr(module, field.name)]
 
 
 def _flat(tree: Any) -> dict[str, Any]:
@@ -29,9 +49,25 @@ class LinenModel:
 
     framework = "linen"
 
-    def __init__(self, model: nn.Module, variables: Any, inputs: list[Any]) -> None:
-        """Keep the model's variables as flat arrays; `variables=None` initialises them from `inputs`."""
+    def __init__(
+        self, model: nn.Module, variables: Any, inputs: list[Any], settings: Settings | None = None
+    ) -> None:
+        """Keep the model's variables as flat arrays; `variables=None` initialises them from `inputs`.
+
+        `settings` are those that the user gave for train and for eval mode, if any.
+        """
         self.model = model
+        self.axes: list[str] = []
+        self.inlined = False
+        self.output: str | None = None
+        self.unpin, self.pins, self.casts = True, {}, []
+        call = type(model).__call__
+        self.modes = known_modes(call)
+        if settings is not None:
+            self.modes = given_modes(call, *settings, lambda name: hasattr(model, name))
+        elif not self.modes.arguments:
+            defaults = boolean_arguments(call, len(inputs))
+            self.modes = Modes({name: (value, value) for name, value in defaults.items()})
         if variables is None:
             variables = self._initialised(inputs)
         self.params = {k: np.asarray(v) for k, v in _flat(dict(variables.get("params", {}))).items()}
@@ -43,11 +79,45 @@ class LinenModel:
                     self.collections[name] = collection
                     self.state[name] = np.asarray(value)
         self._class_names: dict[str, tuple[str, dict[str, int]]] = {}
+        if settings is None:
+            self.modes = find_modes(
+                call, len(inputs), self._switches(), lambda trial: self._effects(trial, inputs)
+            )
+
+    def _switches(self) -> dict[str, bool]:
+        """The boolean fields of the model itself."""
+        names = [field.name for field in _fields(self.model)]
+        return {name: value for name in names if isinstance(value := getattr(self.model, name), bool)}
+
+    def _effects(self, trial: Modes, inputs: list[Any]) -> Effects | None:
+        before, self.modes = self.modes, trial
+        try:
+            return with_axes(
+                self.axes,
+                lambda: effects(
+                    lambda state: self.run(
+                        self.params, state, inputs, mode="eval", seed=0, interceptor=Interceptor()
+                    ),
+                    self.state,
+                    self.axes,
+                ),
+            )
+        except Exception:
+            # Whatever the user's model raises, it does not accept these settings; the run itself will say so.
+            return None
+        finally:
+            self.modes = before
 
     def _initialised(self, inputs: list[Any]) -> Any:
-        keywords = mode_arguments(type(self.model).__call__, "eval")
+        # A stream without a key of its own takes that of "params".
         keys = {name: jax.random.key(index) for index, name in enumerate(("params", "dropout"))}
-        return self.model.init(keys, *inputs, **keywords)
+        model = self._in("eval")
+        return model.init(keys, *inputs, **self.modes.keywords("eval"))
+
+    def _in(self, mode: str) -> nn.Module:
+        """The model with the fields of a mode."""
+        fields = self.modes.attributes(mode)
+        return self.model.clone(**fields) if fields else self.model
 
     def owners(self) -> list[Owner]:
         """The modules that hold arrays of their own, in the order of their first call, after a first run."""
@@ -78,19 +148,28 @@ class LinenModel:
         for collection in set(self.collections.values()):
             part = {k: v for k, v in state.items() if self.collections[k] == collection}
             variables[collection] = traverse_util.unflatten_dict(part, sep=".")
-        mutable = sorted(set(self.collections.values()))
+        frozen = mode == "eval" and self.modes.frozen_in_eval
+        mutable = [] if frozen else sorted(set(self.collections.values()))
 
         def intercept(
             next_function: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
         ) -> Any:
+            if interceptor.pins is not None:
+                fields = {
+                    field.name: getattr(context.module, field.name) for field in _fields(context.module)
+                }
+                unpin(context.module, fields, ".".join(context.module.path), interceptor.pins)
             if context.method_name != "__call__":
                 return next_function(*args, **kwargs)
             return interceptor.call(self._describe(context.module), next_function, args, kwargs)
 
-        keywords = mode_arguments(type(self.model).__call__, mode)
+        keys = jax.random.split(jax.random.key(seed), 2)
+        # A stream of any other name takes the key of "params".
+        streams = {"dropout": keys[0], "params": keys[1]}
+        model = self._in(mode)
         with nn.intercept_methods(intercept):
-            output, after = self.model.apply(
-                variables, *inputs, **keywords, mutable=mutable, rngs={"dropout": jax.random.key(seed)}
+            output, after = model.apply(
+                variables, *inputs, **self.modes.keywords(mode), mutable=mutable, rngs=streams
             )
         changed = {name: v for tree in after.values() for name, v in _flat(dict(tree)).items()}
         return output, {name: changed.get(name, jnp.asarray(v)) for name, v in state.items()}

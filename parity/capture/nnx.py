@@ -10,16 +10,30 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from parity.capture.calling import mode_arguments, takes
+from parity.capture.axes import with_axes
 from parity.capture.intercept import Interceptor, Module
 from parity.capture.interception import intercepted
 from parity.capture.kinds import flax_kind
+from parity.capture.modes import (
+    Modes,
+    boolean_arguments,
+    effects,
+    find_modes,
+    given_modes,
+    known_modes,
+    takes,
+)
 from parity.capture.owner import Owner
 from parity.capture.source import source_of
+from parity.capture.unpin import unpin
 
 
 def _dotted(path: tuple[Any, ...]) -> str:
     return ".".join(str(part) for part in path)
+
+
+# The user's settings of the model, by name: in train and in eval mode.
+Settings = tuple[dict[str, Any], dict[str, Any]]
 
 
 class NnxModel:
@@ -27,8 +41,20 @@ class NnxModel:
 
     framework = "nnx"
 
-    def __init__(self, model: nnx.Module) -> None:
-        """Take the model apart into its structure, its parameters and its other arrays."""
+    def __init__(
+        self, model: nnx.Module, inputs: list[Any] | None = None, settings: Settings | None = None
+    ) -> None:
+        """Take the model apart into its structure, its parameters and its other arrays.
+
+        Args:
+            model: the user's.
+            inputs: on which the settings that tell its mode are tried; only well-known names are used without.
+            settings: those that the user gave for train and for eval mode, if any.
+        """
+        self.axes: list[str] = []
+        self.inlined = False
+        self.output: str | None = None
+        self.unpin, self.pins, self.casts = True, {}, []
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self.graph, params, rest = nnx.split(model, nnx.Param, ...)
         self._params, self._rest = params, rest
@@ -37,6 +63,44 @@ class NnxModel:
             _dotted(path): np.asarray(v[...]) for path, v in nnx.to_flat_state(rest) if _is_state(v)
         }
         self.modules = {_dotted(path): _describe(path, m, self._leaves(path)) for path, m in _walk(model)}
+
+        call = type(model).__call__
+        self.modes = known_modes(call)
+        if settings is not None:
+            self.modes = given_modes(call, *settings, lambda name: hasattr(model, name))
+        elif inputs is not None and not self.modes.arguments and not self._told_by_train_and_eval(inputs):
+            switches = {n: v for n, v in vars(model).items() if isinstance(v, bool)}
+            self.modes = find_modes(
+                call, len(inputs), switches, lambda trial: self._effects(trial, inputs, "eval")
+            )
+
+    def _told_by_train_and_eval(self, inputs: list[Any]) -> bool:
+        """Whether `model.train()` and `model.eval()` suffice: nothing else can tell, or they make a difference."""
+        model = nnx.merge(self.graph, self._params, self._rest)
+        switches = [name for name, value in vars(model).items() if isinstance(value, bool)]
+        if not switches and not boolean_arguments(type(model).__call__, len(inputs)):
+            return True
+        in_train, in_eval = (self._effects(Modes(), inputs, mode) for mode in ("train", "eval"))
+        return in_train is not None and in_train != in_eval
+
+    def _effects(self, trial: Modes, inputs: list[Any], mode: str) -> Any:
+        before, self.modes = self.modes, trial
+        try:
+            return with_axes(
+                self.axes,
+                lambda: effects(
+                    lambda state: self.run(
+                        self.params, state, inputs, mode=mode, seed=0, interceptor=Interceptor()
+                    ),
+                    self.state,
+                    self.axes,
+                ),
+            )
+        except Exception:
+            # Whatever the user's model raises, it does not accept these settings; the run itself will say so.
+            return None
+        finally:
+            self.modes = before
 
     def _leaves(self, path: tuple[Any, ...]) -> dict[str, tuple[int, ...]]:
         prefix = f"{_dotted(path)}." if path else ""
@@ -81,7 +145,12 @@ class NnxModel:
             model.train()
         else:
             model.eval()
-        keywords: dict[str, Any] = mode_arguments(type(model).__call__, mode)
+        if interceptor.pins is not None:
+            for path, module in _walk(model):
+                unpin(module, dict(vars(module)), _dotted(path), interceptor.pins)
+        for name, value in self.modes.attributes(mode).items():
+            setattr(model, name, value)
+        keywords: dict[str, Any] = self.modes.keywords(mode)
         if takes(type(model).__call__, "key"):
             keywords["key"] = jax.random.key(seed)
         if takes(type(model).__call__, "rngs"):

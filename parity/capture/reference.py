@@ -15,6 +15,7 @@ from parity.capture.kinds import DROPOUT
 from parity.capture.memory import available_memory
 from parity.capture.objective import objective_named
 from parity.capture.owner import Owner, torch_owners
+from parity.capture.parametrised import without_parametrisation
 from parity.capture.perturb import perturb
 from parity.capture.torch import capture_torch
 from parity.capture.trace import TRACE_VERSION, Call, Trace, load_arrays, save_arrays
@@ -45,6 +46,7 @@ class Reference:
     derivative_error: Callable[[Call, Trace], float | None]
     on_disk: bool = False
     model: Callable[[], torch.nn.Module] | None = None
+    output: str | None = None
 
     def save(self, directory: Path, modes: tuple[str, ...]) -> None:
         """Write the capture of these modes into `directory`, for a comparison in another process."""
@@ -104,7 +106,13 @@ def load_reference(directory: Path) -> Reference:
 
 
 def reference_of(
-    model: torch.nn.Module, inputs: list[np.ndarray], *, seed: int, objective: str, perturbed: bool
+    model: torch.nn.Module,
+    inputs: list[np.ndarray],
+    *,
+    seed: int,
+    objective: str,
+    perturbed: bool,
+    output: str | None = None,
 ) -> Reference:
     """Prepare a copy of the user's model and find out in which order it calls its modules.
 
@@ -113,14 +121,15 @@ def reference_of(
             same twice.
     """
     model = copy.deepcopy(model).cpu().float()
-    notes = perturb(model, seed) if perturbed else []
+    notes = without_parametrisation(model)
+    notes += perturb(model, seed) if perturbed else []
     # Views, not copies: every run is of a copy of `model`, which itself never changes again.
     weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
     loss = objective_named(objective, seed)
 
     def look(mode: str, seed: int) -> Trace:
         return capture_torch(
-            copy.deepcopy(model), inputs, mode=mode, dtype="float32", seed=seed, objective=None
+            copy.deepcopy(model), inputs, mode=mode, dtype="float32", seed=seed, objective=None, output=output
         )
 
     first = look("eval", seed)
@@ -138,6 +147,7 @@ def reference_of(
                 seed=seed,
                 objective=loss,
                 on_disk=on_disk,
+                output=output,
             )
             check_finite(trace, "PyTorch")
             runs.append(trace)
@@ -157,6 +167,7 @@ def reference_of(
         derivative_error=error,
         on_disk=on_disk,
         model=lambda: copy.deepcopy(model),
+        output=output,
     )
 
 

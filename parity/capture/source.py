@@ -4,6 +4,7 @@ import functools
 import inspect
 import sys
 from pathlib import Path
+from typing import Any
 
 # Files of these packages are between a module's call and the user's line that makes it.
 _BETWEEN = ("torch", "jax", "jaxlib", "flax", "jaxtyping", "beartype")
@@ -54,3 +55,12 @@ def _shown(path: Path, line: int) -> str:
         return f"{Path(*path.parts[path.parts.index('site-packages') + 1 :])}:{line}"
     here = Path.cwd()
     return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{line}"
+
+
+def line_of(equation: Any) -> str:
+    """The file and line of the user's code that made an operation of a JAX program; "" if it is not known."""
+    traceback = equation.source_info.traceback
+    for frame in traceback.frames if traceback is not None else ():
+        if _place(frame.file_name) == "":
+            return _shown(Path(frame.file_name), frame.line_num)
+    return ""

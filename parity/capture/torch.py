@@ -18,7 +18,7 @@ from parity.capture.kinds import acts_on_last_axis, torch_kind
 from parity.capture.shelf import Arrays, Shelf
 from parity.capture.source import called_from, source_of
 from parity.capture.trace import Call, Trace
-from parity.capture.trees import list_tensors, map_tensors
+from parity.capture.trees import list_tensors, map_tensors, selected
 from parity.errors import CannotCompare
 from parity.verdict.policy import COARSE
 
@@ -63,8 +63,10 @@ class Recorder:
     `enter` and `leave` give the tensors that go on in place of those that a module is called with and returns.
     """
 
-    def __init__(self, model: torch.nn.Module, only_outputs: bool, shelf: Shelf | None) -> None:
-        self.model = model
+    def __init__(
+        self, model: torch.nn.Module, only_outputs: bool, shelf: Shelf | None, output: str | None = None
+    ) -> None:
+        self.model, self.output = model, output
         self.only_outputs = only_outputs
         self.calls: list[Call] = []
         self.arrays = Arrays(shelf=shelf)
@@ -147,6 +149,8 @@ class Recorder:
     def leave(self, module: torch.nn.Module, output: Any) -> Any:
         """Record the call and its output; give a clone of the output."""
         frame = self.stack.pop()
+        if self.output is not None and not frame.path:
+            output = selected(output, self.output)
         for original, clone, version in zip(frame.originals, frame.clones, frame.versions, strict=True):
             if clone is not original and clone._version != version:
                 original.copy_(clone)
@@ -238,6 +242,7 @@ def capture_torch(
     objective: Objective | None,
     with_inputs: bool = False,
     on_disk: bool = False,
+    output: str | None = None,
 ) -> Trace:
     """Record one run of a model that the engine owns (buffers change in train mode).
 
@@ -250,13 +255,14 @@ def capture_torch(
         objective: the scalar that is differentiated; None records the outputs only, without gradients.
         with_inputs: record the inputs of every call too where there is no objective.
         on_disk: keep the arrays in a temporary file.
+        output: the part of the model's output that is compared; all of it if None.
 
     Raises:
         CannotCompare: the model raises, naming the module in which it did.
     """
     prepare(model, mode, dtype)
     model.zero_grad(set_to_none=True)
-    recorder = Recorder(model, objective is None and not with_inputs, Shelf() if on_disk else None)
+    recorder = Recorder(model, objective is None and not with_inputs, Shelf() if on_disk else None, output)
     recorder.arrays.update({f"state_before/{k}": numpy_of(b) for k, b in model.named_buffers()})
     tensors = tensors_from(inputs, dtype)
     if objective is not None:
@@ -267,10 +273,10 @@ def capture_torch(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             with recorder.hooked(), torch.set_grad_enabled(objective is not None):
-                output = model(*tensors)
+                result = model(*tensors)
             if objective is not None:
                 with recorder.keeping_gradients():
-                    _backward(objective([t for _, t in list_tensors(output, _is_tensor)]))
+                    _backward(objective([t for _, t in list_tensors(result, _is_tensor)]))
     except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
         raise CannotCompare(failure(recorder, dtype, error)) from error
     # The hooks in the graph know the recorder, so a recorder that knows the graph would keep it alive.

@@ -32,8 +32,9 @@ class _Cutter(Recorder):
         sites: Collection[str],
         layers: Collection[str],
         shelf: Any,
+        output: str | None,
     ) -> None:
-        super().__init__(model, False, shelf)
+        super().__init__(model, False, shelf, output)
         self.given, self.sites, self.layers = given, sites, layers
         self.ends: list[torch.Tensor] = []
         self.cotangents: list[torch.Tensor] = []
@@ -98,6 +99,7 @@ def capture_torch_forced(
     dtype: str,
     seed: int,
     on_disk: bool = False,
+    output: str | None = None,
 ) -> Trace:
     """Record one run of a model that the engine owns, cut at its sites.
 
@@ -111,13 +113,14 @@ def capture_torch_forced(
         dtype: "float32" or "float64".
         seed: of the model's own randomness.
         on_disk: keep the arrays in a temporary file.
+        output: the part of the model's output that is compared; all of it if None.
 
     Raises:
         CannotCompare: the model raises.
     """
     prepare(model, mode, dtype)
     model.zero_grad(set_to_none=True)
-    cutter = _Cutter(model, given, sites, layers, Shelf() if on_disk else None)
+    cutter = _Cutter(model, given, sites, layers, Shelf() if on_disk else None, output)
     tensors = [t.requires_grad_() * 1 if t.is_floating_point() else t for t in tensors_from(inputs, dtype)]
     try:
         with torch.random.fork_rng(devices=[]):

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from parity.errors import CannotCompare
+
 
 def map_tensors(value: Any, is_tensor: Callable[[Any], bool], change: Callable[[str, Any], Any]) -> Any:
     """Rebuild `value` with every tensor replaced by `change(path, tensor)`.
@@ -40,6 +42,29 @@ def _same_mapping(original: Any, changed: dict[Any, Any]) -> Any:
         return type(original)(changed)
     except TypeError:
         return changed
+
+
+def selected(value: Any, name: str) -> Any:
+    """The part of a model's output that is called `name`: a key, a field or a position.
+
+    A bare tensor is the output itself.
+
+    Raises:
+        CannotCompare: the output has no such part; its parts are given.
+    """
+    if isinstance(value, Mapping):
+        parts = {str(key): item for key, item in value.items()}
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        parts = dict(zip(value._fields, value, strict=True))
+    elif isinstance(value, (tuple, list)):
+        parts = {str(index): item for index, item in enumerate(value)}
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    else:
+        return value
+    if name not in parts:
+        raise CannotCompare(f"The model's output has no part {name!r}; --output may be {', '.join(parts)}.")
+    return parts[name]
 
 
 def list_tensors(value: Any, is_tensor: Callable[[Any], bool]) -> list[tuple[str, Any]]:

@@ -35,6 +35,17 @@ def add_check(commands: Commands) -> None:
     )
     _add_inputs(command)
     _add_policy(command)
+    for mode in ("train", "eval"):
+        command.add_argument(
+            f"--flax-{mode}",
+            metavar="NAME=VALUE",
+            action="append",
+            default=[],
+            help=f"argument of the Flax model's call, or field, that puts it into {mode} mode, where it is not found",
+        )
+    command.add_argument(
+        "--output", metavar="NAME", help="compare this part of the outputs: a key, field or position"
+    )
     command.add_argument(
         "--sizes",
         choices=("probe", "same"),

@@ -26,7 +26,7 @@ def check(options: argparse.Namespace) -> int:
     """Compare two models. What can be refused without running them is refused first."""
     import parity
     from flaxcnn.train.compiling import use_compilation_cache
-    from parity.cli.inputs import read_map, requested_inputs
+    from parity.cli.inputs import read_map, requested_inputs, settings_of
 
     accept, policy = check_ids(options.accept), _policy(Policy(), options)
     captured = Path(options.torch).is_dir()
@@ -51,6 +51,9 @@ def check(options: argparse.Namespace) -> int:
             sizes=options.sizes,
             objective=options.objective,
             perturb=options.perturb,
+            flax_train=settings_of(options.flax_train, "--flax-train"),
+            flax_eval=settings_of(options.flax_eval, "--flax-eval"),
+            output=options.output,
         )
         page = Path(options.out) / PAGE_FILE if options.out else None
         _render(report, directory, options, page)

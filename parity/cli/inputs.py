@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,3 +84,21 @@ def _images(path: Path, shape: str) -> np.ndarray:
         raise CannotCompare(f"--data {path}: {error}") from None
     stacked = np.stack(images).astype(np.float32) / np.float32(255)
     return np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
+
+
+def settings_of(given: list[str], flag: str) -> dict[str, Any] | None:
+    """`NAME=VALUE` arguments by name, each value as JSON has it or else a text; None if there are none.
+
+    Raises:
+        CannotCompare: one is not written like that.
+    """
+    settings = {}
+    for text in given:
+        name, separator, value = text.partition("=")
+        if not separator or not name.isidentifier():
+            raise CannotCompare(f"{flag} {text!r} is not NAME=VALUE, for example {flag} training=true.")
+        try:
+            settings[name] = json.loads(value.lower() if value in ("True", "False") else value)
+        except ValueError:
+            settings[name] = value
+    return settings or None

@@ -22,6 +22,9 @@ from parity.matching.axes import fits, to_torch
 from parity.matching.names import pair_by_path
 from parity.verdict.record import Note
 
+# The correlation of two tensors from which on one seems to be made of the other; unrelated ones of so many elements
+# stay below it.
+_FOLLOWS, _FEW_ELEMENTS = 0.4, 128
 SiteRole = Literal["layer", "boundary", "output"]
 # A boundary lies elsewhere in the other model if its float64 values differ by more than this while the next
 # layer's input agrees. Far above rounding, far below a difference that matters.
@@ -171,9 +174,8 @@ def _sites(
         if role == "boundary" and _alias_of(torch, position, numbers) is not None:
             continue
         if role == "layer" and not _same_inputs(torch, flax, torch_call, flax_call):
-            if path in modules:
-                notes.append(Note("uncompared", path, "takes different tensors as inputs on the two sides"))
-            continue
+            # Padding by hand, or a mask that only one side hands over: the layer ends alike, but begins elsewhere.
+            role = "boundary"
         numbers[position] = len(sites)
         sites.append(Site(role, torch_call, flax_call, path))
     for position, call in enumerate(torch.calls):
@@ -221,7 +223,8 @@ def without_moved_boundaries(alignment: Alignment, torch: Trace, flax: Trace) ->
 
     If a block of one model ends before a ReLU and its partner after it, their outputs differ, or the cotangents of
     these, though the models do not. Such a boundary is known by its neighbours: the next layer receives the same
-    tensor on both sides, or the layer before it the same cotangent.
+    tensor on both sides, or the layer before it the same cotangent. The same goes for a layer that holds more in one
+    model, such as its activation: with what surrounds it, it is then one segment.
     """
 
     def differs(site: Site | None, kind: str) -> bool:
@@ -229,6 +232,12 @@ def without_moved_boundaries(alignment: Alignment, torch: Trace, flax: Trace) ->
 
     kept: list[Site] = []
     for position, site in enumerate(alignment.sites):
+        if (
+            site.role == "layer"
+            and differs(site, "output")
+            and _ends_elsewhere(alignment, position, torch, flax)
+        ):
+            continue
         if site.role == "boundary":
             after = next(s for s in alignment.sites[position + 1 :] if s.role != "boundary")
             before = next((s for s in reversed(alignment.sites[:position]) if s.role == "layer"), None)
@@ -239,6 +248,26 @@ def without_moved_boundaries(alignment: Alignment, torch: Trace, flax: Trace) ->
                 continue
         kept.append(site)
     return dataclasses.replace(alignment, sites=tuple(kept))
+
+
+def _ends_elsewhere(alignment: Alignment, position: int, torch: Trace, flax: Trace) -> bool:
+    """Whether the layer at `position`, whose outputs differ, is followed by what makes up for the difference."""
+    site, following = alignment.sites[position], alignment.sites[position + 1 :]
+    received = [(s, "output" if s.role == "output" else "input") for s in following if s.role != "boundary"]
+    agrees = [_gap(torch, flax, s, kind) <= _SAME_BOUNDARY for s, kind in received]
+    return all(agrees) or (
+        agrees[0]
+        and _follows(torch.get(site.torch, "output"), torch.get(received[0][0].torch, received[0][1]))
+    )
+
+
+def _follows(given: np.ndarray | None, received: np.ndarray | None) -> bool:
+    """Whether a tensor seems to be made of another, element by element, as by an activation."""
+    if given is None or received is None or given.shape != received.shape or given.size < _FEW_ELEMENTS:
+        return False
+    if not (np.ptp(given) and np.ptp(received)):
+        return False
+    return abs(float(np.corrcoef(given.ravel(), received.ravel())[0, 1])) > _FOLLOWS
 
 
 def _gap(torch: Trace, flax: Trace, site: Site, kind: str) -> float:

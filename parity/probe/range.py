@@ -143,6 +143,7 @@ class _Run:
             dtype=dtype,
             seed=self.sides.seed,
             on_disk=self.sides.reference.on_disk,
+            output=self.sides.reference.output,
         )
 
     def _flax(self, given: Trace, inputs: list[np.ndarray], dtype: str) -> Trace:
