@@ -1,13 +1,12 @@
-"""What the tests catch of the defects that the suites are known to catch: what `make test` always runs, and all of it.
+"""The share of known defects that the tests catch: the tests that `make test` always runs, and all tests.
 
     python -m experiments.instrument.mutation_power               150 of them, drawn by seed
     python -m experiments.instrument.mutation_power --sample 0    all
     python -m experiments.instrument.mutation_power --tables      run nothing; show what is stored
 
-A defect of `experiments.instrument.mutation_study` is planted again, and met by the cases of the core
-(`parity.suites.core`) that reach
-it; if they do not see it, by the tests of the mutated file's own; and if those do not either, by the other cases. What
-`make test` draws by the day is left to luck, and not counted. Findings of the two studies are kept in `runs/mutation`.
+A defect of `experiments.instrument.mutation_study` is planted again. First it meets the cases of the core
+(`parity.suites.core`) that reach it, then the tests of the mutated file, then the other cases, until one catches it.
+Tests that `make test` draws by the day depend on chance and do not count. Findings are kept in `runs/mutation`.
 """
 
 import argparse
@@ -40,14 +39,14 @@ SAMPLE = 150
 
 @dataclasses.dataclass(frozen=True)
 class Caught:
-    """What catches a defect: each is tried if those before it do not; "" or False where nothing does.
+    """The first that catches a defect: a case of the core, a test of the mutated file, or another case.
 
     Attributes:
-        name: of the mutant.
-        digest: of its file.
-        core: a case of the core.
-        unit: whether a test of the mutated file's own.
-        other: a case that is not in the core.
+        name: the name of the mutant.
+        digest: the digest of its file.
+        core: the case of the core that catches it, or "".
+        unit: whether a test of the mutated file catches it.
+        other: another case that catches it, or "".
     """
 
     name: str
@@ -75,19 +74,19 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def run(count: int, seed: int, folder: Path) -> Path:
-    """Examine `count` caught mutants, or all, and time the core; store what was found."""
+    """Examine `count` caught mutants, or all, and time the core; store the figures."""
     known = caught_mutants()
     drawn = sample(known, count or len(known), seed)
-    # Models take long to measure; what they alone would catch counts as not caught.
+    # Models are slow to measure; a mutant that only they would catch counts as not caught.
     cases = [case for case in core(studied(all_cases())) if case.suite != "models"]
-    found = []
+    catches = []
     with mutation.kept_programs(folder / "programs"):
         reached = reaches(cases, folder / "reach", lambda reach: print(f"measured {reach.case}", flush=True))
         for number, mutant in enumerate(drawn, start=1):
-            found.append(power(mutant, cases, reached, folder))
-            print(f"{number}/{len(drawn)} {in_words(found[-1])}", flush=True)
+            catches.append(power(mutant, cases, reached, folder))
+            print(f"{number}/{len(drawn)} {in_words(catches[-1])}", flush=True)
     seconds = {case.name: _seconds(case) for case in core(all_cases())}
-    return record.write(NAME, COMMAND, {"seed": seed, "known": len(known)} | figures(found, seconds))
+    return record.write(NAME, COMMAND, {"seed": seed, "known": len(known)} | figures(catches, seconds))
 
 
 def caught_mutants() -> list[Mutant]:
@@ -97,7 +96,7 @@ def caught_mutants() -> list[Mutant]:
 
 
 def power(mutant: Mutant, cases: Sequence[Case], reached: dict[str, Reach], folder: Path) -> Caught:
-    """What catches a mutant; kept in a file, and found again if the mutated file was edited."""
+    """The first that catches a mutant; kept in a file, and searched again if the mutated file was edited."""
     path = path_of(mutant, folder / "power")
     current = digest(source(mutant.file))
     try:
@@ -107,11 +106,11 @@ def power(mutant: Mutant, cases: Sequence[Case], reached: dict[str, Reach], fold
     if kept is not None and (kept.name, kept.digest) == (mutant.name, current):
         return kept
     before = kept_finding(mutant, folder / "findings")
-    # What the study tells of it: the core's cases were the first that it ran.
+    # The study ran the core's cases first.
     case = before.case if before is not None else ""
-    found = case if case in CORE else by_core(mutant, cases, reached)
-    unit = not found and turns_red(mutant)
-    caught = Caught(mutant.name, current, found, unit, "" if found or unit else case)
+    core_case = case if case in CORE else by_core(mutant, cases, reached)
+    unit = not core_case and turns_red(mutant)
+    caught = Caught(mutant.name, current, core_case, unit, "" if core_case or unit else case)
     write_json(path, caught)
     return caught
 
@@ -123,7 +122,7 @@ def by_core(mutant: Mutant, cases: Sequence[Case], reached: dict[str, Reach]) ->
 
 
 def _seconds(case: Case) -> float:
-    """Of a processor, however many processes share it."""
+    """Processor seconds of a case, which do not depend on other processes."""
     jax.clear_caches()
     start = time.process_time()
     outcome = run_case(case)
@@ -133,20 +132,22 @@ def _seconds(case: Case) -> float:
 
 
 def in_words(caught: Caught) -> str:
-    """What catches a mutant, in a line."""
+    """A line about the first that catches a mutant."""
     by = caught.core or ("its own tests" if caught.unit else caught.other) or "nothing"
     return f"{by}  {caught.name}"
 
 
-def figures(found: Sequence[Caught], seconds: dict[str, float]) -> dict[str, Any]:
-    """The counts, the cases of the core by what they catch, and what no case of it does."""
+def figures(catches: Sequence[Caught], seconds: dict[str, float]) -> dict[str, Any]:
+    """The counts, the number of catches by each case of the core, and the mutants that no case of it catches."""
     return {
-        "sample": len(found),
-        "core": sum(bool(one.core) for one in found),
-        "unit": sum(one.unit for one in found),
-        "other": sum(bool(one.other) for one in found),
-        "caught_by": dict(collections.Counter(one.core for one in found if one.core).most_common()),
-        "others": {one.name: in_words(one).partition("  ")[0] for one in found if not one.core},
+        "sample": len(catches),
+        "core": sum(bool(caught.core) for caught in catches),
+        "unit": sum(caught.unit for caught in catches),
+        "other": sum(bool(caught.other) for caught in catches),
+        "caught_by": dict(
+            collections.Counter(caught.core for caught in catches if caught.core).most_common()
+        ),
+        "others": {caught.name: in_words(caught).partition("  ")[0] for caught in catches if not caught.core},
         "core_seconds": sum(seconds.values()),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
     }

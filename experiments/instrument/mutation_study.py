@@ -1,19 +1,19 @@
-"""The suites put to the test: defects are planted in our own ops, layers and optimisers, and the suites must turn red.
+"""Tests the suites: defects are planted in flaxcnn's ops, layers and optimisers, and the suites must turn red.
 
     python -m experiments.instrument.mutation_study  every mutant, two hours or so on 1 core; can be interrupted
     python -m experiments.instrument.mutation_study --limit 50      some, drawn by seed
     python -m experiments.instrument.mutation_study 'flaxcnn/ops/dense.py*'     those whose names fit a pattern
-    python -m experiments.instrument.mutation_study --part 1/2      every second mutant, for a process beside this one
+    python -m experiments.instrument.mutation_study --part 1/2      every second mutant; a second process takes the rest
     python -m experiments.instrument.mutation_study --among core
         only cases of the core may catch: quick to measure and to run
     python -m experiments.instrument.mutation_study --measure
         only measure which lines each case runs, ten minutes or so
     python -m experiments.instrument.mutation_study --tables        run nothing; show what is stored
 
-Findings are kept in `runs/mutation`, one file a mutant, and are found again only if the mutated file was edited; what
-no case caught meets every case that it has not met, up to `--cases`: more of them, or cases new in the suites.
-`experiments/results/mutation.json` is written at the end, from everything that is kept; `mutation.jsonl.gz` beside it
-names the case that caught each mutant.
+Findings are kept in `runs/mutation`, one file for each mutant; a mutant is examined again if its file was edited. A
+mutant that no case caught meets the cases that it has not met, up to `--cases`. At the end
+`experiments/results/mutation.json` is written from all kept findings; `mutation.jsonl.gz` names the case that caught
+each mutant.
 """
 
 import argparse
@@ -41,12 +41,12 @@ from parity.suites.selection import select
 
 NAME, COMMAND = "mutation", "python -m experiments.instrument.mutation_study"
 KEPT = Path("runs") / "mutation"
-# What can come of a mutant; "equivalent" is a survivor that is known to be no defect.
+# The outcomes of a mutant; "equivalent" is a survivor that is known to be no defect.
 OUTCOMES = ("caught", "equivalent", "survived", "unreached")
 
 
 def main() -> int:
-    """Examine what is asked for and not kept, store the record, print the tables."""
+    """Examine the selected mutants that have no kept finding, store the record, print the tables."""
     options = _arguments().parse_args()
     if not options.tables:
         chosen = choose(all_mutants(), options.names, options.limit, options.seed)
@@ -80,15 +80,17 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def choose(mutants: Sequence[Mutant], names: Sequence[str], limit: int | None, seed: int) -> list[Mutant]:
-    """The mutants that some pattern fits, or all; `limit` of them drawn by seed."""
+    """The mutants that match a pattern, or all; `limit` of them drawn by seed."""
     fitting = [
-        one for one in mutants if not names or any(fnmatch.fnmatchcase(one.name, name) for name in names)
+        mutant
+        for mutant in mutants
+        if not names or any(fnmatch.fnmatchcase(mutant.name, name) for name in names)
     ]
     return fitting if limit is None else sample(fitting, limit, seed)
 
 
 def among(cases: Sequence[Case], names: Sequence[str]) -> list[Case]:
-    """The cases that the names select, "core" those of the core; all if there are none."""
+    """The cases that the names select, "core" for those of the core; all cases without a name."""
     if not names:
         return list(cases)
     chosen = core(cases) if "core" in names else []
@@ -105,7 +107,7 @@ def run(
     *,
     only_measure: bool = False,
 ) -> None:
-    """Measure what the cases reach, then examine each mutant; a line for each."""
+    """Measure the lines that the cases run, then examine each mutant; print a line for each."""
 
     def measured(reach: Reach) -> None:
         print(f"measured {reach.case}: {reach.result}, {reach.seconds:.1f} s", flush=True)
@@ -122,9 +124,9 @@ def run(
 
 @contextlib.contextmanager
 def kept_programs(folder: Path) -> Iterator[None]:
-    """Compile no program twice: a mutant leaves most of what a case compiles as it is.
+    """Keep all compiled programs in this block, because a mutant changes only a few of a case's programs.
 
-    Programs are found by what they compute, so that a mutated one is never taken for another.
+    A program is looked up by its computation, so that a mutated program is never confused with another.
     """
     options = {
         "jax_compilation_cache_dir": str(folder),
@@ -142,7 +144,7 @@ def kept_programs(folder: Path) -> Iterator[None]:
 def _configure(options: dict[str, Any]) -> None:
     for name, value in options.items():
         jax.config.update(name, value)
-    # JAX opens the folder with the first program, and would keep to that one.
+    # JAX opens the folder with the first program, and would not open another.
     compilation_cache.reset_cache()
 
 
@@ -169,7 +171,7 @@ def figures(findings: Sequence[Finding]) -> dict[str, Any]:
     return {
         "examined": len(findings),
         "seconds": sum(finding.seconds for finding in findings),
-        # What was caught, and whose file was not edited where it was, is not examined again.
+        # Mutants that were caught and whose file is unchanged are not examined again, so findings have several days.
         "days": dict(sorted(collections.Counter(finding.day for finding in findings).items())),
         "all": counts(findings),
         "results": dict(
@@ -194,7 +196,7 @@ def figures(findings: Sequence[Finding]) -> dict[str, Any]:
             }
             for finding in missed
         ],
-        # A mutant that was said to be no defect, but that a case caught, was said so wrongly.
+        # If a case caught a mutant, the statement that it is no defect is wrong.
         "wrongly_equivalent": [
             finding.mutant.name
             for finding in findings
@@ -219,7 +221,7 @@ def outcome(finding: Finding) -> str:
 
 
 def counts(findings: Sequence[Finding]) -> dict[str, int]:
-    """How many there are of each of OUTCOMES."""
+    """The number of findings of each of OUTCOMES."""
     counted = collections.Counter(outcome(finding) for finding in findings)
     return {name: counted[name] for name in OUTCOMES}
 
@@ -243,7 +245,7 @@ def survivors_table() -> str:
         file, function, line, _, _ = survivor["name"].split(":", 4)
         where = f"`{file}:{line}`" + (f", `{function}`" if function else "")
         seen = survivor["outcome"] if survivor["cases"] else "no case runs it"
-        # A bar would end the cell.
+        # An unescaped bar would end the cell.
         code = survivor["source"].replace("|", "\\|")
         body.append([where, f"`{code}`", survivor["what"].replace("|", "\\|"), seen, survivor["reason"]])
     return markdown.rows(["where", "source", "change", "outcome", "why"], body)

@@ -1,15 +1,15 @@
-"""Every case of `parity suite`, with its verdict and its numbers: the evidence that our models and layers are right.
+"""Every case of `parity suite` with its verdict and numbers: the evidence that flaxcnn's models and layers are right.
 
-    python -m experiments.instrument.parity_suite                 all that is not stored yet, about an hour on 2 cores
-    python -m experiments.instrument.parity_suite torchvision
+    python -m experiments.instrument.parity_suite                 all cases that are not stored, about an hour on 2
+    cores python -m experiments.instrument.parity_suite torchvision
         one group, suite, case or pattern, as for `parity suite`
     python -m experiments.instrument.parity_suite optimisers schedules losses statistics     about five minutes
-    python -m experiments.instrument.parity_suite --again ...     also what is stored already
+    python -m experiments.instrument.parity_suite --again ...     also those that are stored
 
-Each case is stored as it finishes, in `experiments/results/parity_SUITE.jsonl.gz`, so that the study can be run in
-pieces; `parity_SUITE.json` beside it is the summary, which the table shows. The suite `augmentation` has a study of its
-own, `experiments.instrument.distribution_study`. Each model runs in a process of its own, whose peak memory is its own
-too. The torchvision builders are compared at 4x3x64x64.
+Each case is stored when it finishes, in `experiments/results/parity_SUITE.jsonl.gz`, so that the study can be run in
+pieces. `parity_SUITE.json` is the summary that the table shows. The suite `augmentation` has a study of its own,
+`experiments.instrument.distribution_study`. Each model runs in a process of its own, so that its peak memory can be
+measured. The torchvision builders are compared at 4x3x64x64.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from parity.suites.table import margin as in_words
 
 SUITES = ("models", "layers", "optimisers", "schedules", "losses", "statistics")
 COMMANDS = {suite: f"python -m experiments.instrument.parity_suite {suite}" for suite in SUITES}
-# From kilobytes, in which Linux counts, or bytes, in which macOS does.
+# Linux reports memory in kilobytes, macOS in bytes.
 UNITS_A_GIB = 2**30 if sys.platform == "darwin" else 2**20
 
 
@@ -44,7 +44,7 @@ def main() -> int:
     """Run the selected cases that are not stored; print a line a case, then the tables of all stored cases."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="suites, groups, cases or patterns (default: all)")
-    parser.add_argument("--again", action="store_true", help="run what is stored already, too")
+    parser.add_argument("--again", action="store_true", help="also run cases that are stored")
     options = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
     try:
@@ -83,7 +83,7 @@ def run_by_name(name: str) -> Outcome:
 
 
 def peak_memory() -> float:
-    """The most memory that this process has had, in GiB."""
+    """The peak memory of this process in GiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNITS_A_GIB
 
 
@@ -93,7 +93,7 @@ def stored(suite: str) -> list[dict[str, Any]]:
 
 
 def store(outcome: Outcome, peak: float | None) -> None:
-    """Add a case to the stored ones, or replace it, and summarise anew."""
+    """Add a case to the stored ones, or replace it, and update the summary."""
     suite, name = outcome.suite, f"parity_{outcome.suite}"
     item = dataclasses.asdict(outcome) | ({} if peak is None else {"peak_gib": peak})
     others = [case for case in stored(suite) if case["name"] != outcome.name]
@@ -109,7 +109,7 @@ def in_order(suite: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def summary(suite: str, items: list[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of the table of a suite: of every model, or of every group of cases."""
+    """The figures of a suite's table, for every model or for every group of cases."""
     if suite == "models":
         return {"models": [of_model(item) for item in items]}
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -119,7 +119,7 @@ def summary(suite: str, items: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def of_model(item: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a model, of its stored case."""
+    """The figures of a model, from its stored case."""
     modes = [restored(mode) for mode in item["modes"]]
     return {
         **{key: item[key] for key in ("name", "detail", "result")},
@@ -132,7 +132,7 @@ def of_model(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def of_group(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of a group, of its stored cases. In a suite that compares many steps, a layer is a step."""
+    """The figures of a group, from its stored cases. If a suite compares many steps, each step counts as a layer."""
     modes = [restored(mode) for item in items for mode in item["modes"]]
     return {
         "cases": len(items),
@@ -146,12 +146,12 @@ def of_group(items: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def restored(mode: dict[str, Any]) -> ModeOutcome:
-    """A mode as it was stored."""
+    """A mode from its stored fields."""
     return ModeOutcome(**mode | {"margin": _restored(mode["margin"])})
 
 
 def _restored(margin: float | None) -> float:
-    """A margin as it was stored; JSON has no infinity."""
+    """A margin from its stored value; null stands for infinity, which JSON lacks."""
     return math.inf if margin is None else margin
 
 
@@ -204,7 +204,7 @@ def groups_table(suite: str, first: str, counts: dict[str, str]) -> str:
     """A row for each group of a suite, in Markdown.
 
     Args:
-        suite: whose summary is shown.
+        suite: the suite.
         first: the heading of the groups.
         counts: further columns: heading -> figure of a group.
     """

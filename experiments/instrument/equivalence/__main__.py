@@ -2,9 +2,9 @@
 
     python -m experiments.instrument.equivalence [--seeds 10] [--margin 0.01]
 
-Both train a ResNet-20 once a seed by one recipe on the same images; weights, order and rotations are each side's own.
-A control, flaxcnn at a hundredth of the learning rate, must be found different. What is stopped goes on where it was:
-every run is kept in `--out` as it finishes. About ten minutes on one core. Stored in
+Both train a ResNet-20 once for each seed, with one recipe on the same images. Weights, order and rotations are each
+side's own. A control, flaxcnn at a hundredth of the learning rate, must be found different. Every finished run is kept
+in `--out`, so that a stopped study can be resumed. About ten minutes on one core. Stored in
 `experiments/results/equivalence.json`, with a picture.
 """
 
@@ -46,7 +46,7 @@ def commands(images: Path, epochs: int) -> dict[str, str]:
 
 
 def here(command: str) -> str:
-    """The same command by the Python that runs this; records say `python`, which is nobody's path."""
+    """The same command with this process's Python; records say `python`, because paths differ between machines."""
     return shlex.quote(sys.executable) + command.removeprefix("python")
 
 
@@ -67,31 +67,33 @@ def main() -> None:
     def tell(run: SeedRun) -> None:
         console.print(f"{run.side} seed {run.seed}: {run.accuracy:.2%} in {run.seconds:.0f} s")
 
-    said = commands(images, options.epochs)
-    runs = run_both(here(said["torch"]), here(said["flax"]), options.seeds, options.out, tell)
+    by_side = commands(images, options.epochs)
+    runs = run_both(here(by_side["torch"]), here(by_side["flax"]), options.seeds, options.out, tell)
     for seed in range(options.control_seeds):
-        runs.append(run_seed("handicapped", here(said["handicapped"]), seed, options.out))
+        runs.append(run_seed("handicapped", here(by_side["handicapped"]), seed, options.out))
         tell(runs[-1])
     flags = f"--seeds {options.seeds} --margin {options.margin:g} --epochs {options.epochs}"
     record.write(
         "equivalence",
         f"python -m experiments.instrument.equivalence {flags} --control-seeds {options.control_seeds}",
-        figures(said, runs, options.margin),
+        figures(by_side, runs, options.margin),
     )
     result = record.read("equivalence")
     draw(result, record.RESULTS / "equivalence.png")
     console.print(table(), soft_wrap=True)
 
 
-def figures(said: dict[str, str], runs: list[SeedRun], margin: float) -> dict[str, Any]:
-    """What is stored: both tests, every accuracy, the seconds, and the margin with its reason."""
-    samples = {side: accuracies(runs, side) for side in said}
+def figures(by_side: dict[str, str], runs: list[SeedRun], margin: float) -> dict[str, Any]:
+    """The stored figures: both tests, every accuracy, the seconds, and the margin with its reason."""
+    samples = {side: accuracies(runs, side) for side in by_side}
     return {
-        "commands": said,
+        "commands": by_side,
         "margin": margin,
         "why_this_margin": WHY_THIS_MARGIN,
         "accuracies": samples,
-        "seconds": {side: record.spread([run.seconds for run in runs if run.side == side]) for side in said},
+        "seconds": {
+            side: record.spread([run.seconds for run in runs if run.side == side]) for side in by_side
+        },
         "test": plain(tost(samples["torch"], samples["flax"], margin)),
         "control": {
             "learning_rate_times": HANDICAP,

@@ -1,9 +1,9 @@
-"""The same recipe by flaxcnn: `flaxcnn train` with its defaults for digits, in fewer epochs.
+"""The same recipe in flaxcnn: `flaxcnn train` with its defaults for digits, but fewer epochs.
 
     python -m experiments.instrument.equivalence.flax_digits --data digits.npz --seed 0 --epochs 20
 
-Shares with `torch_digits.py` the images, their division and the recipe; weights, order and rotations are its own. The
-last line that it prints is JSON with the test accuracy after the last epoch.
+It shares the images, their split and the recipe with `torch_digits.py`; weights, order and rotations are its own. The
+last line of its output is JSON with the test accuracy after the last epoch.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The digits in one file that both sides read: the division into training and test images is data, not luck."""
+"""Writes the digits into one file that both sides read, so that both have the same split."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from flaxcnn import data
 
 
 def write_digits(path: Path) -> Path:
-    """Write scikit-learn's digits, divided as `flaxcnn train` divides them, as an .npz file.
+    """Write scikit-learn's digits, split as `flaxcnn train` splits them, as an .npz file.
 
     Keys `x_train` uint8[1438 8 8 1], `y_train` int32[1438], `x_test` uint8[359 8 8 1], `y_test` int32[359].
     """

@@ -12,7 +12,7 @@ STEP = 0.035  # between two dots of one accuracy, in units of the distance of th
 
 
 def draw(result: dict[str, Any], path: Path) -> Path:
-    """Draw a stored result: on the left a dot a run, on the right the difference, its interval and the margin."""
+    """Draw a stored result: on the left a dot per run, on the right the difference, its interval and the margin."""
     figure = canvas.new_figure(9, 4)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     for position, (side, (_, colour)) in enumerate(SIDES.items()):
@@ -45,7 +45,7 @@ def draw(result: dict[str, Any], path: Path) -> Path:
 
 
 def strip(axes: "matplotlib.axes.Axes", position: int, values: list[float], colour: str) -> None:
-    """A dot a run; equal accuracies side by side."""
+    """A dot for each run; equal accuracies side by side."""
     values = sorted(values)
     rank = [values[:index].count(value) for index, value in enumerate(values)]
     x = [position + STEP * (r - (values.count(v) - 1) / 2) for r, v in zip(rank, values, strict=True)]

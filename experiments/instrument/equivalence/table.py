@@ -39,7 +39,7 @@ def row(handicap: str, test: dict[str, Any]) -> list[str]:
 
 
 def spread(sample: dict[str, Any]) -> str:
-    """Mean, std and number."""
+    """The mean, std and number of a sample."""
     return f"{sample['mean']:.2%} ± {sample['std']:.2%} (n = {sample['n']})"
 
 

@@ -2,8 +2,8 @@
 
     python experiments/instrument/equivalence/torch_digits.py --data digits.npz --seed 0 --epochs 20
 
-Knows nothing of flaxcnn or parity: a script as one writes it, the reference that they are held against. The last
-line that it prints is JSON with the test accuracy after the last epoch.
+An ordinary script that imports neither flaxcnn nor parity: the reference. The last line of its output is JSON with the
+test accuracy after the last epoch.
 """
 
 import argparse
@@ -70,7 +70,7 @@ class Digits(Dataset):
         self.transform = transform
 
     def __len__(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What a mutant does to one node of a syntax tree: an operator, a constant, a condition or a name becomes another."""
+"""The changes of one node of a syntax tree: an operator, a constant, a condition or a name becomes another."""
 
 import ast
 import functools
@@ -18,9 +18,9 @@ SWAPS = [
     ("logic", ast.BitAnd, ast.BitOr),
 ]
 OPERATORS: dict[type, tuple[str, type]] = {
-    **{one: (family, other) for family, one, other in SWAPS},
-    **{other: (family, one) for family, one, other in SWAPS},
-    # These have no opposite to be taken for.
+    **{first: (family, second) for family, first, second in SWAPS},
+    **{second: (family, first) for family, first, second in SWAPS},
+    # These have no opposite.
     ast.FloorDiv: ("arithmetic", ast.Mult),
     ast.Mod: ("arithmetic", ast.FloorDiv),
     ast.Pow: ("arithmetic", ast.Mult),
@@ -48,7 +48,7 @@ SYMBOLS: dict[type, str] = {
     ast.BitAnd: "&",
     ast.BitOr: "|",
 }
-# A function that is easily taken for another: called as a name, or as an attribute of jnp, np or jax.lax.
+# Functions that are easily confused, called as names or as attributes of jnp, np or jax.lax.
 _FUNCTIONS = {
     "maximum": "minimum",
     "minimum": "maximum",
@@ -67,7 +67,7 @@ _FUNCTIONS = {
     "all": "any",
     "reversed": "list",
 }
-# Only as attributes: the built-in of that name does something else, or has no counterpart.
+# Only as attributes: the built-in of that name differs, or has no counterpart.
 _METHODS = {"sum": "mean", "mean": "sum"}
 FAMILIES = (
     "arithmetic",
@@ -83,23 +83,23 @@ FAMILIES = (
 
 
 class Change(NamedTuple):
-    """What can be done to a node: where it is shown, what it is called, and how it is done, in place.
+    """One possible change of a node.
 
     Attributes:
         family: one of FAMILIES.
-        place: the node whose line and column name the change.
-        what: in words, such as "+ -> -".
-        make: changes the tree.
+        location: the node whose line and column name the change.
+        what: the change in words, such as "+ -> -".
+        make: applies the change to the tree, in place.
     """
 
     family: str
-    place: ast.expr
+    location: ast.expr
     what: str
     make: Callable[[], None]
 
 
 def changes(node: ast.AST) -> Iterator[Change]:
-    """Every change of a node itself, not of those below it."""
+    """Every change of a node itself, without the nodes below it."""
     if isinstance(node, ast.BinOp):
         yield from _operator(node, node.right, node.op)
     elif isinstance(node, ast.AugAssign):
@@ -125,7 +125,7 @@ def changes(node: ast.AST) -> Iterator[Change]:
         yield from _call(node)
 
 
-def _operator(node: ast.AST, place: ast.expr, operator: ast.AST, number: int = 0) -> Iterator[Change]:
+def _operator(node: ast.AST, location: ast.expr, operator: ast.AST, number: int = 0) -> Iterator[Change]:
     if type(operator) not in OPERATORS:
         return
     family, other = OPERATORS[type(operator)]
@@ -137,11 +137,11 @@ def _operator(node: ast.AST, place: ast.expr, operator: ast.AST, number: int = 0
         else:
             _set(node, op=other())
 
-    yield Change(family, place, what, make)
+    yield Change(family, location, what, make)
 
 
 def _negated(test: ast.expr, put: Callable[[ast.expr], None]) -> Iterator[Change]:
-    """A condition that is a name or a call has no operator to swap: it is negated."""
+    """Negate a condition that is a name or a call, because it has no operator to swap."""
     if isinstance(test, ast.Name | ast.Attribute | ast.Subscript | ast.Call):
         negation = ast.copy_location(ast.UnaryOp(ast.Not(), test), test)
         yield Change("condition", test, "condition negated", lambda: put(negation))
@@ -154,7 +154,7 @@ def _constant(node: ast.Constant) -> Iterator[Change]:
     elif isinstance(value, int):
         yield _valued("constant", node, value + 1)
     elif isinstance(value, float) and math.isfinite(value):
-        # Rounded, so that its name is not 0.10099999999999999.
+        # Rounded, because its name would be 0.10099999999999999.
         yield _valued("constant", node, float(f"{1.01 * value:.12g}") if value else 1.0)
 
 
@@ -165,7 +165,7 @@ def _valued(family: str, node: ast.Constant, value: bool | int | float) -> Chang
 def _call(node: ast.Call) -> Iterator[Change]:
     yield from _renamed(node.func)
     for argument in node.args:
-        # A function may be handed over: functools.reduce(jnp.maximum, values).
+        # A function may be an argument: functools.reduce(jnp.maximum, values).
         yield from _renamed(argument)
     if isinstance(node.func, ast.Attribute) and node.func.attr == "where" and len(node.args) == 3:
         swapped = [node.args[0], node.args[2], node.args[1]]

@@ -1,8 +1,8 @@
-"""Every mutant of a source file, from its syntax tree.
+"""Finds every mutant of a source file, from its syntax tree.
 
-Left out is what guards arguments and does not compute: functions that check or require, calls of them, branches that
-only raise, handlers of exceptions. Left out, too, is what acts when the module is imported and not after: decorators,
-base classes, annotations.
+Code that guards arguments is left out: functions that check or require, calls of them, branches that only raise,
+handlers of exceptions. Code that acts only when the module is imported is left out too: decorators, base classes,
+annotations.
 """
 
 import ast
@@ -17,7 +17,7 @@ from experiments.instrument.mutation.changes import changes
 from parity.errors import CannotCompare
 
 ROOT = Path(__file__).parents[3]
-# Whatever `choice.py` chooses computes the same: tests/flaxcnn/ops/cpu/test_fast_rules.py says what it must choose.
+# Without `choice.py`: all its choices compute the same, and tests/flaxcnn/ops/cpu/test_fast_rules.py tests them.
 FILES = (
     *sorted(
         str(path.relative_to(ROOT))
@@ -36,12 +36,12 @@ class Mutant:
     """One change of one file.
 
     Attributes:
-        file: from the repository's root.
-        function: the qualified name of the outermost function or method that holds the change; "" where none does.
-        line, column: of the change.
-        what: it does, such as "+ -> -".
+        file: the path from the repository's root.
+        function: the qualified name of the outermost function or method with the change; "" outside functions.
+        line, column: the position of the change.
+        what: the change in words, such as "+ -> -".
         family: see `experiments.instrument.mutation.changes.FAMILIES`.
-        first, last: the lines of the statement that holds it, which a case must run to see it.
+        first, last: the lines of the changed statement; a case must run one of them to see the change.
         text: the changed line.
     """
 
@@ -62,7 +62,7 @@ class Mutant:
 
 
 class Site(NamedTuple):
-    """A mutant and what makes its tree from the tree in which it was found; and the assignment outside a function."""
+    """A mutant; `make` applies it to the tree of its site; `assigned` is its assignment if it is outside functions."""
 
     mutant: Mutant
     make: Callable[[], None]
@@ -78,7 +78,7 @@ class Assigned(NamedTuple):
 
 
 def source(file: str) -> str:
-    """The text of a file of ours."""
+    """The text of a source file."""
     return (ROOT / file).read_text()
 
 
@@ -89,8 +89,8 @@ def mutants(text: str, file: str) -> list[Mutant]:
 
 @functools.cache
 def _mutants(text: str, file: str) -> tuple[Mutant, ...]:
-    found = (site.mutant for site in sites(ast.parse(text), text, file))
-    return tuple(sorted(found, key=lambda mutant: (mutant.line, mutant.column, mutant.what)))
+    unsorted = (site.mutant for site in sites(ast.parse(text), text, file))
+    return tuple(sorted(unsorted, key=lambda mutant: (mutant.line, mutant.column, mutant.what)))
 
 
 def all_mutants() -> list[Mutant]:
@@ -99,7 +99,7 @@ def all_mutants() -> list[Mutant]:
 
 
 def mutated(mutant: Mutant, text: str) -> tuple[ast.Module, "Assigned | None"]:
-    """The tree of a source text with one mutant in it, and the assignment it changed, if it is in no function.
+    """The tree of a source text with one mutant, and the changed assignment if it is outside functions.
 
     Raises:
         CannotCompare: the text has no such mutant.
@@ -120,7 +120,7 @@ def sites(tree: ast.Module, text: str, file: str) -> Iterator[Site]:
 
 
 class _Finder:
-    """Walks a tree and keeps where it is: in which classes, in which outermost function, in which statement."""
+    """Walks a tree; keeps track of the classes, the outermost function and the statement that it is in."""
 
     def __init__(self, lines: list[str], file: str) -> None:
         self.lines, self.file = lines, file
@@ -146,14 +146,14 @@ class _Finder:
             yield from self._assignment(node, node.value)
 
     def _assignment(self, node: ast.Assign | ast.AnnAssign, value: ast.expr) -> Iterator[Site]:
-        """An assignment in no function acts wherever a method of its class runs, or anything of its file."""
+        """The sites of an assignment outside functions; it acts in all methods of its class, or in all of its file."""
         if isinstance(value, ast.BinOp) and isinstance(value.op, ast.BitOr):
             return  # a union of types
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = tuple(target.id for target in targets if isinstance(target, ast.Name))
         self.assigned = Assigned(".".join(self._path()), names, value)
         owner = self.classes[-1] if self.classes else None
-        if owner is not None and any(isinstance(one, ast.FunctionDef) for one in owner.body):
+        if owner is not None and any(isinstance(member, ast.FunctionDef) for member in owner.body):
             self.first, self.last = owner.lineno, owner.end_lineno or owner.lineno
         else:
             self.first, self.last = 1, len(self.lines)
@@ -161,7 +161,7 @@ class _Finder:
         self.assigned = None
 
     def _path(self) -> list[str]:
-        return [one.name for one in self.classes]
+        return [node.name for node in self.classes]
 
     def _function(self, node: ast.FunctionDef) -> Iterator[Site]:
         outermost = not self.function
@@ -178,9 +178,9 @@ class _Finder:
             self.function = ""
 
     def _parts(self, node: ast.stmt) -> Iterator[Site]:
-        """A statement in a function: its expressions, then the statements in it."""
+        """The sites of a statement in a function: those of its expressions, then of its statements."""
         blocks = [getattr(node, name, []) for name in ("body", "orelse", "finalbody")]
-        inner = [one for block in blocks for one in block]
+        inner = [statement for block in blocks for statement in block]
         span = node.lineno, (inner[0].lineno - 1 if inner else node.end_lineno) or node.lineno
         if not (isinstance(node, ast.If) and _only_raises(node.body)):
             self.first, self.last = span[0], max(span)
@@ -190,8 +190,8 @@ class _Finder:
                     yield from self._expression(child)
         else:
             inner = node.orelse
-        for one in inner:
-            yield from self.statement(one)
+        for statement in inner:
+            yield from self.statement(statement)
 
     def _expression(self, node: ast.AST) -> Iterator[Site]:
         yield from self._changes(node)
@@ -201,12 +201,12 @@ class _Finder:
 
     def _changes(self, node: ast.AST) -> Iterator[Site]:
         for change in changes(node):
-            line = change.place.lineno
+            line = change.location.lineno
             mutant = Mutant(
                 self.file,
                 self.function,
                 line,
-                change.place.col_offset,
+                change.location.col_offset,
                 change.what,
                 change.family,
                 self.first,
@@ -217,12 +217,12 @@ class _Finder:
 
 
 def _is_type_check(node: ast.AST) -> TypeGuard[ast.Call]:
-    """Whether an expression is `isinstance(x, types)`, whose types are no arithmetic."""
+    """Whether an expression is `isinstance(x, types)`; its types are not mutated."""
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance"
 
 
 def _guards(node: ast.stmt) -> bool:
-    """Whether a statement only guards arguments, or only tells a reader something."""
+    """Whether a statement only guards arguments, or is a docstring."""
     if isinstance(node, ast.Raise | ast.Assert):
         return True
     if isinstance(node, ast.FunctionDef):
@@ -234,5 +234,7 @@ def _guards(node: ast.stmt) -> bool:
 
 
 def _only_raises(body: list[ast.stmt]) -> bool:
-    """Whether a branch does nothing but raise, perhaps after it made the message."""
-    return isinstance(body[-1], ast.Raise) and all(isinstance(one, ast.Assign) for one in body[:-1])
+    """Whether a branch only raises, perhaps after it built the message."""
+    return isinstance(body[-1], ast.Raise) and all(
+        isinstance(statement, ast.Assign) for statement in body[:-1]
+    )

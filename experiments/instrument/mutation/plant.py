@@ -1,7 +1,7 @@
-"""Plant a defect in a live function: swap its code for the mutated one, and put it back.
+"""Plants a defect in a live function: replaces its code by the mutated code, and restores it.
 
-Nothing is imported again, so whoever holds the function runs the mutated code: modules that imported it by name,
-JAX's transformations of it, methods of objects that exist, and the functions that it made before.
+Nothing is imported again, so every user of the function runs the mutated code: modules that imported it by name, JAX's
+transformations of it, methods of existing objects, and the functions that it made before.
 """
 
 import ast
@@ -22,7 +22,7 @@ from parity.errors import CannotCompare
 
 @contextlib.contextmanager
 def planted(mutant: Mutant) -> Iterator[None]:
-    """While inside, our code has this defect.
+    """Plant a mutant in flaxcnn for the duration of this block.
 
     Raises:
         CannotCompare: the source has no such mutant, or nothing live was made from that source.
@@ -36,13 +36,13 @@ def planted(mutant: Mutant) -> Iterator[None]:
 
 @contextlib.contextmanager
 def edited(module: ModuleType, function: str, old: str, new: str) -> Iterator[None]:
-    """While inside, a function's source reads `new` in the place of `old`.
+    """Replace `old` by `new` in a function's source for the duration of this block.
 
     Args:
-        module: of the function.
+        module: the module of the function.
         function: its qualified name.
-        old: a text that its source holds once.
-        new: what to read instead.
+        old: a text that its source contains once.
+        new: the replacement.
 
     Raises:
         CannotCompare: the source does not hold `old`, or more than once.
@@ -62,39 +62,39 @@ def edited(module: ModuleType, function: str, old: str, new: str) -> Iterator[No
 
 
 def module_of(file: str) -> ModuleType:
-    """The module of a file of ours."""
+    """The module of a source file."""
     return importlib.import_module(file.removesuffix(".py").replace("/", "."))
 
 
 def live_function(module: ModuleType, name: str) -> FunctionType:
-    """The plain function under a qualified name, whatever wraps it: a property, jit, custom_jvp, a type checker.
+    """The plain function under a qualified name, unwrapped from a property, jit, custom_jvp or a type checker.
 
     Raises:
         CannotCompare: there is none.
     """
-    found: Any = module
+    value: Any = module
     for part in name.split("."):
-        found = vars(found).get(part)
+        value = vars(value).get(part)
     wrapped = True
     while wrapped:
         wrapped = False
         for attribute in ("__wrapped__", "fget", "__func__", "fun"):
-            inner = getattr(found, attribute, None)
+            inner = getattr(value, attribute, None)
             if inner is not None:
-                found, wrapped = inner, True
+                value, wrapped = inner, True
                 break
-    if not isinstance(found, FunctionType) or found.__code__.co_qualname != name:
+    if not isinstance(value, FunctionType) or value.__code__.co_qualname != name:
         raise CannotCompare(f"{module.__name__} has no function {name} whose code could be changed.")
-    return found
+    return value
 
 
 @contextlib.contextmanager
 def _swapped(module: ModuleType, name: str, tree: ast.Module) -> Iterator[None]:
-    """A function with the code and the defaults that it has in another tree of its module."""
+    """Give a function the code and the defaults that it has in another tree of its module."""
     function = live_function(module, name)
     code = _code(compile(tree, function.__code__.co_filename, "exec"), name)
     arguments = _definition(tree, name).args
-    # By hand, since a type checker's wrapper may have put a cell where the plain source has none.
+    # Checked here, because a type checker's wrapper may have added a cell that the plain source lacks.
     if code.co_freevars != function.__code__.co_freevars:
         raise CannotCompare(f"{name} closes over other names than its source, so its code cannot be changed.")
     kept = function.__code__, function.__defaults__, function.__kwdefaults__
@@ -119,24 +119,24 @@ def _swapped(module: ModuleType, name: str, tree: ast.Module) -> Iterator[None]:
 
 def _closures(old: CodeType, new: CodeType) -> list[tuple[FunctionType, CodeType]]:
     """The functions that were made inside a function before, such as a rule of a primitive, and their changed code."""
-    parts = [[one for one in code.co_consts if isinstance(one, CodeType)] for code in (old, new)]
-    # Where an edit adds or takes a function away, none can be told to be which.
+    parts = [[inner for inner in code.co_consts if isinstance(inner, CodeType)] for code in (old, new)]
+    # If an edit adds or removes a function, the functions cannot be paired.
     pairs = zip(*parts, strict=True) if len(parts[0]) == len(parts[1]) else ()
     changed = [pair for pair in pairs if pair[0] != pair[1]]
     if not changed:
         return []
-    functions = [one for one in gc.get_objects() if type(one) is FunctionType]
-    found = []
-    for one, other in changed:
-        if one.co_freevars == other.co_freevars:
-            found += [(function, other) for function in functions if function.__code__ is one]
-        found += _closures(one, other)
-    return found
+    functions = [value for value in gc.get_objects() if type(value) is FunctionType]
+    closures = []
+    for before, after in changed:
+        if before.co_freevars == after.co_freevars:
+            closures += [(function, after) for function in functions if function.__code__ is before]
+        closures += _closures(before, after)
+    return closures
 
 
 @contextlib.contextmanager
 def _reassigned(module: ModuleType, assigned: Assigned) -> Iterator[None]:
-    """A constant of a module or a class with another value; a field of a dataclass with another default."""
+    """Give a constant of a module or a class another value, or a field of a dataclass another default."""
     owner: Any = getattr(module, assigned.owner) if assigned.owner else module
     value = _value(assigned.value, module)
     kept = {name: vars(owner)[name] for name in assigned.names}
@@ -151,7 +151,7 @@ def _reassigned(module: ModuleType, assigned: Assigned) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _default(function: FunctionType, name: str, value: object) -> Iterator[None]:
-    """A function with another default for one of its positional arguments."""
+    """Give a positional argument of a function another default."""
     kept = function.__defaults__ or ()
     arguments = function.__code__.co_varnames[: function.__code__.co_argcount]
     number = arguments.index(name) - (len(arguments) - len(kept))
@@ -164,7 +164,7 @@ def _default(function: FunctionType, name: str, value: object) -> Iterator[None]
 
 @contextlib.contextmanager
 def _no_compiled_programs() -> Iterator[None]:
-    """No program that was traced outside is used inside, nor the other way round."""
+    """Use no program in this block that was traced outside, nor outside one that was traced in it."""
     jax.clear_caches()
     try:
         yield
@@ -175,8 +175,8 @@ def _no_compiled_programs() -> Iterator[None]:
 def _definition(tree: ast.Module, name: str) -> ast.FunctionDef:
     body: list[ast.stmt] = tree.body
     *classes, last = name.split(".")
-    for one in classes:
-        body = next(n.body for n in body if isinstance(n, ast.ClassDef) and n.name == one)
+    for owner in classes:
+        body = next(n.body for n in body if isinstance(n, ast.ClassDef) and n.name == owner)
     for node in body:
         if isinstance(node, ast.FunctionDef) and node.name == last:
             return node
@@ -185,12 +185,13 @@ def _definition(tree: ast.Module, name: str) -> ast.FunctionDef:
 
 def _code(code: CodeType, name: str) -> CodeType:
     """The code of a function or method in the code of its module."""
-    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    for one in inner:
-        if one.co_qualname == name:
-            return one
-        if name.startswith(f"{one.co_qualname}."):
-            return _code(one, name)
+    for inner in code.co_consts:
+        if not isinstance(inner, CodeType):
+            continue
+        if inner.co_qualname == name:
+            return inner
+        if name.startswith(f"{inner.co_qualname}."):
+            return _code(inner, name)
     raise CannotCompare(f"The source has no function {name}.")
 
 

@@ -1,6 +1,6 @@
-"""Which lines of our source a case of the suites runs: only a case that runs a mutant's line can catch it.
+"""Measures which lines of flaxcnn's source a case runs; only a case that runs a mutant's line can catch it.
 
-Measured once for each case and kept in a file; measured again when a file that the case runs was edited.
+Each case is measured once and kept in a file. It is measured again if a file that it runs was edited.
 """
 
 import dataclasses
@@ -25,14 +25,14 @@ from parity.suites.running import run_case
 
 @dataclasses.dataclass(frozen=True)
 class Reach:
-    """What a case runs.
+    """The lines that a case runs.
 
     Attributes:
-        case: its name.
-        result: of the case, without a defect.
-        seconds: it took, while watched.
-        lines: of each file of ours that it runs.
-        digests: of those files, as they were.
+        case: the name of the case.
+        result: its result without a defect.
+        seconds: its time while traced.
+        lines: the lines that it runs, by source file.
+        digests: the digests of those files.
     """
 
     case: str
@@ -42,20 +42,20 @@ class Reach:
     digests: dict[str, str]
 
     def sees(self, mutant: Mutant) -> bool:
-        """Whether the case runs the mutant's statement, and is right without it."""
+        """Whether the case runs the mutant's statement, and is equivalent without the mutant."""
         lines = self.lines.get(mutant.file, [])
         return self.result == "equivalent" and any(mutant.first <= line <= mutant.last for line in lines)
 
 
 def reaches(cases: Iterable[Case], folder: Path, tell: Callable[[Reach], None]) -> dict[str, Reach]:
-    """What each case runs, by its name; what is not kept in `folder` is measured, and told.
+    """The lines that each case runs, by its name; a case that is not kept in `folder` is measured.
 
     Args:
-        cases: of the suites.
-        folder: of one file a case.
-        tell: called with each case that was measured.
+        cases: cases of the suites.
+        folder: holds one file for each case.
+        tell: called with the result of each new measurement.
     """
-    found = {}
+    reached = {}
     for case in cases:
         kept = _kept(folder / f"{case.name}.json")
         if kept is None:
@@ -63,17 +63,17 @@ def reaches(cases: Iterable[Case], folder: Path, tell: Callable[[Reach], None]) 
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / f"{case.name}.json", kept)
             tell(kept)
-        found[case.name] = kept
-    return found
+        reached[case.name] = kept
+    return reached
 
 
 def measure(case: Case) -> Reach:
-    """Run a case and watch which lines of our files it runs."""
+    """Run a case and record which lines of flaxcnn it runs."""
     files = {str(ROOT / file): file for file in FILES}
     seen: dict[str, set[int]] = {file: set() for file in FILES}
 
     def called(frame: FrameType, event: str, argument: Any) -> Any:
-        # Frames of other files are not watched, so the case takes only about twice its time.
+        # Frames of other files are not traced, so that the case takes only about twice its time.
         file = files.get(frame.f_code.co_filename)
         return None if file is None else functools.partial(line, seen[file].add)
 
@@ -81,7 +81,7 @@ def measure(case: Case) -> Reach:
         add(frame.f_lineno)
         return functools.partial(line, add)
 
-    # What is imported meanwhile would be watched, and seem to be run by the case; what was compiled before would not.
+    # Imports during the trace would count as lines of the case, and programs compiled before would not be traced.
     _import_everything()
     jax.clear_caches()
     watching = sys.gettrace()
@@ -91,7 +91,7 @@ def measure(case: Case) -> Reach:
     finally:
         sys.settrace(watching)
         jax.clear_caches()
-    lines = {file: sorted(found) for file, found in seen.items() if found}
+    lines = {file: sorted(numbers) for file, numbers in seen.items() if numbers}
     return Reach(
         case.name, outcome.result, outcome.seconds, lines, {file: digest(source(file)) for file in lines}
     )
@@ -113,16 +113,16 @@ def _import_everything() -> None:
 
 
 def digest(text: str) -> str:
-    """A short name of a text, another one for every other text."""
+    """A short hash of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _kept(path: Path) -> Reach | None:
     try:
-        found = from_plain(Reach, read_json(path))
+        kept = from_plain(Reach, read_json(path))
     except TraceError:
         return None
     current = all(
-        (ROOT / file).exists() and digest(source(file)) == was for file, was in found.digests.items()
+        (ROOT / file).exists() and digest(source(file)) == was for file, was in kept.digests.items()
     )
-    return found if current else None
+    return kept if current else None

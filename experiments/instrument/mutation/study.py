@@ -1,4 +1,4 @@
-"""Run the cases that reach a mutant, until one turns red; keep what was found, one file a mutant."""
+"""Runs the cases that reach a mutant until one turns red; keeps the findings, one file for each mutant."""
 
 import dataclasses
 import datetime
@@ -25,7 +25,7 @@ from parity.suites.running import run_case
 # "unreached": no case runs the mutant's line.
 Verdict = Literal["caught", "survived", "unreached"]
 SUITES = ("layers", "losses", "optimisers", "schedules", "statistics")
-# Whole models take long; the smallest of these four kinds have every shortcut, and the group `blocks` every block.
+# Whole models are slow. These are the smallest that have every kind of shortcut; the group `blocks` has every block.
 MODELS = ("resnet20-plain", "resnet20-b", "preact_resnet20", "preact_resnet20-b")
 MOST_CASES = 12
 ATTEMPTS = 2
@@ -33,17 +33,17 @@ ATTEMPTS = 2
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What came of a mutant.
+    """The finding about a mutant.
 
     Attributes:
-        mutant: which.
-        digest: of the file it changes, as it was.
+        mutant: the mutant.
+        digest: the digest of its unchanged file.
         verdict: whether a case turned red.
-        case: the case that did, "" if none did.
-        result: that case's: "divergent", "inconclusive", "refused", "raised", or "crashed" where the process ended.
-        sentence: what that case said.
-        tried: the cases that ran, by name; of a mutant that was examined more than once, all of them.
-        seconds: all of them took.
+        case: the case that turned red; "" if none did.
+        result: that case's: "divergent", "inconclusive", "refused", "raised", or "crashed" if the process ended.
+        sentence: that case's sentence.
+        tried: the names of the cases that ran, in all examinations of the mutant.
+        seconds: the time of these cases.
     """
 
     mutant: Mutant
@@ -58,7 +58,7 @@ class Finding:
 
 
 def studied(cases: Iterable[Case]) -> list[Case]:
-    """The cases that are put to the test: all of SUITES, and MODELS."""
+    """The cases that are tested: all of SUITES, and MODELS."""
     return [case for case in cases if case.suite in SUITES or case.name in MODELS]
 
 
@@ -71,22 +71,22 @@ def study(
     seed: int = 0,
     most: int = MOST_CASES,
 ) -> Iterator[tuple[Finding, bool]]:
-    """What came of each mutant, and whether it was found just now and not kept in `folder` before.
+    """The finding about each mutant, and whether it is new rather than kept in `folder`.
 
     Args:
-        mutants: to plant.
-        cases: that may run.
-        reached: what each case runs, by its name.
-        folder: of one file a mutant.
-        seed: of the choice among the cases that reach a mutant.
-        most: how many cases a mutant may survive.
+        mutants: the mutants to plant.
+        cases: the cases that may run.
+        reached: the lines that each case runs, by its name.
+        folder: holds one file for each mutant.
+        seed: the seed of the choice among the cases that reach a mutant.
+        most: the largest number of cases that a mutant meets.
     """
     for mutant in mutants:
         path = path_of(mutant, folder)
         kept = kept_finding(mutant, folder)
         chosen = candidates(mutant, cases, reached, seed, most)
         before = [] if kept is None else kept.tried
-        # What no case caught is examined again by cases that have not tried.
+        # A mutant that no case caught is examined again by cases that it has not met.
         chosen = [case for case in chosen if case.name not in before]
         if kept is not None and (kept.verdict == "caught" or not chosen):
             yield kept, False
@@ -100,13 +100,14 @@ def study(
 def candidates(
     mutant: Mutant, cases: Sequence[Case], reached: dict[str, Reach], seed: int, most: int
 ) -> list[Case]:
-    """At most `most` cases that reach a mutant: those of the core, the quick first, then one of each kind in turn.
+    """At most `most` cases that reach a mutant: those of the core, the quickest first, then one of each kind in turn.
 
-    Cases of a suite's group, differentiated by hand or by JAX, are a kind. Models are slow: what some layer's case
-    reaches is seen by one model only, after all of those, since models lean on the defaults that layers' cases set.
+    The cases of a group that are differentiated by hand are one kind, those differentiated by JAX another. Models are
+    slow, so a mutant that other cases reach meets only one model, after them. It meets one because layers' cases set
+    options that models leave at their defaults.
     """
     seeing = [case for case in cases if reached[case.name].sees(mutant)]
-    # By name and not by place, so that a case that is added moves no other.
+    # Sorted by a digest of the name and not by position, so that a new case moves no other.
     seeing.sort(key=lambda case: digest(f"{seed} {mutant.name} {case.name}"))
     kinds: dict[tuple[str, str, bool], list[Case]] = {}
     first, models = [], []
@@ -120,13 +121,13 @@ def candidates(
     quick_first = sorted(kinds.values(), key=lambda kind: _seconds(kind, reached))
     rounds = itertools.zip_longest(*quick_first)
     first.sort(key=lambda case: reached[case.name].seconds)
-    chosen = [*first, *(case for one in rounds for case in one if case is not None)][:most]
+    chosen = [*first, *(case for turn in rounds for case in turn if case is not None)][:most]
     models.sort(key=lambda case: reached[case.name].seconds)
     return chosen + models[:1] if chosen else models[:most]
 
 
 def examine(mutant: Mutant, cases: Sequence[Case], before: Sequence[str] = ()) -> Finding:
-    """Plant a mutant and run cases until one is not equivalent; the cases named by `before` it has survived."""
+    """Plant a mutant and run cases until one is not equivalent; it has survived the cases named in `before`."""
     start, tried = time.perf_counter(), list(before)
     caught_by, result, sentence = "", "", ""
     for case in cases:
@@ -138,22 +139,22 @@ def examine(mutant: Mutant, cases: Sequence[Case], before: Sequence[str] = ()) -
             caught_by = case.name
             break
     verdict: Verdict = "caught" if caught_by else "survived" if tried else "unreached"
-    said = (caught_by, result, sentence) if caught_by else ("", "", "")
+    outcome = (caught_by, result, sentence) if caught_by else ("", "", "")
     seconds = time.perf_counter() - start
-    return Finding(mutant, digest(source(mutant.file)), verdict, *said, tried, seconds, _today())
+    return Finding(mutant, digest(source(mutant.file)), verdict, *outcome, tried, seconds, _today())
 
 
 def _run(case: Case) -> tuple[str, str]:
     try:
         outcome = run_case(case)
-    # A mutant may raise anything: an error of the types it confuses is as red as a difference.
+    # A mutant may raise any error; an error is as red as a difference.
     except Exception as error:
         return "raised", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return outcome.result, outcome.sentence
 
 
 def _watched(mutant: Mutant, marker: Path, examined: Callable[[], Finding]) -> Finding:
-    """Examine a mutant, unless doing so has ended the process before: then that is how it was caught."""
+    """Examine a mutant; if that has ended the process `ATTEMPTS` times, the mutant counts as caught."""
     attempts = int(marker.read_text()) if marker.exists() else 0
     if attempts >= ATTEMPTS:
         marker.unlink()
@@ -166,26 +167,26 @@ def _watched(mutant: Mutant, marker: Path, examined: Callable[[], Finding]) -> F
     try:
         return examined()
     finally:
-        # Not reached where the process is killed or aborts.
+        # Not reached if the process is killed or aborts.
         marker.unlink()
 
 
 def path_of(mutant: Mutant, folder: Path) -> Path:
-    """The file in which a mutant's finding is kept: its name, too long and too odd for a file's, is hashed."""
+    """The file of a mutant's finding; it has a hash, because the mutant's name does not suit as a file name."""
     return folder / f"{hashlib.sha256(mutant.name.encode()).hexdigest()[:16]}.json"
 
 
 def kept_finding(mutant: Mutant, folder: Path) -> Finding | None:
-    """What is kept of a mutant, if its file is as it was."""
+    """The kept finding about a mutant, if its source file is unchanged."""
     try:
-        found = from_plain(Finding, read_json(path_of(mutant, folder)))
+        kept = from_plain(Finding, read_json(path_of(mutant, folder)))
     except TraceError:
         return None
-    return found if found.digest == digest(source(mutant.file)) and found.mutant == mutant else None
+    return kept if kept.digest == digest(source(mutant.file)) and kept.mutant == mutant else None
 
 
 def sample(mutants: Sequence[Mutant], limit: int, seed: int) -> list[Mutant]:
-    """`limit` mutants drawn by seed, in their order; all if there are no more than that."""
+    """`limit` mutants drawn by seed, in their order; all mutants if there are no more."""
     drawn = random.Random(seed).sample(range(len(mutants)), min(limit, len(mutants)))
     return [mutants[number] for number in sorted(drawn)]
 

@@ -1,8 +1,8 @@
-"""The tests of our own functions put to the test: those that mirror a file are run with a mutant planted in it.
+"""Tests the unit tests of flaxcnn: the tests of a source file are run with a mutant planted in that file.
 
     python -m experiments.instrument.mutation.unit_tests MUTANT TEST ...     exit 1 if a test turns red
 
-In a process of their own: the tests check shapes at every call, which is decided when our packages are imported.
+The tests run in a process of their own, because shape checking is decided when flaxcnn and parity are imported.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ from experiments.instrument.mutation.plant import planted
 from parity.errors import CannotCompare
 
 PASSED, FAILED, NONE_FOUND = 0, 1, 5
-# Rules that have no file of tests to themselves, and the files that test them.
+# Source files without a test file of the same name, and the files that test them.
 _ELSEWHERE = {
     "flaxcnn/ops/adaptive_pooling.py": ("ops/test_average_pooling.py",),
     "flaxcnn/ops/batch_normalisation_backward.py": ("ops/test_batch_normalisation.py",),
@@ -32,19 +32,19 @@ _FAST_RULES = ("ops/cpu/test_fast_rules.py",)
 
 
 def tests_of(file: str) -> list[str]:
-    """The files of tests that mirror a source file, from the repository's root."""
+    """The test files of a source file, as paths from the repository's root."""
     path = Path(file)
     own = f"{path.relative_to('flaxcnn').parent}/test_{path.stem}.py"
     folder = Path("tests") / "flaxcnn"
-    found = [own] if (ROOT / folder / own).exists() else []
-    found += [name for name in _ELSEWHERE.get(file, () if found else _FAST_RULES) if name not in found]
+    names = [own] if (ROOT / folder / own).exists() else []
+    names += [name for name in _ELSEWHERE.get(file, () if names else _FAST_RULES) if name not in names]
     if "ops" in path.parts:
-        found.append("ops/test_defaults.py")
-    return [str(folder / name) for name in found]
+        names.append("ops/test_defaults.py")
+    return [str(folder / name) for name in names]
 
 
 def turns_red(mutant: Mutant) -> bool:
-    """Whether a test that mirrors the mutant's file fails with the mutant planted; what is only drawn is left out.
+    """Whether a test of the mutant's file fails with the mutant planted; tests that are only drawn are left out.
 
     Raises:
         CannotCompare: the tests could not be run.
@@ -71,22 +71,22 @@ class _Planting:
         self.context = planted(mutant)
 
     def pytest_collection_finish(self, session: Any) -> None:
-        """Plant it."""
+        """Plant the mutant."""
         del session
         self.context.__enter__()
 
     def pytest_sessionfinish(self, session: Any, exitstatus: Any) -> None:
-        """Take it out."""
+        """Remove the mutant."""
         del session, exitstatus
         self.context.__exit__(None, None, None)
 
 
 def main() -> int:
-    """Run the tests that are named, with the mutant that is named, until one fails."""
+    """Run the named tests with the named mutant until one fails."""
     import pytest
 
     name, *files = sys.argv[1:]
-    mutant = next(one for one in all_mutants() if one.name == name)
+    mutant = next(mutant for mutant in all_mutants() if mutant.name == name)
     always = ["-m", "not drawn and not exhaustive"]
     return int(pytest.main([*files, "-x", "-q", "-p", "no:cacheprovider", *always], [_Planting(mutant)]))
 

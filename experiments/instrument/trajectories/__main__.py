@@ -1,6 +1,6 @@
-"""Whole training runs in both frameworks, step by step, on real images; and the same with defects planted.
+"""Whole training runs in both frameworks on real images, step by step, without and with planted defects.
 
-    python -m experiments.instrument.trajectories            all of it
+    python -m experiments.instrument.trajectories            the whole study
     python -m experiments.instrument.trajectories --steps 20 shorter runs
 
 100 steps of a batch-norm ResNet on digits with SGD (momentum, weight decay, cosine schedule, label smoothing), Adam
@@ -36,7 +36,7 @@ RECIPES: dict[str, tuple[float, dict[str, float]]] = {
 
 
 def main() -> int:
-    """Run everything and store it; the exit code tells whether all was as it must be."""
+    """Run everything and store it; the exit code is 0 if every verdict and cause is right."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=100)
     options = parser.parse_args()
@@ -52,75 +52,75 @@ def main() -> int:
         "host_without_defect": sound.verdict,
         "runs": runs,
         "defects": planted,
-        "defects_named": sum(one["named"] for one in planted),
+        "defects_named": sum(run["named"] for run in planted),
     }
     record.write(
         "trajectories", f"python -m experiments.instrument.trajectories --steps {options.steps}", figures
     )
     good = sound.verdict == "equivalent" and all(run["verdict"] == "equivalent" for run in runs)
-    return 0 if good and all(one["named"] and one["right_step"] for one in planted) else 1
+    return 0 if good and all(run["named"] and run["right_step"] for run in planted) else 1
 
 
 def long_run(name: str, steps: int, console: Console) -> dict[str, Any]:
-    """One optimiser on resnet20: what the table and the picture need."""
+    """Train resnet20 with one optimiser; return the figures for the table."""
     rate, settings = RECIPES[name]
     torch.manual_seed(0)
-    ours = CifarResNet(20, width=WIDTH, in_channels=1)
-    theirs = models.create("resnet20", width=WIDTH, in_channels=1)
+    torch_model = CifarResNet(20, width=WIDTH, in_channels=1)
+    flax_model = models.create("resnet20", width=WIDTH, in_channels=1)
     recipe = Training(
         named.torch_optimiser(name, rate, "cosine", steps, settings),
         named.flax_optimiser(name, rate, "cosine", steps, settings, None),
         label_smoothing=SMOOTHING,
     )
     start = time.perf_counter()
-    found = train(ours, theirs, from_data("digits", BATCH, 0), recipe, steps=steps)
-    console.print(f"{name}: {found.summary()}")
+    trajectory = train(torch_model, flax_model, from_data("digits", BATCH, 0), recipe, steps=steps)
+    console.print(f"{name}: {trajectory.summary()}")
     record.RESULTS.mkdir(exist_ok=True)
-    picture.draw(found, record.RESULTS / f"trajectory_{name}.png")
+    picture.draw(trajectory, record.RESULTS / f"trajectory_{name}.png")
     return {
         "optimiser": name,
         "learning_rate": rate,
         "options": settings,
         "seconds": time.perf_counter() - start,
-        **_figures(found),
+        **_figures(trajectory),
     }
 
 
-def _figures(found: Trajectory) -> dict[str, Any]:
-    last = found.steps[-1]
+def _figures(trajectory: Trajectory) -> dict[str, Any]:
+    last = trajectory.steps[-1]
     return {
-        "verdict": found.verdict,
-        "summary": found.summary(),
-        "margin": found.margin,
-        "free_ratio": found.free_ratio,
-        "growth32": found.growth32.rate,
-        "growth64": found.growth64.rate,
+        "verdict": trajectory.verdict,
+        "summary": trajectory.summary(),
+        "margin": trajectory.margin,
+        "free_ratio": trajectory.free_ratio,
+        "growth32": trajectory.growth32.rate,
+        "growth64": trajectory.growth64.rate,
         "distance32": last.distance32,
         "distance64": last.distance64,
-        "largest_distance64": max(step.distance64 for step in found.steps),
-        "first_loss": found.steps[0].loss.torch64,
+        "largest_distance64": max(step.distance64 for step in trajectory.steps),
+        "first_loss": trajectory.steps[0].loss.torch64,
         "last_loss": last.loss.torch64,
-        "parted32": found.parted32,
-        "distances32": [step.distance32 for step in found.steps],
-        "distances64": [step.distance64 for step in found.steps],
+        "loss_divergence32": trajectory.parted32,
+        "distances32": [step.distance32 for step in trajectory.steps],
+        "distances64": [step.distance64 for step in trajectory.steps],
     }
 
 
 def planted_run(defect: defects.Defect, console: Console) -> dict[str, Any]:
-    """One defect: where the runs part and what cause was named."""
-    found = defects.run(defect)
-    causes = [cause.id for cause in found.causes]
-    divergence = found.divergence
+    """Train with one planted defect; return the first divergence and the named causes."""
+    trajectory = defects.run(defect)
+    causes = [cause.id for cause in trajectory.causes]
+    divergence = trajectory.divergence
     result = {
         "id": defect.id,
         "planted": defect.planted,
-        "verdict": found.verdict,
+        "verdict": trajectory.verdict,
         "step": None if divergence is None else divergence.step,
         "right_step": divergence is not None and divergence.step == defect.step,
         "layer": None if divergence is None else divergence.layer,
         "phase": None if divergence is None else divergence.phase,
         "named": bool(causes) and set(causes) == {defect.id},
-        "causes": [[cause.id, cause.layer, cause.torch, cause.flax] for cause in found.causes],
+        "causes": [[cause.id, cause.layer, cause.torch, cause.flax] for cause in trajectory.causes],
     }
     console.print(
         f"{defect.id} ({defect.planted}): step {result['step']}, {', '.join(dict.fromkeys(causes)) or 'unexplained'}"

@@ -24,12 +24,12 @@ class Defect:
     """One planted defect.
 
     Attributes:
-        id: of the catalogue.
-        planted: in words.
+        id: its id in the catalogue.
+        planted: the defect in words.
         step: the first step that must differ.
         torch, flax: the optimisers.
-        norm: the batch norm of the Flax side.
-        clip_norm: to which PyTorch's gradient is clipped.
+        norm: makes the batch norm of the Flax side.
+        clip_norm: the norm to which PyTorch's gradient is clipped.
     """
 
     id: str
@@ -42,7 +42,7 @@ class Defect:
 
 
 class _Forgetful(layers.BatchNorm):
-    """Computes with batch statistics and leaves the running ones as they were."""
+    """Computes with batch statistics and leaves the running statistics unchanged."""
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         before = self.running_mean[...], self.running_var[...], self.num_batches_tracked[...]
@@ -88,7 +88,7 @@ def _inside(momentum: float, schedule: Callable[[Any], Any]) -> Any:
 
 
 def defects() -> list[Defect]:
-    """All of them."""
+    """All defects."""
     cosine = optim.schedule("cosine", 0.1, STEPS)
     decay = 5e-2
     decoupled = optax.chain(
@@ -184,5 +184,5 @@ def run(defect: Defect) -> Trajectory:
 
 
 def sound() -> Trajectory:
-    """The same without a defect."""
+    """Train both sides without a defect."""
     return run(Defect("", "nothing", 0, _sgd(momentum=0.9), _plain()))

@@ -1,4 +1,4 @@
-"""A small network with batch norm and dropout, in both frameworks; the Flax side with one thing exchanged."""
+"""A small network with batch norm and dropout, in both frameworks; the Flax side can have another batch norm."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,12 +40,12 @@ MakeNorm = Callable[[int], nnx.Module]
 
 
 def torch_norm(channels: int, **options: Any) -> nnx.Module:
-    """Our layer, by default PyTorch's in every respect."""
+    """flaxcnn's layer, whose defaults are PyTorch's."""
     return layers.BatchNorm(channels, **options)
 
 
 class FlaxHost(nnx.Module):
-    """The same, with the batch norm that `norm` makes in both places."""
+    """The same network, with two batch norms made by `norm`."""
 
     def __init__(self, norm: MakeNorm = torch_norm) -> None:
         first, second = CHANNELS

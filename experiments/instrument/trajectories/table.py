@@ -6,20 +6,20 @@ from experiments import markdown, record
 
 
 def runs() -> str:
-    """The long runs, one line each."""
+    """The long runs, one row each."""
     result = record.read("trajectories")
     body = [
         [
-            one["optimiser"],
-            one["verdict"],
-            f"{one['margin']:.0f}x",
-            f"{one['distance64']:.0e}",
-            f"{one['distance32']:.0e}",
-            _factor(one["growth64"]),
-            "never" if one["parted32"] is None else f"step {one['parted32']}",
-            f"{one['first_loss']:.2f} → {one['last_loss']:.2f}",
+            run["optimiser"],
+            run["verdict"],
+            f"{run['margin']:.0f}x",
+            f"{run['distance64']:.0e}",
+            f"{run['distance32']:.0e}",
+            _factor(run["growth64"]),
+            "never" if run["loss_divergence32"] is None else f"step {run['loss_divergence32']}",
+            f"{run['first_loss']:.2f} → {run['last_loss']:.2f}",
         ]
-        for one in result["runs"]
+        for run in result["runs"]
     ]
     header = [
         "optimiser",
@@ -35,17 +35,17 @@ def runs() -> str:
 
 
 def planted() -> str:
-    """The planted defects, one line each."""
+    """The planted defects, one row each."""
     result = record.read("trajectories")
     body = [
         [
-            f"`{one['id']}`",
-            one["planted"],
-            str(one["step"]),
-            f"{one['layer']}, {one['phase']}",
-            "; ".join(dict.fromkeys(f"`{cause[0]}`" for cause in one["causes"])) or "unexplained",
+            f"`{run['id']}`",
+            run["planted"],
+            str(run["step"]),
+            f"{run['layer']}, {run['phase']}",
+            "; ".join(dict.fromkeys(f"`{cause[0]}`" for cause in run["causes"])) or "unexplained",
         ]
-        for one in result["defects"]
+        for run in result["defects"]
     ]
     return markdown.rows(["defect", "planted", "found at step", "where", "cause named"], body)
 

@@ -47,9 +47,9 @@ def test_both_programs_read_the_same_training_images(images):
     assert len(loader.dataset) == len(splits.train) and len(test_loader.dataset) == len(splits.test)
     mean, std = data.channel_statistics(splits.train)
     x, y = next(iter(test_loader))
-    ours, labels = splits.test.gather(np.arange(64))
+    images_read, labels = splits.test.gather(np.arange(64))
     expected = np.asarray(
-        data.normalise(data.to_float(jnp.asarray(ours)), jnp.asarray(mean), jnp.asarray(std))
+        data.normalise(data.to_float(jnp.asarray(images_read)), jnp.asarray(mean), jnp.asarray(std))
     )
     np.testing.assert_allclose(x.permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
     np.testing.assert_array_equal(y.numpy(), labels)
@@ -57,10 +57,10 @@ def test_both_programs_read_the_same_training_images(images):
 
 def test_both_networks_compute_the_same_function():
     torch.manual_seed(0)
-    theirs = torch_digits.ResNet20().eval()
+    network = torch_digits.ResNet20().eval()
     apply, params, state = functional(models.create("resnet20", num_classes=10, in_channels=1))
     renamed = {}
-    for name, value in theirs.state_dict().items():
+    for name, value in network.state_dict().items():
         first, _, rest = name.partition(".")
         if first == "blocks":
             index, _, rest = rest.partition(".")
@@ -69,7 +69,7 @@ def test_both_networks_compute_the_same_function():
     params, state = weights.from_torch(renamed, params, state)
     x = torch.randn(2, 1, 8, 8)
     logits, _ = apply(params, state, jnp.asarray(x.permute(0, 2, 3, 1).numpy()), train=False)
-    np.testing.assert_allclose(np.asarray(logits), theirs(x).detach().numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(logits), network(x).detach().numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_both_recipes_are_one(monkeypatch):
@@ -137,7 +137,7 @@ def stored(tmp_path, monkeypatch):
     return record.read("equivalence")
 
 
-def test_the_record_holds_margin_means_deviations_and_p_values(stored):
+def test_the_record_holds_margin_means_stds_and_p_values(stored):
     test = stored["test"]
     assert test["verdict"] == "equivalent" and test["p_value"] < 0.05
     assert test["torch"]["n"] == 4 and test["torch"]["mean"] == pytest.approx(0.982)
@@ -167,7 +167,7 @@ def test_the_picture_is_drawn(stored, tmp_path):
         assert picture.width > 1000 and len(picture.convert("RGB").getcolors(2**24)) > 50
 
 
-def test_the_commands_have_a_place_for_the_seed(stored):
+def test_the_commands_have_a_field_for_the_seed(stored):
     for side, command in stored["commands"].items():
         check_command(side, command)
         assert command.startswith("python ")

@@ -1,4 +1,4 @@
-"""The study of mutants: what reaches them, what is tried, what is kept, and what is shown of it."""
+"""The study of mutants: the cases that reach them, the order of trials, the kept findings, and the tables."""
 
 import sys
 
@@ -17,7 +17,9 @@ CASES = {case.name: case for case in all_cases()}
 def named(file, function, what):
     """The first mutant of that description."""
     return next(
-        one for one in find.all_mutants() if (one.file, one.function, one.what) == (file, function, what)
+        mutant
+        for mutant in find.all_mutants()
+        if (mutant.file, mutant.function, mutant.what) == (file, function, what)
     )
 
 
@@ -29,20 +31,20 @@ def mutant():
 def test_a_case_runs_the_lines_it_needs_and_no_others():
     watching = sys.gettrace()
     # Dropout in evaluation mode: the layer gives back what it is given.
-    found = reach.measure(CASES["dropout-01"])
+    measured = reach.measure(CASES["dropout-01"])
     assert sys.gettrace() is watching
-    assert found.result == "equivalent"
+    assert measured.result == "equivalent"
     file, function = "flaxcnn/models/layers.py", "Dropout.__call__"
-    assert set(found.lines) == {file}
-    assert found.sees(named(file, function, "drop not"))
-    assert not found.sees(named(file, function, "True -> False")), "where it calls the op"
-    assert not found.sees(named("flaxcnn/ops/dropout.py", "dropout", "drop not"))
+    assert set(measured.lines) == {file}
+    assert measured.sees(named(file, function, "drop not"))
+    assert not measured.sees(named(file, function, "True -> False")), "where it calls the op"
+    assert not measured.sees(named("flaxcnn/ops/dropout.py", "dropout", "drop not"))
 
 
 def reached(**lines):
     return {
-        name: reach.Reach(name, "equivalent", 1.0, {"flaxcnn/ops/dense.py": found}, {})
-        for name, found in lines.items()
+        name: reach.Reach(name, "equivalent", 1.0, {"flaxcnn/ops/dense.py": numbers}, {})
+        for name, numbers in lines.items()
     }
 
 
@@ -50,11 +52,11 @@ def test_cases_of_every_kind_are_tried_and_none_that_cannot_see_it(mutant):
     cases = [case for case in CASES.values() if case.group == "dense"]
     numbers = range(len(cases))
     seen = {f"dense-{n + 1:02d}": [mutant.line] if n < 8 else [1] for n in numbers}
-    found = study.candidates(mutant, cases, reached(**seen), 0, 6)
-    assert len(found) == 6
-    assert {case.name for case in found} <= {name for name, lines in seen.items() if lines != [1]}
-    assert found[0].name == "dense-04", "the core's is the first"
-    hands = ["by hand" in case.detail for case in found[1:]]
+    chosen = study.candidates(mutant, cases, reached(**seen), 0, 6)
+    assert len(chosen) == 6
+    assert {case.name for case in chosen} <= {name for name, lines in seen.items() if lines != [1]}
+    assert chosen[0].name == "dense-04", "the core's is the first"
+    hands = ["by hand" in case.detail for case in chosen[1:]]
     assert hands in ([True, False, True, False, True], [False, True, False, True, False])
 
 

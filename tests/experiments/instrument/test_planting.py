@@ -1,4 +1,4 @@
-"""The suites turn red where a defect is planted in our source; the planting itself is exact, and is undone."""
+"""The suites turn red if a defect is planted in flaxcnn's source; the planting itself is exact and is undone."""
 
 import inspect
 import textwrap
@@ -19,12 +19,12 @@ from parity.suites.running import run_case
 
 CASES = {case.name: case for case in all_cases()}
 QUICK = ("relu_backward", "avg_pool2d", "layers.Dense")
-# What is broken: the function whose source is edited, what it reads, what it reads instead, the case that must see it.
+# The broken part: the edited function, its text, the new text, and the case that must turn red.
 DEFECTS = {
     "conv2d": (
         "ops.cpu.plain_convolution:plain_convolution",
-        "rhs_dilation=[one.dilation for one in spatial]",
-        "rhs_dilation=[one.dilation for one in spatial[::-1]]",
+        "rhs_dilation=[axis.dilation for axis in spatial]",
+        "rhs_dilation=[axis.dilation for axis in spatial[::-1]]",
         "conv-03",
     ),
     "conv2d_backward": (
@@ -49,7 +49,7 @@ DEFECTS = {
     "avg_pool2d_backward": (
         "ops.average_pooling:avg_pool2d_backward",
         "[shares] * height.window",
-        "[wide] * height.window",
+        "[summands] * height.window",
         "avg_pool-04",
     ),
     "adaptive_avg_pool2d": (
@@ -72,20 +72,20 @@ DEFECTS = {
     ),
     "batch_moments": (
         "ops.batch_normalisation:batch_moments",
-        "_mean(wide, mask, count)",
-        "_mean(wide, None, count)",
+        "_mean(summands, mask, count)",
+        "_mean(summands, None, count)",
         "batch_norm-08",
     ),
     "batch_norm_backward": (
         "ops.batch_normalisation_backward:batch_norm_backward",
-        "(wide - through_statistics)",
-        "wide",
+        "(cast_cotangent - through_statistics)",
+        "cast_cotangent",
         "batch_norm-02",
     ),
     "batch_norm_eval_backward": (
         "ops.batch_normalisation_backward:batch_norm_eval_backward",
-        "wide * per_channel(multiplier, x.ndim)",
-        "wide * per_channel(inverse, x.ndim)",
+        "cast_cotangent * per_channel(multiplier, x.ndim)",
+        "cast_cotangent * per_channel(inverse, x.ndim)",
         "batch_norm-02",
     ),
     "dense": ("ops.dense:dense", "y + jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))", "y", "dense-01"),
@@ -139,7 +139,7 @@ DEFECTS = {
         "None",
         "conv-03",
     ),
-    # Flax's sense of momentum in the place of PyTorch's.
+    # Flax's convention of momentum instead of PyTorch's.
     "layers.BatchNorm": (
         "models.layers:BatchNorm.__call__",
         "else self.momentum",
@@ -161,19 +161,19 @@ DEFECTS = {
     "what", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in DEFECTS]
 )
 def test_a_defect_turns_its_case_red(what):
-    place, old, new, case = DEFECTS[what]
-    module, _, function = place.partition(":")
+    address, old, new, case = DEFECTS[what]
+    module, _, function = address.partition(":")
     with edited(module_of(f"flaxcnn/{module.replace('.', '/')}.py"), function, old, new):
-        found = run_case(CASES[case])
-    assert found.result == "divergent", found.sentence
+        outcome = run_case(CASES[case])
+    assert outcome.result == "divergent", outcome.sentence
 
 
 @pytest.mark.slow
 def test_a_maximum_that_takes_the_last_of_equals_turns_red():
     module = module_of("flaxcnn/ops/max_pooling.py")
     with edited(module, "_takeovers", "value > best", "value >= best"):
-        found = run_case(CASES["max_pool-08"])
-    assert found.result == "divergent"
+        outcome = run_case(CASES["max_pool-08"])
+    assert outcome.result == "divergent"
 
 
 def test_every_public_op_and_layer_has_a_defect():
@@ -227,28 +227,30 @@ EXPECTED = [
 
 
 def test_a_source_has_exactly_these_mutants():
-    found = find.mutants(SOURCE, "pool.py")
-    assert [(one.function, one.line, one.column, one.what) for one in found] == EXPECTED
-    assert found[2].name == "pool.py:Pool.apply:9:57:True -> False"
-    assert (found[2].first, found[2].last) == (10, 15), "a default acts in all of the body"
-    assert (found[1].first, found[1].last) == (6, 15), "and a class's constant in all of the class"
-    assert (found[3].first, found[3].last) == (13, 13), "a condition is run where its body may not be"
+    mutants = find.mutants(SOURCE, "pool.py")
+    assert [(mutant.function, mutant.line, mutant.column, mutant.what) for mutant in mutants] == EXPECTED
+    assert mutants[2].name == "pool.py:Pool.apply:9:57:True -> False"
+    assert (mutants[2].first, mutants[2].last) == (10, 15), "a default acts in all of the body"
+    assert (mutants[1].first, mutants[1].last) == (6, 15), "and a class's constant in all of the class"
+    assert (mutants[3].first, mutants[3].last) == (13, 13), "a condition is run where its body may not be"
 
 
-def test_every_mutant_of_ours_has_a_name_of_its_own_and_compiles():
+def test_every_mutant_of_flaxcnn_has_a_name_of_its_own_and_compiles():
     every = find.all_mutants()
-    assert len({one.name for one in every}) == len(every) > 500
-    assert {one.file for one in every} == set(find.FILES)
-    for one in every[::7]:
-        tree, _ = find.mutated(one, find.source(one.file))
-        compile(tree, one.file, "exec")
-        assert find.ast.dump(tree) != find.ast.dump(find.ast.parse(find.source(one.file)))
+    assert len({mutant.name for mutant in every}) == len(every) > 500
+    assert {mutant.file for mutant in every} == set(find.FILES)
+    for mutant in every[::7]:
+        tree, _ = find.mutated(mutant, find.source(mutant.file))
+        compile(tree, mutant.file, "exec")
+        assert find.ast.dump(tree) != find.ast.dump(find.ast.parse(find.source(mutant.file)))
 
 
 def named(file, function, what):
     """The first mutant of that description."""
     return next(
-        one for one in find.all_mutants() if (one.file, one.function, one.what) == (file, function, what)
+        mutant
+        for mutant in find.all_mutants()
+        if (mutant.file, mutant.function, mutant.what) == (file, function, what)
     )
 
 
@@ -289,8 +291,8 @@ def test_defaults_constants_and_fields_are_planted_and_undone():
 
 
 def test_every_mutant_can_be_planted():
-    for one in find.all_mutants()[::23]:
-        with planted(one):
+    for mutant in find.all_mutants()[::23]:
+        with planted(mutant):
             pass
 
 
