@@ -12,6 +12,7 @@ from parity.capture.flax import FlaxModel, capture_flax, look_at_flax
 from parity.capture.inputs import read_inputs
 from parity.capture.memory import release_memory, return_freed_pages
 from parity.capture.reference import Reference, check_finite, load_reference, reference_of, repeatability
+from parity.capture.sampling import with_draws
 from parity.capture.trace import Trace
 from parity.comparison.coverage import Exercise
 from parity.comparison.entries import Comparison, Key, Runs, all_metrics, dropout_masks, entries, forced_sites
@@ -20,8 +21,10 @@ from parity.diagnose.run import diagnose
 from parity.errors import CannotCompare
 from parity.matching.axes import image_to_flax
 from parity.matching.calls import Alignment, align, unpaired_leaves, without_moved_boundaries
+from parity.matching.drawing import pair_drawing
 from parity.matching.structure import structural_findings, trained_though_frozen, without_repeated
 from parity.matching.weights import WeightPlan, plan_weights
+from parity.probe.chance import probe_chance
 from parity.probe.range import probe_range
 from parity.probe.sides import Sides
 from parity.probe.size import Sizes, probe_size
@@ -163,6 +166,7 @@ class Engine:
         """Look for differences that this input cannot show."""
         assert self.places is not None
         free, torch = self.places
+        self.probes += probe_chance(self.sides, mode, free.alignment, torch, free.observed)
         if mode == modes[0]:
             self.probes += probe_range(self.sides, mode, free.alignment, torch, free.observed, free.masks)
             self.probes += probe_size(self.sides, mode, free.alignment, self.sizes)
@@ -218,7 +222,10 @@ class Engine:
     ) -> "_Free":
         """Run Flax as it is, and keep of it what the forced runs and the report need."""
         observed = self._run(mode, "float32", seed=self.seed + 1)
+        observed = with_draws(observed, self.flax, self.params, self.state, self.inputs, self.seed)
         alignment = align(torch64, observed, self.plan.modules, self.mapping)
+        if random := pair_drawing(alignment, torch64, observed):
+            alignment = align(torch64, observed, self.plan.modules, {**random, **self.mapping})
         masks = dropout_masks(alignment, torch64, observed)
         options = {
             "observed": observed,

@@ -153,7 +153,7 @@ class Interceptor:
 
         args, kwargs = map_tensors((args, kwargs), is_array, enter)
         masked = key in self.dropout_masks
-        output = self._dropout(module, key, args) if masked else function(*args, **kwargs)
+        output = self._dropout(key, function, args, kwargs) if masked else function(*args, **kwargs)
         self.active.pop()
         if self.output is not None and not module.path:
             output = selected(output, self.output)
@@ -204,13 +204,16 @@ class Interceptor:
         probe = self.probes.get(name)
         return array if probe is None else tap(array, probe)
 
-    def _dropout(self, module: Module, key: str, args: Any) -> Any:
-        x = next(array for _, array in list_tensors(args, is_array))
+    def _dropout(self, key: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        x = next(array for _, array in list_tensors((args, kwargs), is_array))
         factor = jnp.asarray(self.dropout_masks[key], x.dtype)
-        if module.rate is None:
-            return x * factor
-        # PyTorch's choice of elements, Flax's own scale: a wrong rate shows as a wrong output.
-        return jnp.where(factor != 0, x / (1.0 - module.rate), jnp.zeros_like(x))
+        ones = map_tensors((args, kwargs), is_array, lambda _, a: jnp.ones_like(a) if is_floating(a) else a)
+        own = next(array for _, array in list_tensors(function(*ones[0], **ones[1]), is_array))
+        # PyTorch's choice of elements, Flax's own scale: a wrong rate shows as a wrong output. If Flax drops
+        # nothing here, it has none, and `parity.probe.chance` says so.
+        scale = jnp.max(own)
+        is_known = jnp.any(own == 0) & jnp.all((own == 0) | (own == scale)) & (scale != 0)
+        return x * jnp.where(is_known & (factor != 0), jnp.broadcast_to(scale, x.shape), factor)
 
     def _count(self, array: Any, cotangent: Any) -> None:
         if cotangent is not None and is_floating(array):

@@ -55,6 +55,7 @@ class _Frame:
     versions: list[int]
     finished_before: int
     called: str
+    draws: bool = False
 
 
 class Recorder:
@@ -77,6 +78,7 @@ class Recorder:
         self.recent = np.zeros(0)
         self.dtypes: dict[str, str] = {}
         self.owners_of_cotangents: dict[str, int] = {}
+        self.generator = torch.get_rng_state()
 
     @contextlib.contextmanager
     def hooked(self) -> Iterator[None]:
@@ -131,6 +133,7 @@ class Recorder:
 
     def enter(self, path: str, args: Any, kwargs: Any) -> Any:
         """Record the arguments of a call; give clones of them."""
+        self._note_draws()
         nth = self.counts.get(path, 0)
         self.counts[path] = nth + 1
         frame = _Frame(path, nth, [], [], [], len(self.calls), called_from())
@@ -148,6 +151,7 @@ class Recorder:
 
     def leave(self, module: torch.nn.Module, output: Any) -> Any:
         """Record the call and its output; give a clone of the output."""
+        self._note_draws()
         frame = self.stack.pop()
         if self.output is not None and not frame.path:
             output = selected(output, self.output)
@@ -181,9 +185,17 @@ class Recorder:
                 same_as_previous=bool(inner and same),
                 called=frame.called,
                 last_axis=acts_on_last_axis(module),
+                draws=frame.draws,
             )
         )
         return given
+
+    def _note_draws(self) -> None:
+        """Random numbers that were drawn since the last call began or ended are of the call under way."""
+        generator = torch.get_rng_state()
+        if self.stack and not torch.equal(generator, self.generator):
+            self.stack[-1].draws = True
+        self.generator = generator
 
     def _record(self, key: str, what: str, index: int, tensor: torch.Tensor) -> None:
         if self.only_outputs and what != "output":

@@ -31,7 +31,8 @@ class Call:
     `nth` counts the calls of this module from 0; `inner` is the number of calls made inside;
     `same_as_previous`: its output is the very object that the call listed before it returned (a container
     that hands on the output of its last child); `called` is the "file:line" of the call, or "";
-    `last_axis`: it acts on the last axis of a tensor, not on the second, where PyTorch's images have their channels.
+    `last_axis`: it acts on the last axis of a tensor, not on the second, where PyTorch's images have their channels;
+    `draws`: it draws random numbers itself, not only in calls made inside.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Call:
     same_as_previous: bool
     called: str = ""
     last_axis: bool = False
+    draws: bool = False
 
     @property
     def key(self) -> str:

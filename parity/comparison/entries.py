@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from parity.capture.intercept import Forced
+from parity.capture.kinds import DROPOUT
 from parity.capture.shelf import Lazy, identity, loaded
 from parity.capture.trace import Trace
 from parity.comparison.metrics import measure
@@ -86,12 +87,15 @@ def dropout_masks(alignment: Alignment, torch: Trace, observed: Trace) -> dict[s
     """
     masks = {}
     for site in alignment.sites:
-        if site.role != "layer" or site.torch.kind != "dropout" or torch.mode != "train":
+        known = site.torch.kind == DROPOUT and torch.mode == "train"
+        if site.role != "layer" or not (known or site.torch.draws):
             continue
         x, y = torch.get(site.torch, "input"), torch.get(site.torch, "output")
         dx, dy = torch.get(site.torch, "input_cotangent"), torch.get(site.torch, "output_cotangent")
         shape = observed.get(site.flax, "output")
-        if x is None or y is None or shape is None:
+        if x is None or y is None or shape is None or x.shape != y.shape:
+            continue
+        if not known and not _multiplies(x, y, dx, dy):
             continue
         factor = np.divide(y, x, out=np.zeros_like(x), where=x != 0)
         if dx is not None and dy is not None:
@@ -99,6 +103,11 @@ def dropout_masks(alignment: Alignment, torch: Trace, observed: Trace) -> dict[s
             factor = np.where(x != 0, factor, backward)
         masks[site.flax.key] = to_flax(factor, shape.shape, site.torch.last_axis)
     return masks
+
+
+def _multiplies(x: np.ndarray, y: np.ndarray, dx: np.ndarray | None, dy: np.ndarray | None) -> bool:
+    """Whether y is x times a factor, element by element: then the derivative is that factor."""
+    return dx is not None and dy is not None and bool(np.allclose(y * dy, x * dx, rtol=1e-9, atol=1e-12))
 
 
 def all_metrics(alignment: Alignment, plan: WeightPlan, runs: Runs, *, forced: bool) -> dict[Key, Metrics]:

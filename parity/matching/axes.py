@@ -12,7 +12,7 @@ def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[0], *shape[2:], shape[1]) if len(shape) > 2 else shape
 
 
-def _moves(torch_shape: tuple[int, ...], flax_shape: tuple[int, ...], last_axis: bool) -> bool:
+def moves(torch_shape: tuple[int, ...], flax_shape: tuple[int, ...], last_axis: bool) -> bool:
     """Whether channels move. Where both readings fit, those of images move, unless the module acts on the last axis."""
     if len(torch_shape) <= 2 or _channels_last(torch_shape) != flax_shape:
         return False
@@ -23,14 +23,14 @@ def _moves(torch_shape: tuple[int, ...], flax_shape: tuple[int, ...], last_axis:
 
 def to_torch(array: np.ndarray, torch_shape: tuple[int, ...], last_axis: bool) -> np.ndarray:
     """A Flax tensor in the layout of its PyTorch partner."""
-    return np.moveaxis(array, -1, 1) if _moves(torch_shape, array.shape, last_axis) else array
+    return np.moveaxis(array, -1, 1) if moves(torch_shape, array.shape, last_axis) else array
 
 
 def to_flax(array: np.ndarray, flax_shape: tuple[int, ...], last_axis: bool) -> np.ndarray:
     """A PyTorch tensor in the layout of its Flax partner."""
     return (
         np.ascontiguousarray(np.moveaxis(array, 1, -1))
-        if _moves(array.shape, flax_shape, last_axis)
+        if moves(array.shape, flax_shape, last_axis)
         else array
     )
 
