@@ -1,6 +1,7 @@
 """One comparison under way: both sides, the weights carried over, and the measurements of each mode."""
 
 import dataclasses
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ from parity.capture.adapt import adapt, in_order, read_map
 from parity.capture.flax import FlaxModel, capture_flax, look_at_flax
 from parity.capture.inputs import read_inputs
 from parity.capture.memory import release_memory, return_freed_pages
-from parity.capture.reference import Reference, check_finite, load_reference, reference_of, repeatability
+from parity.capture.reference import (
+    Reference,
+    first_not_finite,
+    load_reference,
+    not_finite,
+    reference_of,
+    repeatability,
+)
 from parity.capture.sampling import with_draws
 from parity.capture.trace import Trace
 from parity.comparison.coverage import Exercise
@@ -48,12 +56,16 @@ def modes_of(mode: str) -> tuple[Mode, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class _Free:
-    """What remains of the runs of one mode in which Flax was not forced."""
+    """What remains of the runs of one mode in which Flax was not forced.
+
+    `refusal`: a sentence if one of the runs, PyTorch's too, produced NaN or infinity.
+    """
 
     alignment: Alignment
     observed: Trace
     masks: dict[str, np.ndarray]
     inherited: dict[Key, Metrics]
+    refusal: str
 
 
 @dataclasses.dataclass
@@ -203,6 +215,13 @@ class Engine:
         comparison = Comparison(mode, free.alignment, self.plan, torch64, introduced, free.inherited)
         unmatched_flax = {name: self.params[name] for name in self.plan.unmatched_flax}
         found = self._with_reference_errors(entries(comparison), free.alignment, torch64)
+        if free.refusal:
+            if not begins_on_one_side(found, torch64):
+                raise CannotCompare(free.refusal)
+            # Where only one side is finite the models differ, and no convention explains it.
+            self.notes.append(Note("not-finite", "", free.refusal))
+            self.places = free, torch64.shapes_only()
+            return found
         inexact = frozenset(
             (entry.name, q.name)
             for entry in found
@@ -235,8 +254,8 @@ class Engine:
         flax32 = self._run(mode, "float32", **options)
         flax64 = self._run(mode, "float64", **options)
         self.notes += repeatability(observed, flax32, "Flax")
-        check_finite(flax32, "Flax")
-        check_finite(flax64, "Flax")
+        sides = ((torch32, "PyTorch"), (torch64, "PyTorch"), (flax32, "Flax"), (flax64, "Flax"))
+        refusal = next(filter(None, (not_finite(trace, side) for trace, side in sides)), "")
         alignment = without_moved_boundaries(alignment, torch64, flax64)
         self.notes += alignment.notes
         exercise.add(alignment, self.plan, torch64, flax64, self.reference.frozen)
@@ -244,7 +263,7 @@ class Engine:
         runs = Runs(torch32, torch64, flax32, flax64)
         tensors.add(mode, alignment, runs)
         inherited = all_metrics(alignment, self.plan, runs, forced=False)
-        return _Free(alignment, observed.shapes_only(), masks, inherited)
+        return _Free(alignment, observed.shapes_only(), masks, inherited, refusal)
 
     def _run(self, mode: str, dtype: str, seed: int | None = None, **options: Any) -> Trace:
         trace = capture_flax(
@@ -296,6 +315,22 @@ class Engine:
             for q in entry.quantities
         )
         return dataclasses.replace(entry, quantities=changed)
+
+
+def begins_on_one_side(found: list[Entry], torch64: Trace) -> bool:
+    """Whether NaN or infinity first comes up on one side alone.
+
+    What both sides make of a NaN that they are given may differ (zero times NaN in a padded border), and says nothing.
+    """
+    first = first_not_finite(torch64)
+    one_sided = {
+        entry.torch
+        for entry in found
+        for quantity in entry.quantities
+        if quantity.introduced is not None and math.isinf(quantity.introduced.gap_max)
+        if first is None or quantity.phase == "forward"
+    }
+    return bool(one_sided) if first is None else first.path in one_sided
 
 
 def is_pinned(torch64: Trace) -> bool:

@@ -149,7 +149,6 @@ def reference_of(
                 on_disk=on_disk,
                 output=output,
             )
-            check_finite(trace, "PyTorch")
             runs.append(trace)
         return runs[0], runs[1]
 
@@ -171,28 +170,31 @@ def reference_of(
     )
 
 
-def check_finite(trace: Trace, side: str) -> None:
-    """Refuse a run that produced NaN or infinity, naming the first layer that did.
-
-    Raises:
-        CannotCompare: naming the layer.
-    """
+def first_not_finite(trace: Trace) -> Call | None:
+    """The first call whose input or output holds NaN or infinity."""
     for call in trace.calls:
-        for what in ("input", "output"):
-            for index in range(call.inputs if what == "input" else call.outputs):
-                array = trace.get(call, what, index)
-                if array is not None and not np.all(np.isfinite(array)):
-                    raise CannotCompare(
-                        f"The {side} model produces NaN or infinity in {trace.mode} mode ({trace.dtype}), first "
-                        f"in the {what} of the layer {call.path or 'output'!r}; "
-                        "give inputs or weights on which it is finite."
-                    )
+        for what, count in (("input", call.inputs), ("output", call.outputs)):
+            arrays = (trace.get(call, what, index) for index in range(count))
+            if any(array is not None and not np.all(np.isfinite(array)) for array in arrays):
+                return call
+    return None
+
+
+def not_finite(trace: Trace, side: str) -> str:
+    """A sentence on a run that produced NaN or infinity, naming the first layer that did; "" if it did not."""
+    call = first_not_finite(trace)
+    if call is not None:
+        return (
+            f"The {side} model produces NaN or infinity in {trace.mode} mode ({trace.dtype}), first in the layer "
+            f"{call.path or 'output'!r}; give inputs or weights on which it is finite."
+        )
     for name in reversed(list(trace.arrays)):
         if not np.all(np.isfinite(trace.arrays[name])):
-            raise CannotCompare(
+            return (
                 f"The {side} model has a gradient of NaN or infinity in {trace.mode} mode ({trace.dtype}): {name}; "
                 "give inputs or weights on which it is finite."
             )
+    return ""
 
 
 def repeatability(first: Trace, second: Trace, side: str) -> list[Note]:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 from parity.files import write_text
 from parity.report import wording
 from parity.report.evidence import PHASES, PhaseErrors, phase_errors
+from parity.verdict.probe import REMARKS
 from parity.verdict.record import JudgedEntry, Phase, Report
 
 # XML 1.0 has no way to write these characters.
@@ -39,6 +40,7 @@ def element(report: Report) -> ElementTree.Element:
                     _case(suite, judged, phase, errors)
     _structural(root, report)
     _coverage(root, report)
+    _probes(root, report)
     for suite in root:
         _count(suite)
     _count(root)
@@ -78,6 +80,21 @@ def _coverage(root: ElementTree.Element, report: Report) -> None:
     if report.verdict == "inconclusive":
         lines = [f"{item.name}: {item.reason}; {item.change}" for item in report.coverage.unexercised]
         _outcome(case, "error", wording.coverage(report.coverage), "\n".join(lines))
+
+
+def _probes(root: ElementTree.Element, report: Report) -> None:
+    """A case for each way of looking further, which fails where it shows a difference that is no remark."""
+    if not report.probes:
+        return
+    suite = ElementTree.SubElement(root, "testsuite", name="parity.probes")
+    for number, probe in enumerate(report.probes):
+        case = _new_case(
+            suite, f"parity.probes.{probe.kind}", f"{number} {probe.name or 'model'} ({probe.mode} mode)"
+        )
+        if probe.outcome == "differs" and probe.kind not in REMARKS:
+            _outcome(case, "failure", probe.message, "")
+        elif probe.outcome == "unprobed":
+            _outcome(case, "error", probe.message, "")
 
 
 def _new_case(suite: ElementTree.Element, classname: str, name: str) -> ElementTree.Element:

@@ -3,7 +3,7 @@
 import io
 from typing import TYPE_CHECKING
 
-from parity.report import wording
+from parity.report import probed, wording
 from parity.report.evidence import PhaseErrors, first_divergent, phase_errors
 from parity.report.folding import Folded, fold
 from parity.report.grouping import grouped, listed
@@ -121,6 +121,8 @@ def _verdict(report: Report) -> list["Padding | Table | Text"]:
         if (found := first_divergent(report)) is not None:
             lines += [_labelled(side, words) for side, words in wording.sources(found.entry) if words]
     lines.append(_indented(summary + ".", "dim"))
+    for label, words in probed.lines(report):
+        lines.append(_labelled(label, words, "yellow" if label == "unprobed" else "dim"))
     return lines
 
 

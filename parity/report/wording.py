@@ -2,11 +2,11 @@
 
 import math
 
+from parity.report import probed
 from parity.report.evidence import decisive, first_divergent
 from parity.verdict.record import Cause, Coverage, JudgedEntry, Metrics, Report
 
 VERDICTS = {
-    "equivalent": "the two models compute the same thing",
     "divergent": "the two models do not compute the same thing",
     "inconclusive": "no difference was found, but too little was put to the test to prove anything",
 }
@@ -51,6 +51,10 @@ def headline(report: Report) -> str:
     where = report.first_divergence
     if report.verdict == "divergent" and where is not None:
         return f"the port first goes wrong at {where.layer} ({where.phase}, {where.mode} mode)"
+    if report.verdict == "equivalent":
+        return probed.claim(report)
+    if report.verdict == "inconclusive" and "unprobed" in {probe.outcome for probe in report.probes}:
+        return "no difference was found, but a place where one could hide was not probed"
     return VERDICTS[report.verdict]
 
 
@@ -71,6 +75,12 @@ def coverage(found: Coverage) -> str:
 
 def divergence(report: Report) -> list[str]:
     """The first divergence in at most three sentences: by how much, what is allowed, the worst element."""
+    probe = probed.deciding(report)
+    if probe is not None:
+        return [
+            f"{probe.message[0].upper()}{probe.message[1:]}.",
+            "On this input alone no difference shows there.",
+        ]
     found = first_divergent(report)
     if found is None:
         return []
@@ -79,7 +89,7 @@ def divergence(report: Report) -> list[str]:
     if metrics is None:
         return []
     sentences = [_by_how_much(quantity.name, quantity.introduced is not None, metrics)]
-    if metrics.scale > 0:
+    if metrics.scale > 0 and math.isfinite(metrics.gap_max):
         allowed = number(found.quantity.allowed / metrics.scale)
         sentences.append(f"Rounding explains at most {allowed} of it.")
     worst = metrics.worst
@@ -93,6 +103,8 @@ def divergence(report: Report) -> list[str]:
 
 def _by_how_much(name: str, introduced: bool, metrics: Metrics) -> str:
     alone = "fed what PyTorch recorded, " if introduced else ""
+    if math.isinf(metrics.gap_max):
+        return f"Its {name}, {alone}is NaN or infinite on one side only."
     if metrics.scale > 0:
         return f"Its {name}, {alone}is off by {number(metrics.gap_max_relative)} of its largest value."
     return f"Its {name}, {alone}is off by {number(metrics.gap_max)} where PyTorch's is zero."

@@ -236,7 +236,14 @@ class Report:
     def summary(self) -> str:
         """One sentence: the verdict and what decides it."""
         if self.verdict == "equivalent":
-            return f"equivalent: no difference of meaning; smallest safety margin {self.margin:.3g}x"
+            probed = ", ".join(dict.fromkeys(p.kind for p in self.probes if p.outcome == "agrees"))
+            return (
+                f"equivalent: no difference of meaning; smallest safety margin {self.margin:.3g}x"
+                f"{f'; probed: {probed}' if probed else ''}"
+            )
+        unprobed = next((probe.message for probe in self.probes if probe.outcome == "unprobed"), None)
+        if self.verdict == "inconclusive" and unprobed is not None:
+            return f"inconclusive: {unprobed}"
         if self.verdict == "inconclusive":
             return f"inconclusive: {len(self.coverage.unexercised)} tensors or layers were not exercised"
         where = self.first_divergence

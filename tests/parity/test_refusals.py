@@ -89,7 +89,7 @@ def test_nan_inside_a_model_names_the_layer():
     model = TorchSmall()
     with torch.no_grad():
         model.conv2.weight[0, 0, 0, 0] = float("nan")
-    refused(r"PyTorch model produces NaN.* in the output of the layer 'conv2'", model, NnxSmall(), "2x3x8x8")
+    refused(r"PyTorch model produces NaN.* first in the layer 'conv2'", model, NnxSmall(), "2x3x8x8")
 
 
 def test_a_dtype_pinned_inside_the_torch_model_is_named():
@@ -117,7 +117,7 @@ def test_control_flow_that_differs_between_identical_runs():
     refused(r"make its control flow deterministic", Fickle(), NnxLinear(), "2x3")
 
 
-def test_a_model_that_compiles_itself_is_refused():
+def test_a_model_that_compiles_a_part_of_itself_is_taken_through():
     class Jitted(nnx.Module):
         def __init__(self):
             self.fc = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
@@ -125,7 +125,7 @@ def test_a_model_that_compiles_itself_is_refused():
         def __call__(self, x):
             return jax.jit(self.fc.__call__)(x)
 
-    refused(r"compiles or transforms a part of itself", TorchLinear(), Jitted(), "2x3")
+    assert parity.check(TorchLinear(), Jitted(), "2x3", mode="eval").verdict == "equivalent"
 
 
 def test_a_comparison_too_large_for_memory_gives_an_estimate(monkeypatch):

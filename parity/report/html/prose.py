@@ -1,6 +1,6 @@
 """The parts of the page that are words: verdict, first divergence, causes, coverage, notes, environment."""
 
-from parity.report import wording
+from parity.report import probed, wording
 from parity.report.evidence import first_divergent
 from parity.report.grouping import Group, Variant, grouped, listed
 from parity.report.html.markup import Markup, element
@@ -17,6 +17,7 @@ def banner(report: Report) -> Markup:
         ("compared", wording.compared(report).partition(" compared")[0]),
         ("coverage", wording.coverage(report.coverage)),
         ("smallest safety margin", wording.margin(report.margin)),
+        *probed.lines(report),
     ]
     return element(
         "header",
