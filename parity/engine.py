@@ -31,6 +31,7 @@ from parity.matching.axes import image_to_flax
 from parity.matching.calls import Alignment, align, unpaired_leaves, without_moved_boundaries
 from parity.matching.drawing import pair_drawing
 from parity.matching.structure import structural_findings, trained_though_frozen, without_repeated
+from parity.matching.ties import make_equal
 from parity.matching.weights import WeightPlan, plan_weights
 from parity.probe.chance import probe_chance
 from parity.probe.range import probe_range
@@ -120,6 +121,7 @@ class Engine:
         names = read_map(mapping)
         first = look_at_flax(flax, flax.params, flax.state, flax_inputs, seed=seed)
         plan = plan_weights(reference.owners, in_order(flax.owners(), first), names)
+        unequal = make_equal(plan.ties, reference.weights, writable=reference.model is not None)
         carried = plan.to_flax(reference.weights)
         generator = np.random.default_rng((seed, 4))
         unmatched_flax = {
@@ -128,7 +130,7 @@ class Engine:
         }
         params = {**flax.params, **unmatched_flax, **{k: v for k, v in carried.items() if k in flax.params}}
         state = {**flax.state, **{k: v for k, v in carried.items() if k in flax.state}}
-        findings = list(structural_findings(plan, reference.frozen))
+        findings = list(structural_findings(plan, reference.frozen, unequal))
         notes = [*reference.notes, *(Note("weights", "", doubt) for doubt in plan.doubts)]
         return Engine(
             reference,

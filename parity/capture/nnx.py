@@ -24,6 +24,7 @@ from parity.capture.modes import (
     takes,
 )
 from parity.capture.owner import Owner
+from parity.capture.shared import aliases, every_path
 from parity.capture.source import source_of
 from parity.capture.unpin import unpin
 
@@ -112,20 +113,27 @@ class NnxModel:
         }
 
     def owners(self) -> list[Owner]:
-        """The modules that hold arrays of their own, in the order of their definition."""
+        """The modules that hold arrays, in the order of their definition."""
         model = nnx.merge(self.graph, self._params, self._rest)
+        paths = dict(every_path(model))
+        others = aliases(paths, {**self.params, **self.state})
         found = []
         for path, module in _walk(model):
-            leaves = self._leaves(path)
-            if leaves:
-                prefix = f"{_dotted(path)}." if path else ""
-                trainable = tuple(name for name in leaves if prefix + name in self.params)
-                described = self.modules[_dotted(path)]
-                options = {"transpose_kernel": int(bool(getattr(module, "transpose_kernel", False)))}
-                found.append(
-                    Owner(_dotted(path), described.kind, described.class_name, leaves, trainable, options)
-                )
-        return found
+            own, name = self._leaves(path), _dotted(path)
+            if own or name in others:
+                found.append(self._owner(name, module, own, others.pop(name, {})))
+        # What is left are the second paths of modules that are shared as a whole.
+        return found + [self._owner(path, paths[path], {}, shared) for path, shared in others.items()]
+
+    def _owner(
+        self, path: str, module: nnx.Module, leaves: dict[str, tuple[int, ...]], shared: dict[str, str]
+    ) -> Owner:
+        arrays = {**self.params, **self.state}
+        names = {name: f"{path}.{name}" if path else name for name in leaves} | shared
+        trainable = tuple(name for name, full in names.items() if full in self.params)
+        kind = flax_kind(type(module).__name__, {name: arrays[full].shape for name, full in names.items()})
+        options = {"transpose_kernel": int(bool(getattr(module, "transpose_kernel", False)))}
+        return Owner(path, kind, type(module).__name__, leaves, trainable, options, shared)
 
     def run(
         self,

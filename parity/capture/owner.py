@@ -8,7 +8,10 @@ from parity.capture.kinds import torch_kind
 
 @dataclasses.dataclass(frozen=True)
 class Owner:
-    """A module that holds arrays of its own: their shapes by name, which are trained, and layout options."""
+    """A module that holds arrays: their shapes by name, which are trained, and layout options.
+
+    `aliases` are its arrays that another module owns: from the name here to the full name there.
+    """
 
     path: str
     kind: str
@@ -16,10 +19,34 @@ class Owner:
     leaves: dict[str, tuple[int, ...]]
     trainable: tuple[str, ...]
     options: dict[str, int]
+    aliases: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def full(self, leaf: str) -> str:
         """The full name of one of its arrays."""
         return f"{self.path}.{leaf}" if self.path else leaf
+
+
+def owning(owners: list[Owner]) -> list[Owner]:
+    """The modules that own arrays, without those of others."""
+    return [
+        dataclasses.replace(o, trainable=tuple(n for n in o.trainable if n in o.leaves), aliases={})
+        for o in owners
+        if o.leaves
+    ]
+
+
+def first_names(owners: list[Owner]) -> dict[str, str]:
+    """Every other name of an array -> its first."""
+    return {owner.full(leaf): first for owner in owners for leaf, first in owner.aliases.items()}
+
+
+def with_aliases(owners: list[Owner]) -> list[Owner]:
+    """The same modules, each with the arrays of others among its leaves."""
+    shapes = {owner.full(leaf): shape for owner in owners for leaf, shape in owner.leaves.items()}
+    return [
+        dataclasses.replace(o, leaves=o.leaves | {name: shapes[first] for name, first in o.aliases.items()})
+        for o in owners
+    ]
 
 
 def torch_owners(model: Any, order: list[str]) -> list[Owner]:
@@ -30,15 +57,16 @@ def torch_owners(model: Any, order: list[str]) -> list[Owner]:
         order: module paths in the order in which they were called.
     """
     rank = {path: position for position, path in reversed(list(enumerate(order)))}
-    seen: set[int] = set()
+    first: dict[int, str] = {}
     found = []
-    for path, module in model.named_modules():
-        arrays = {**module._parameters, **module._buffers}
-        own = {name: a for name, a in arrays.items() if a is not None and id(a) not in seen}
-        seen |= {id(a) for a in own.values()}
-        if own:
-            leaves = {name: tuple(a.shape) for name, a in own.items()}
-            trainable = tuple(name for name in own if name in module._parameters)
+    for path, module in model.named_modules(remove_duplicate=False):
+        arrays = {n: a for n, a in {**module._parameters, **module._buffers}.items() if a is not None}
+        aliases = {name: first[id(a)] for name, a in arrays.items() if id(a) in first}
+        leaves = {name: tuple(a.shape) for name, a in arrays.items() if name not in aliases}
+        first |= {id(arrays[name]): f"{path}.{name}" if path else name for name in leaves}
+        if arrays:
+            trainable = tuple(name for name in arrays if name in module._parameters)
             options = {"groups": int(getattr(module, "groups", 1))}
-            found.append(Owner(path, torch_kind(module), type(module).__name__, leaves, trainable, options))
+            parts = torch_kind(module), type(module).__name__, leaves, trainable, options, aliases
+            found.append(Owner(path, *parts))
     return sorted(found, key=lambda owner: rank.get(owner.path, len(rank)))

@@ -123,7 +123,7 @@ def reference_of(
     model = copy.deepcopy(model).cpu().float()
     notes = without_parametrisation(model)
     notes += perturb(model, seed) if perturbed else []
-    # Views, not copies: every run is of a copy of `model`, which itself never changes again.
+    # Views, not copies: every run is of a copy of `model`, which changes with them (see `parity.matching.ties`).
     weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
     loss = objective_named(objective, seed)
 
@@ -160,7 +160,7 @@ def reference_of(
         inputs=inputs,
         weights=weights,
         owners=torch_owners(model, [call.path for call in first.calls]),
-        frozen=tuple(name for name, p in model.named_parameters() if not p.requires_grad),
+        frozen=tuple(n for n, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad),
         notes=tuple(notes),
         traces=traces,
         derivative_error=error,

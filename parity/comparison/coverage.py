@@ -36,7 +36,9 @@ class Exercise:
         for link in plan.links:
             if not link.torch_trainable:
                 continue
-            reason = _why_untested(torch, flax, link.torch, link.flax)
+            tie = plan.tie_of(link)
+            torch_name = tie.array if tie is not None and tie.side == "torch" else link.torch
+            reason = _why_untested(torch, flax, torch_name, link.flax)
             if link.torch in frozen:
                 owner = link.torch.rpartition(".")[0]
                 message = "it is frozen and its layer was not compared"

@@ -16,7 +16,9 @@ from parity.capture.trace import Trace
 from parity.comparison.metrics import measure
 from parity.matching.axes import fits, to_flax, to_torch
 from parity.matching.calls import Alignment, Site
-from parity.matching.weights import Link, WeightPlan
+from parity.matching.link import Link
+from parity.matching.ties import Tie
+from parity.matching.weights import WeightPlan
 from parity.verdict.policy import EPSILON
 from parity.verdict.record import Entry, Metrics, Mode, Phase, Quantity
 
@@ -131,11 +133,12 @@ def all_metrics(alignment: Alignment, plan: WeightPlan, runs: Runs, *, forced: b
                 key = site.torch.key, what, index
                 tensors[key], precisions[key] = _site_arrays(runs, site, what, index), precision
     for position, link in enumerate(plan.links):
-        owner = link.torch.rpartition(".")[0]
         for group in ("gradient", "state_after"):
             key = "", group, position
-            tensors[key] = _link_arrays(runs, link, group)
-            precisions[key] = own.get(owner, "float64") if forced else overall
+            tie = plan.tie_of(link) if group == "gradient" else None
+            tensors[key] = _tied_arrays(runs, tie, link) if tie else _link_arrays(runs, link, group)
+            owners = [tied.torch.rpartition(".")[0] for tied in (tie.links if tie else (link,))]
+            precisions[key] = coarsest(*(own.get(o, "float64") for o in owners)) if forced else overall
     return _measured(tensors, precisions)
 
 
@@ -191,6 +194,15 @@ def _link_arrays(runs: Runs, link: Link, group: str) -> _Four | None:
     if b32 is None or b64 is None or a32 is None or a64 is None:
         return None
     return _Four((b32, b64, a32, a64), link.layout, link.layout.to_torch)
+
+
+def _tied_arrays(runs: Runs, tie: Tie, link: Link) -> _Four | None:
+    """The sums of the gradients of weights that one side ties."""
+    b32, b64 = (tie.torch_gradient(t.arrays, link) for t in (runs.torch32, runs.torch64))
+    a32, a64 = (tie.flax_gradient(t.arrays, link) for t in (runs.flax32, runs.flax64))
+    if b32 is None or b64 is None or a32 is None or a64 is None:
+        return None
+    return _Four((b32, b64, a32, a64), "tied", lambda a: a)
 
 
 def coarsest(*dtypes: str) -> str:

@@ -115,6 +115,8 @@ def gradients_that_differ(
                 yield name, "input", pair[0], pair[1], evidence.bound("flax", call, "input_cotangent", index)
     for index, link in enumerate(evidence.comparison.plan.links):
         owner, _, leaf = link.torch.rpartition(".")
+        if evidence.comparison.plan.tie_of(link) is not None:
+            continue  # the sum of several layers' gradients: this layer alone does not explain it
         if owner == call.torch.path and evidence.diverges(
             evidence.comparison.introduced.get(("", "gradient", index))
         ):

@@ -5,18 +5,23 @@ from collections.abc import Collection
 import numpy as np
 
 from parity.capture.trace import Trace
+from parity.matching.ties import Tie
 from parity.matching.weights import WeightPlan
 from parity.verdict.record import Finding
 
 
-def structural_findings(plan: WeightPlan, frozen: Collection[str] = ()) -> tuple[Finding, ...]:
+def structural_findings(
+    plan: WeightPlan, frozen: Collection[str] = (), unequal: Collection[Tie] = ()
+) -> tuple[Finding, ...]:
     """The defects of the port that the plan of the weights shows, by their ids in the catalogue.
 
     Args:
         plan: of the weights.
         frozen: PyTorch's parameters with `requires_grad=False`.
+        unequal: the ties of Flax's whose values differ in PyTorch.
     """
     return (
+        *(_tied(tie, tie in unequal) for tie in plan.ties),
         *map(_unmatched_torch, plan.unmatched_torch),
         *(_unmatched_flax(name, plan) for name in plan.unmatched_flax),
         *_trained(plan, frozen),
@@ -53,6 +58,21 @@ def _unmatched_flax(name: str, plan: WeightPlan) -> Finding:
         if bias
         else "make it a constant or another type of variable",
     )
+
+
+def _tied(tie: Tie, unequal: bool) -> Finding:
+    torch, flax = (
+        " and ".join(dict.fromkeys(getattr(link, s) for link in tie.links)) for s in ("torch", "flax")
+    )
+    owner, _, leaf = tie.links[-1].torch.rpartition(".")
+    if tie.side == "torch":
+        words = f"{torch} are one tensor", f"{flax} are parameters that part at the first update"
+        fix = "share one nnx.Param (head.kernel = embed.embedding), or use one module twice (embed.attend)"
+    else:
+        of = "of different values, which Flax cannot hold" if unequal else "that part at the first update"
+        words = f"{torch} are parameters {of}", f"{flax} is one parameter, used for all of them"
+        fix = "give each its own parameter"
+    return Finding("weight-tying", owner, "backward", f"parameter {leaf}", *words, fix)
 
 
 def _trained(plan: WeightPlan, frozen: Collection[str]) -> list[Finding]:

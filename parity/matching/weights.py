@@ -3,31 +3,25 @@
 pair_owners   pairs modules: by the user's map, by path, by order
 link_leaves   pairs the parameters of two paired modules, and finds their layouts (`parity.matching.layouts`)
 plan_weights  does both, and reports every problem at once
+
+Where one side ties weights that the other does not (`parity.matching.ties`), a module may own an array only by another
+name. Modules are paired without such names if that suffices, and with them otherwise.
 """
 
 import dataclasses
 
 import numpy as np
 
-from parity.capture.kinds import OTHER
-from parity.capture.owner import Owner
+from parity.capture.kinds import EMBEDDING, LINEAR, OTHER
+from parity.capture.owner import Owner, first_names, owning, with_aliases
 from parity.errors import WeightsError
-from parity.matching.layouts import LEAF_NAMES, LayoutConversion, fitting
+from parity.matching.layouts import LEAF_NAMES, fitting
+from parity.matching.link import Link
 from parity.matching.names import pair_by_order, pair_by_path
+from parity.matching.ties import Tie, resolve
 
 # Flax need not keep this counter: it changes nothing unless momentum is None.
 _OPTIONAL_LEAVES = frozenset({"num_batches_tracked"})
-
-
-@dataclasses.dataclass(frozen=True)
-class Link:
-    """One array of both sides and the layout between them."""
-
-    torch: str
-    flax: str
-    layout: LayoutConversion
-    torch_trainable: bool
-    flax_trainable: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +30,8 @@ class WeightPlan:
 
     `modules` pairs owners (PyTorch path -> Flax path). `unmatched_torch` are the arrays of PyTorch's modules that the
     paired Flax modules do not have; `unmatched_flax` are trained Flax arrays that receive nothing. `doubts` are
-    sentences about weights whose layout or partner is a convention and no certainty.
+    sentences about weights whose layout or partner is a convention and no certainty. `ties` are the arrays that one
+    side has once and the other several times.
     """
 
     links: tuple[Link, ...]
@@ -44,10 +39,16 @@ class WeightPlan:
     unmatched_torch: tuple[str, ...]
     unmatched_flax: tuple[str, ...]
     doubts: tuple[str, ...]
+    ties: tuple[Tie, ...] = ()
+
+    def tie_of(self, link: Link) -> Tie | None:
+        """The tie that a link belongs to."""
+        return next((tie for tie in self.ties if link in tie.links), None)
 
     def to_flax(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """PyTorch's arrays (a state_dict) under Flax's names and in Flax's layouts."""
-        return {link.flax: link.layout.to_flax(arrays[link.torch]) for link in self.links}
+        # Backwards, so that the first of several that Flax ties is the one that counts.
+        return {link.flax: link.layout.to_flax(arrays[link.torch]) for link in reversed(self.links)}
 
     def to_torch(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Flax's arrays under PyTorch's names and in PyTorch's layouts: the inverse of `to_flax`."""
@@ -77,14 +78,52 @@ def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[
     Raises:
         WeightsError: weights are unmatched, missing, mismatched in shape, or ambiguous; all are listed.
     """
-    problems = _unknown_names(torch_side, flax_side, mapping)
-    pairs, rest_torch, rest_flax, ambiguous = pair_owners(torch_side, flax_side, mapping)
-    problems += ambiguous
+    unknown = _unknown_names(torch_side, flax_side, mapping)
+    best = _attempt(owning(torch_side), owning(flax_side), mapping)
+    if best.cost > (0, 0) and any(owner.aliases for owner in (*torch_side, *flax_side)):
+        other = _attempt(with_aliases(torch_side), with_aliases(flax_side), mapping)
+        best = min(best, other, key=lambda attempt: attempt.cost)
+    links, ties, crossing = resolve(best.links.links, first_names(torch_side), first_names(flax_side))
+    problems = unknown + best.problems + crossing
+    if problems:
+        raise WeightsError(
+            "The weights cannot be carried over: "
+            + "; ".join(problems)
+            + ". Give a map of PyTorch paths to Flax paths."
+        )
+    return WeightPlan(
+        tuple(links),
+        best.modules,
+        tuple(best.links.unmatched_torch),
+        tuple(best.links.unmatched_flax),
+        tuple(best.links.doubts),
+        tuple(ties),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Attempt:
+    """What came of pairing and linking: the links, the pairs of paths, and what speaks against it."""
+
+    links: _Links
+    modules: dict[str, str]
+    problems: list[str]
+
+    @property
+    def cost(self) -> tuple[int, int]:
+        """How much is wrong; nothing if (0, 0)."""
+        return len(self.problems), len(self.links.unmatched_torch) + len(self.links.unmatched_flax)
+
+
+def _attempt(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[str, str]) -> _Attempt:
+    pairs, rest_torch, rest_flax, problems = pair_owners(torch_side, flax_side, mapping)
     links = _Links()
     for owner_torch, owner_flax in pairs:
         link_leaves(owner_torch, owner_flax, mapping, links)
-    problems += links.mismatched + links.ambiguous
+    problems = problems + links.mismatched + links.ambiguous
     for owner in rest_torch:
+        if owner.leaves.keys() <= owner.aliases.keys() or _used_as_head(owner, pairs, links):
+            continue
         if owner.trainable:
             problems.append(
                 f"PyTorch's {owner.class_name} {owner.path!r} {_shapes(owner)} has no partner in Flax"
@@ -94,6 +133,8 @@ def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[
                 f"PyTorch's buffers of {owner.path!r} have no partner in Flax and are not carried"
             )
     for owner in rest_flax:
+        if owner.leaves.keys() <= owner.aliases.keys():
+            continue
         if owner.trainable:
             problems.append(
                 f"Flax's {owner.class_name} {owner.path!r} {_shapes(owner)} has no partner in PyTorch"
@@ -102,19 +143,23 @@ def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[
             links.doubts.append(
                 f"Flax's constants of {owner.path!r} have no partner in PyTorch and keep their values"
             )
-    if problems:
-        raise WeightsError(
-            "The weights cannot be carried over: "
-            + "; ".join(problems)
-            + ". Give a map of PyTorch paths to Flax paths."
-        )
-    return WeightPlan(
-        tuple(links.links),
-        {t.path: f.path for t, f in pairs},
-        tuple(links.unmatched_torch),
-        tuple(links.unmatched_flax),
-        tuple(links.doubts),
-    )
+    return _Attempt(links, {t.path: f.path for t, f in pairs}, problems)
+
+
+def _used_as_head(owner: Owner, pairs: list[tuple[Owner, Owner]], links: _Links) -> bool:
+    """Link a dense layer that Flax has not to the one embedding of its shape, which Flax may use a second time.
+
+    `embed.attend` is no module of its own. Whether Flax does so, the comparison of the outputs will tell.
+    """
+    weight = owner.full("weight")
+    embeddings = {torch.full("weight") for torch, _ in pairs if torch.kind == EMBEDDING}
+    shapes = {torch.full(leaf): shape for torch, _ in pairs for leaf, shape in torch.leaves.items()}
+    same = [x for x in links.links if x.torch in embeddings and shapes[x.torch] == owner.leaves.get("weight")]
+    if owner.kind != LINEAR or owner.leaves.keys() != {"weight"} or len(same) != 1:
+        return False
+    links.links.append(dataclasses.replace(same[0], torch=weight))
+    links.doubts.append(f"Flax has no {weight}: it is taken to use {same[0].flax} in its place")
+    return True
 
 
 def pair_owners(
@@ -170,7 +215,7 @@ def link_leaves(torch_side: Owner, flax_side: Owner, mapping: dict[str, str], li
     for leaf, shape in torch_side.leaves.items():
         name = _partner(torch_side, flax_side, leaf, free, mapping)
         if name is None:
-            if leaf not in _OPTIONAL_LEAVES:
+            if leaf not in _OPTIONAL_LEAVES and leaf not in torch_side.aliases:
                 links.unmatched_torch.append(torch_side.full(leaf))
             continue
         if isinstance(name, list):
@@ -202,7 +247,8 @@ def link_leaves(torch_side: Owner, flax_side: Owner, mapping: dict[str, str], li
                 name in flax_side.trainable,
             )
         )
-    links.unmatched_flax += [flax_side.full(name) for name in free if name in flax_side.trainable]
+    missing = [name for name in free if name in flax_side.trainable and name not in flax_side.aliases]
+    links.unmatched_flax += map(flax_side.full, missing)
 
 
 def _bare_square(owner: Owner, shape: tuple[int, ...]) -> bool:
@@ -236,8 +282,10 @@ def _shapes(owner: Owner) -> str:
 
 
 def _unknown_names(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[str, str]) -> list[str]:
-    known_torch = {n for o in torch_side for n in (o.path, *(o.full(leaf) for leaf in o.leaves))}
-    known_flax = {n for o in flax_side for n in (o.path, *(o.full(leaf) for leaf in o.leaves))}
+    known_torch, known_flax = (
+        {n for o in side for n in (o.path, *(o.full(leaf) for leaf in (*o.leaves, *o.aliases)))}
+        for side in (torch_side, flax_side)
+    )
     unknown = [
         f"the map names {k!r}, which holds no weight in PyTorch" for k in mapping if k not in known_torch
     ]

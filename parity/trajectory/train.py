@@ -222,6 +222,12 @@ def _free_ratio(step: Step, policy: Policy) -> float:
 
 
 def _sides(torch_model: Any, engine: Engine, training: Training) -> Sides:
+    if engine.plan.ties:
+        tied = ", ".join(link.torch for link in engine.plan.ties[0].links)
+        raise CannotCompare(
+            f"One side ties {tied} and the other does not, so the two part at the first update: tie them on both "
+            "sides (parity explain weight-tying)."
+        )
     torch_loss = training.torch_loss or torch_side.cross_entropy(training.label_smoothing)
     flax_loss = training.flax_loss or flax_side.cross_entropy(training.label_smoothing)
     trained = {link.flax for link in engine.plan.links if link.torch_trainable and link.flax_trainable}

@@ -24,6 +24,7 @@ NOT_EXPRESSIBLE = {
     "norm-fast-variance": "the two formulas are equal but for rounding: nothing to prove in float64",
     "matmul-precision": "it needs an accelerator whose float32 products are not float32",
     "frozen-parameter": "the hosts train every parameter",
+    "weight-tying": "no host uses a weight twice",
     "init-distribution": "the weights are carried over, whatever they were",
     "zero-gamma": "the weights are carried over, whatever they were",
 }

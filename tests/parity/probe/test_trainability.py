@@ -8,8 +8,9 @@ from torch import nn
 
 import parity
 from parity.matching.layouts import SAME
+from parity.matching.link import Link
 from parity.matching.structure import structural_findings
-from parity.matching.weights import Link, WeightPlan
+from parity.matching.weights import WeightPlan
 from parity.verdict.judge import judge
 
 
