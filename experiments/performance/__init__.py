@@ -1,1 +1,1 @@
-"""What training and checking cost."""
+"""The cost of training and of checking."""

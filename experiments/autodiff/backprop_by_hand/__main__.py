@@ -33,16 +33,16 @@ def main() -> int:
 
     use_compilation_cache()
     console = Console(highlight=False)
-    found = study.run()
-    terminal.show(found, console)
-    written = page.write(found, folder)
+    computed = study.run()
+    terminal.show(computed, console)
+    written = page.write(computed, folder)
     path = record.write(
-        "backprop_by_hand", "python -m experiments.autodiff.backprop_by_hand", study.figures(found)
+        "backprop_by_hand", "python -m experiments.autodiff.backprop_by_hand", study.figures(computed)
     )
-    label = int(found.labels[study.EXAMPLE])
-    picture.write(found.passes, study.EXAMPLE, label, path.with_suffix(".png"))
+    label = int(computed.labels[study.EXAMPLE])
+    picture.write(computed.passes, study.EXAMPLE, label, path.with_suffix(".png"))
     console.print(f"page: {written}", soft_wrap=True)
-    return 0 if found.equivalent else 1
+    return 0 if computed.equivalent else 1
 
 
 def make_writable(folder: Path) -> None:

@@ -79,7 +79,7 @@ def by_jax(params: Arrays, x: np.ndarray, labels: np.ndarray, dtype: str = "floa
         probes = {name: jnp.zeros((n, *shape), dtype) for name, shape in shapes.items()}
         probes["x"] = jnp.asarray(x, dtype)
         arrays = {name: jnp.asarray(array, dtype) for name, array in params.items()}
-        found = differentiated(arrays, probes, jnp.asarray(labels, jnp.int32))
-        (value, values), (gradients, signals) = found
+        results = differentiated(arrays, probes, jnp.asarray(labels, jnp.int32))
+        (value, values), (gradients, signals) = results
         parts = ({name: np.asarray(a) for name, a in part.items()} for part in (values, signals, gradients))
         return Pass(np.asarray(value), *parts)

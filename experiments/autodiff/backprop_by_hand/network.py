@@ -89,8 +89,8 @@ def backward(params: Tensors, values: Tensors, labels: Int[Array, "n"]) -> tuple
     delta: Tensors = {}
     gradient: Tensors = {}
     # The loss itself: dLoss/dLoss = 1. Cross-entropy and softmax together give (softmax - target) / n.
-    one = jnp.ones((), values["z3"].dtype)
-    delta["z3"] = cross_entropy_backward(one, values["z3"], labels, label_smoothing=SMOOTHING)
+    delta_loss = jnp.ones((), values["z3"].dtype)
+    delta["z3"] = cross_entropy_backward(delta_loss, values["z3"], labels, label_smoothing=SMOOTHING)
     # dense: back through the transposed weight; the weight's gradient is input times error signal.
     delta["f"], gradient["dense.weight"], gradient["dense.bias"] = dense_backward(
         delta["z3"], values["f"], params["dense.weight"]

@@ -34,7 +34,7 @@ def chain_table(study: Study) -> Table:
         table.add_column(name, justify="right")
     for name, rule in chain_rule.RULES.items():
         numbers = [study.chain[way]["float64"].get(name) for way in ("hand", "jax", "torch", "difference")]
-        table.add_row(name, rule, *("" if one is None else f"{one:.12g}" for one in numbers))
+        table.add_row(name, rule, *("" if value is None else f"{value:.12g}" for value in numbers))
     return table
 
 

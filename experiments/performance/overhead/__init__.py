@@ -1,1 +1,1 @@
-"""What a run costs beside its training steps: starting, compiling, feeding the device, evaluating."""
+"""The cost of a run beside its training steps: starting, compiling, feeding the device, evaluating."""

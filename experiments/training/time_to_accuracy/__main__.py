@@ -111,7 +111,7 @@ def make_one(turn: Turn) -> None:
 
 
 def caches_of(turn: Turn) -> Path:
-    """Where a side keeps its compiled programs."""
+    """The folder of a side's compiled programs."""
     return OUT / "caches" / turn.side
 
 

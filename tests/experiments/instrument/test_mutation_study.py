@@ -16,11 +16,8 @@ CASES = {case.name: case for case in all_cases()}
 
 def named(file, function, what):
     """The first mutant of that description."""
-    return next(
-        mutant
-        for mutant in find.all_mutants()
-        if (mutant.file, mutant.function, mutant.what) == (file, function, what)
-    )
+    wanted = (file, function, what)
+    return next(m for m in find.all_mutants() if (m.file, m.function, m.what) == wanted)
 
 
 @pytest.fixture
@@ -107,7 +104,7 @@ def test_what_is_known_of_mutants_names_mutants_that_exist():
     every = find.all_mutants()
     for table in (known.EQUIVALENT, known.UNSEEN):
         for key, reason in table.items():
-            assert sum(key.names(one) for one in every) == 1, key
+            assert sum(key.names(mutant) for mutant in every) == 1, key
             assert reason.endswith(".")
 
 
@@ -160,7 +157,7 @@ def test_a_mutant_wrongly_called_no_defect_is_said_to_be(monkeypatch, mutant):
 def test_mutants_are_chosen_by_pattern_and_drawn_by_seed():
     every = find.all_mutants()
     dense = mutation.choose(every, ["flaxcnn/ops/dense.py*"], None, 0)
-    assert {one.file for one in dense} == {"flaxcnn/ops/dense.py"}
+    assert {mutant.file for mutant in dense} == {"flaxcnn/ops/dense.py"}
     drawn = mutation.choose(every, [], 20, 0)
     assert drawn == mutation.choose(every, [], 20, 0) != mutation.choose(every, [], 20, 1)
     assert len(set(drawn)) == 20
@@ -193,14 +190,14 @@ def test_cases_are_chosen_by_name_or_as_the_core():
     cases = list(CASES.values())
     assert mutation.among(cases, []) == cases
     assert {case.name for case in mutation.among(cases, ["core"])} == set(CORE)
-    found = [case.name for case in mutation.among(cases, ["core", "dense"])]
-    assert len(found) == len(set(found)) == len(CORE) + 23
+    names = [case.name for case in mutation.among(cases, ["core", "dense"])]
+    assert len(names) == len(set(names)) == len(CORE) + 23
 
 
 def test_a_part_of_strictness_is_no_defect():
-    strict = [one for one in find.all_mutants() if "length: it guards" in known.equivalent_because(one)]
+    strict = [m for m in find.all_mutants() if "length: it guards" in known.equivalent_because(m)]
     assert strict
-    assert all("strict=True" in one.text and one.what == "True -> False" for one in strict)
+    assert all("strict=True" in m.text and m.what == "True -> False" for m in strict)
 
 
 def test_every_file_is_mirrored_by_tests_that_exist():
@@ -225,14 +222,14 @@ def caught(name, **options):
 
 def test_the_power_is_told_of_all_the_tests_and_of_those_that_always_run(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
-    found = [
+    catches = [
         caught("a", core="dense-04"),
         caught("b", core="dense-04"),
         caught("c", unit=True),
         caught("d", other="dense-02"),
         caught("e"),
     ]
-    figures = mutation_power.figures(found, {"dense-04": 1.25, "conv-03": 2.5})
+    figures = mutation_power.figures(catches, {"dense-04": 1.25, "conv-03": 2.5})
     assert figures["caught_by"] == {"dense-04": 2}
     assert figures["others"] == {"c": "its own tests", "d": "dense-02", "e": "nothing"}
     record.write(mutation_power.NAME, mutation_power.COMMAND, {"seed": 0, "known": 9} | figures)
@@ -246,13 +243,13 @@ def test_the_power_is_told_of_all_the_tests_and_of_those_that_always_run(tmp_pat
 def test_what_the_core_does_not_catch_is_for_the_tests_of_the_file(tmp_path, monkeypatch, mutant):
     cases = [CASES["dense-04"]]
     seen, asked = reached(**{"dense-04": [mutant.line]}), []
-    monkeypatch.setattr(mutation_power, "turns_red", lambda one: asked.append(one) or True)
+    monkeypatch.setattr(mutation_power, "turns_red", lambda mutant: asked.append(mutant) or True)
     monkeypatch.setattr(study, "_run", lambda case: ("divergent", ""))
     assert mutation_power.power(mutant, cases, seen, tmp_path / "a").core == "dense-04"
     assert not asked
     monkeypatch.setattr(study, "_run", lambda case: ("equivalent", ""))
-    found = mutation_power.power(mutant, cases, seen, tmp_path / "b")
-    assert (found.core, found.unit) == ("", True)
+    caught = mutation_power.power(mutant, cases, seen, tmp_path / "b")
+    assert (caught.core, caught.unit) == ("", True)
     assert asked == [mutant]
-    assert mutation_power.power(mutant, cases, seen, tmp_path / "b") == found
+    assert mutation_power.power(mutant, cases, seen, tmp_path / "b") == caught
     assert len(asked) == 1, "it is kept"

@@ -91,6 +91,6 @@ def test_an_unknown_name_is_refused(monkeypatch, capsys):
 def test_the_fit_of_the_cost_is_a_line():
     parity_cost = pytest.importorskip("experiments.performance.parity_cost")
     depths = [{"depth": d, "seconds": {"mean": 5 + 0.2 * d}} for d in (20, 32, 110)]
-    found = SimpleNamespace(**parity_cost.fit(depths, "seconds"))
-    assert (found.slope, found.intercept) == pytest.approx((0.2, 5))
-    assert found.r_squared == pytest.approx(1)
+    line = SimpleNamespace(**parity_cost.fit(depths, "seconds"))
+    assert (line.slope, line.intercept) == pytest.approx((0.2, 5))
+    assert line.r_squared == pytest.approx(1)

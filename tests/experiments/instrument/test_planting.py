@@ -27,12 +27,7 @@ DEFECTS = {
         "rhs_dilation=[axis.dilation for axis in spatial[::-1]]",
         "conv-03",
     ),
-    "conv2d_backward": (
-        "ops.cpu.plain_convolution:exchanged",
-        "kernel[::-1, ::-1]",
-        "kernel",
-        "conv-04",
-    ),
+    "conv2d_backward": ("ops.cpu.plain_convolution:exchanged", "kernel[::-1, ::-1]", "kernel", "conv-04"),
     "max_pool2d": ("ops.max_pooling:_max_along", "fill=-np.inf", "fill=0.0", "max_pool-02"),
     "max_pool2d_backward": (
         "ops.max_pooling:_max_along_backward",
@@ -247,11 +242,8 @@ def test_every_mutant_of_flaxcnn_has_a_name_of_its_own_and_compiles():
 
 def named(file, function, what):
     """The first mutant of that description."""
-    return next(
-        mutant
-        for mutant in find.all_mutants()
-        if (mutant.file, mutant.function, mutant.what) == (file, function, what)
-    )
+    wanted = (file, function, what)
+    return next(m for m in find.all_mutants() if (m.file, m.function, m.what) == wanted)
 
 
 X = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)

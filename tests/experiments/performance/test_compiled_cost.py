@@ -18,7 +18,7 @@ def cost(function, *shapes):
 
 def test_a_product_in_a_loop_counts_as_often_as_it_runs():
     once = cost(lambda x, w: x[0] @ w, (5, SIDE, SIDE), (SIDE, SIDE))
-    loop = cost(lambda x, w: jax.lax.map(lambda one: one @ w, x), (5, SIDE, SIDE), (SIDE, SIDE))
+    loop = cost(lambda x, w: jax.lax.map(lambda row: row @ w, x), (5, SIDE, SIDE), (SIDE, SIDE))
     assert once.flop == 2 * SIDE**3
     assert loop.flop == 5 * once.flop
     # Each turn reads two matrices and writes one, whatever else it copies.

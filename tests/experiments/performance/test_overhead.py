@@ -113,16 +113,16 @@ def test_the_table_says_what_is_reached_and_what_is_missed(tmp_path, monkeypatch
     for name, figures in a_record(idle=0.03).items():
         command.store(name, figures | {"environment": command.environment()})
     assert json.loads((tmp_path / "overhead.json").read_text())["parts"].keys() == command.PARTS.keys()
-    found = {line.split(" | ")[0].strip("| "): line for line in table.table().splitlines() if " | " in line}
-    assert found["`flaxcnn --help`"].endswith("| 0.15 s (0.10 s to 0.20 s, n = 2) | < 0.50 s | reached |")
-    assert found["`import flaxcnn`"].endswith("| < 1.00 s | missed |")
-    assert found["compilations of `train_step` in `flaxcnn train`"].endswith("| 1 and 1 | 1 | reached |")
-    assert found["compilations of `predict` in `flaxcnn train`"].endswith("| 2 and 1 | 1 | missed |")
+    rows = {line.split(" | ")[0].strip("| "): line for line in table.table().splitlines() if " | " in line}
+    assert rows["`flaxcnn --help`"].endswith("| 0.15 s (0.10 s to 0.20 s, n = 2) | < 0.50 s | reached |")
+    assert rows["`import flaxcnn`"].endswith("| < 1.00 s | missed |")
+    assert rows["compilations of `train_step` in `flaxcnn train`"].endswith("| 1 and 1 | 1 | reached |")
+    assert rows["compilations of `predict` in `flaxcnn train`"].endswith("| 2 and 1 | 1 | missed |")
     step = "cnn, a step of 100 ms"
-    assert found[f"{step}: device idle"].endswith("| 3.00% (3.00% to 3.00%, n = 2) | < 2.00% | missed |")
+    assert rows[f"{step}: device idle"].endswith("| 3.00% (3.00% to 3.00%, n = 2) | < 2.00% | missed |")
     # 0.2 + 0.3 - 0.1 processor seconds of 10 seconds on 2 cores.
-    assert "| 2.00% (2.00% to 2.00%, n = 2) |" in found[f"{step}: the host's share"]
-    assert "2.00%" in found[f"{step}: longer than on one resident batch by"]
+    assert "| 2.00% (2.00% to 2.00%, n = 2) |" in rows[f"{step}: the host's share"]
+    assert "2.00%" in rows[f"{step}: longer than on one resident batch by"]
 
 
 def test_one_part_is_measured_again_and_the_others_stay(tmp_path, monkeypatch):
@@ -155,8 +155,8 @@ def test_the_clock_of_a_start_stops_at_the_first_step(monkeypatch):
     monkeypatch.setattr(
         startup, "RUNS", {"cnn": ("--model", "cnn", "--no-tensorboard", "--epochs", "100000")}
     )
-    found = startup.first_steps(2)["seconds"]["cnn"]
-    assert len(found["cold"]) == len(found["warm"]) == 2
+    seconds = startup.first_steps(2)["seconds"]["cnn"]
+    assert len(seconds["cold"]) == len(seconds["warm"]) == 2
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def test_the_sides_take_turns_after_a_start_each():
 
 @pytest.fixture
 def race(tmp_path, monkeypatch):
-    """A study with invented sides: flaxcnn takes 10 s an epoch, PyTorch 20 s; PyTorch's seed 1 misses."""
+    """A study with simulated sides: flaxcnn takes 10 s an epoch, PyTorch 20 s; PyTorch's seed 1 misses."""
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(study, "OUT", tmp_path / "out")
     monkeypatch.setattr(study, "unpack", lambda root: root)
