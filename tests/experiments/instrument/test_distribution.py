@@ -205,24 +205,17 @@ def test_a_shuffle_that_leaves_the_last_item_more_often_is_detected(monkeypatch)
 
 
 def test_seeds_whose_epochs_only_start_elsewhere_are_seen_in_the_draws(monkeypatch):
-    monkeypatch.setattr(
-        pipeline, "epoch_order", lambda count, seed, epoch: (np.arange(count) + epoch) % count
-    )
+    monkeypatch.setattr(pipeline, "epoch_order", lambda size, seed, epoch: (np.arange(size) + epoch) % size)
     draws = shuffling.first_of_consecutive_epochs(shuffling.epochs(0, 200, 4))
     assert one_sample(Discrete.uniform(16), draws)[2] < REJECTED
 
 
 def test_p_values_of_the_tests_are_uniform_under_their_distributions():
     generator = np.random.default_rng(0)
+    rows, shares = np.tile(np.arange(5), (200, 1)), [0.5, 0.2, 0.3]
     distributions = {
-        "permutations": (
-            Permutations(5),
-            lambda: generator.permuted(np.tile(np.arange(5), (200, 1)), axis=1),
-        ),
-        "discrete": (
-            Discrete(np.array([0.5, 0.2, 0.3])),
-            lambda: generator.choice(3, 500, p=[0.5, 0.2, 0.3]),
-        ),
+        "permutations": (Permutations(5), lambda: generator.permuted(rows, axis=1)),
+        "discrete": (Discrete(np.array(shares)), lambda: generator.choice(3, 500, p=shares)),
         "continuous": (Continuous.uniform(-1.0, 3.0), lambda: generator.uniform(-1, 3, 200)),
     }
     for expected, draw in distributions.values():
