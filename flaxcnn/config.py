@@ -11,8 +11,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+from flaxcnn.errors import FlaxcnnError
 
-class ConfigError(ValueError):
+
+class ConfigError(FlaxcnnError):
     """An invalid configuration: one sentence names the given and the expected value."""
 
 

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key, Num
 
+from flaxcnn.errors import InvalidArgument
+
 Parameters = dict[str, Float[Array, "..."]]
 State = dict[str, Num[Array, "..."]]
 
@@ -58,7 +60,7 @@ def functional(model: nnx.Module, *, compute_dtype: jnp.dtype | type | None = No
         `(apply, params, state)`.
 
     Raises:
-        ValueError: the model holds variables that are neither `nnx.Param` nor `nnx.BatchStat`.
+        InvalidArgument: the model holds variables that are neither `nnx.Param` nor `nnx.BatchStat`.
     """
     graph, params, state = _split(model)
 
@@ -90,7 +92,7 @@ def bind(model: nnx.Module, params: Parameters, state: State) -> nnx.Module:
 def _split(model: nnx.Module) -> tuple[nnx.GraphDef, Parameters, State]:
     graph, params, state, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
     if leftover := [_dotted(path) for path, _ in nnx.to_flat_state(rest)]:
-        raise ValueError(
+        raise InvalidArgument(
             f"The model holds variables that are neither nnx.Param nor nnx.BatchStat: {', '.join(leftover)}; "
             "pass randomness as a key, and keep statistics in nnx.BatchStat."
         )

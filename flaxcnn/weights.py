@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Num
 
+from flaxcnn.errors import FlaxcnnError
 from flaxcnn.functional import Parameters, State
 
 Arrays = dict[str, Num[np.ndarray, "..."]]
 
 
-class WeightsError(ValueError):
+class WeightsError(FlaxcnnError):
     """Weights that do not fit a model; the message lists every mismatch."""
 
 

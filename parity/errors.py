@@ -1,7 +1,9 @@
 """The refusals of the instrument: each says in one sentence what is wrong and what to do about it."""
 
+from flaxcnn.errors import FlaxcnnError
 
-class CannotCompare(ValueError):
+
+class CannotCompare(FlaxcnnError):
     """The two models cannot be compared; the message is one clear sentence (exit code 2)."""
 
 

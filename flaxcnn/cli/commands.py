@@ -12,6 +12,7 @@ from rich.table import Table
 from flaxcnn.cli import arguments
 from flaxcnn.cli.doctor import doctor
 from flaxcnn.config import ConfigError
+from flaxcnn.errors import FlaxcnnError, InvalidArgument
 from flaxcnn.train.loop import InterruptedRun
 from flaxcnn.train.run_folder import RunFolderError, to_json
 
@@ -19,8 +20,11 @@ console = Console()
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
-    """Errors that are told in one sentence; all others are bugs and show where they came from."""
-    return (ValueError, OSError)
+    """Errors that are told in one sentence: our own, and the system's (a full disk, a file that may not be read).
+
+    All others are bugs and show where they came from.
+    """
+    return (FlaxcnnError, OSError)
 
 
 def stopped_runs() -> type[InterruptedRun]:
@@ -106,7 +110,7 @@ def predict(options: argparse.Namespace) -> int:
     from flaxcnn.train.trained import load_run
 
     if options.top < 1:
-        raise ValueError(f"--top is {options.top}; expected at least 1.")
+        raise InvalidArgument(f"--top is {options.top}; expected at least 1.")
     trained = load_run(options.run or _latest_run(), options.checkpoint)
     answers = trained.classify(options.images, top=options.top)
     if options.json:

@@ -1,5 +1,7 @@
 """The error of the data package."""
 
+from flaxcnn.errors import FlaxcnnError
 
-class DataError(ValueError):
+
+class DataError(FlaxcnnError):
     """Invalid data: the message names the fault, its location and the remedy in one sentence."""

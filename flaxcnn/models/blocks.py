@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from flaxcnn import ops
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.models.initialise import kaiming_normal_fan_out
 from flaxcnn.models.layers import BatchNorm, Conv
 
@@ -95,7 +96,7 @@ class BasicBlock(Residual):
         self, inputs: int, planes: int, *, stride: int = 1, options: BlockOptions, rngs: nnx.Rngs
     ) -> None:
         if options.groups != 1 or options.width_per_group != 64:
-            raise ValueError(
+            raise InvalidArgument(
                 f"BasicBlock got groups={options.groups} and width_per_group={options.width_per_group}; "
                 "it knows only 1 and 64: use a bottleneck network (50, 101 or 152 layers)."
             )

@@ -5,6 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from flaxcnn import ops
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.models.layers import BatchNorm, Conv, Dense, Dropout
 
 
@@ -27,7 +28,7 @@ class CNN(nnx.Module):
         rngs: the source of the initial weights, which follow `torch.nn.Conv2d` and `torch.nn.Linear`.
 
     Raises:
-        ValueError: the image is too small for two pools.
+        InvalidArgument: the image is too small for two pools.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class CNN(nnx.Module):
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         rows, columns = height // pool // pool, width // pool // pool
         if rows < 1 or columns < 1 or kernel_size % 2 == 0:
-            raise ValueError(
+            raise InvalidArgument(
                 f"CNN got a {height}x{width} image with pool={pool} and kernel_size={kernel_size}; expected an "
                 f"image of at least {pool * pool} pixels a side and an odd kernel."
             )
@@ -71,7 +72,7 @@ class CNN(nnx.Module):
     ) -> Float[Array, "n k"]:
         """Logits of a batch of images of the size the model was built for."""
         if x.shape[1:3] != self.image_size:
-            raise ValueError(
+            raise InvalidArgument(
                 f"CNN got images of {x.shape[1]}x{x.shape[2]} pixels but was built for "
                 f"{self.image_size[0]}x{self.image_size[1]}; resize them or pass image_size to the model."
             )

@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.functional import Parameters, State, bind, functional
 from flaxcnn.models.blocks import BasicBlock, Bottleneck, PreActivationBasicBlock, PreActivationBottleneck
 from flaxcnn.models.cnn import CNN
@@ -50,7 +51,7 @@ class Folded(nnx.Module):
         """Return `x`."""
         del mask
         if train:
-            raise ValueError(
+            raise InvalidArgument(
                 "A model with folded batch norms was called with train=True; train the original."
             )
         return x

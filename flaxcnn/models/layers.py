@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from flaxcnn import ops
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.models.initialise import Initialiser, bias_for, uniform_fan_in
 
 
@@ -34,7 +35,7 @@ class Conv(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         if in_channels % groups or out_channels % groups:
-            raise ValueError(
+            raise InvalidArgument(
                 f"Conv got groups={groups} for {in_channels} input and {out_channels} output channels; "
                 "choose groups that divide both."
             )
@@ -129,7 +130,7 @@ class Dropout(nnx.Module):
 
     def __init__(self, rate: float) -> None:
         if not 0.0 <= rate < 1.0:
-            raise ValueError(
+            raise InvalidArgument(
                 f"Dropout got rate={rate}; the probability of dropping must lie in [0, 1), for example 0.5."
             )
         self.rate = rate
@@ -141,7 +142,7 @@ class Dropout(nnx.Module):
         if not train or self.rate == 0.0:
             return x
         if key is None:
-            raise ValueError(
+            raise InvalidArgument(
                 f"Dropout with rate={self.rate} was called with train=True and no key; "
                 "pass key=jax.random.key(...) to the model."
             )

@@ -11,6 +11,7 @@ from typing import Any
 
 from flax import nnx
 
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.models.blocks import BasicBlock, Bottleneck, PreActivationBasicBlock, PreActivationBottleneck
 from flaxcnn.models.cnn import CNN
 from flaxcnn.models.resnet import ResNet
@@ -76,17 +77,19 @@ def create(name: str, *, seed: int = 0, rngs: nnx.Rngs | None = None, **options:
         options: those of the model's class (`ResNet`, `ResNet9`, `CNN`), such as `num_classes`, `in_channels`, `stem`.
 
     Raises:
-        ValueError: there is no such model (the error names the nearest ones), or it has no such option.
+        InvalidArgument: there is no such model (the error names the nearest ones), or it has no such option.
     """
     if name not in _BUILDERS:
         near = difflib.get_close_matches(name, _BUILDERS, n=3, cutoff=0.4) or names()
-        raise ValueError(f"There is no model {name!r}; the nearest names are {', '.join(near)}.")
+        raise InvalidArgument(f"There is no model {name!r}; the nearest names are {', '.join(near)}.")
     try:
         return _BUILDERS[name](**options, rngs=nnx.Rngs(seed) if rngs is None else rngs)
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        raise ValueError(f"The model {name!r} has no such option: {str(error).split('() ')[-1]}.") from None
+        raise InvalidArgument(
+            f"The model {name!r} has no such option: {str(error).split('() ')[-1]}."
+        ) from None
 
 
 def builder(name: str) -> Callable[..., nnx.Module]:

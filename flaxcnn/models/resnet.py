@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from flaxcnn import ops
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.models.blocks import (
     BlockOptions,
     PreActivationBasicBlock,
@@ -45,7 +46,7 @@ class ResNet(nnx.Module):
         rngs: the source of the initial weights.
 
     Raises:
-        ValueError: an option that is unknown or does not fit the block.
+        InvalidArgument: an option that is unknown or does not fit the block.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class ResNet(nnx.Module):
         options = BlockOptions(groups, width_per_group, stride_on, shortcut, zero_init_residual)
         self.pre_activation = issubclass(block, PreActivationBasicBlock | PreActivationBottleneck)
         if self.pre_activation and zero_init_residual:
-            raise ValueError(
+            raise InvalidArgument(
                 "zero_init_residual=True was given for a pre-activation network, whose blocks end in a "
                 "convolution and have no last scale; leave it False."
             )
@@ -132,4 +133,4 @@ class ResNet(nnx.Module):
 
 def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"ResNet got {option}={value!r}; expected one of {', '.join(choices)}.")
+        raise InvalidArgument(f"ResNet got {option}={value!r}; expected one of {', '.join(choices)}.")

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from flaxcnn import ops
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.models.blocks import convolution
 from flaxcnn.models.layers import BatchNorm, Dense
 
@@ -66,7 +67,7 @@ class ResNet9(nnx.Module):
         rngs: the source of the initial weights, which follow torchvision's ResNets.
 
     Raises:
-        ValueError: the options do not describe the same number of stages.
+        InvalidArgument: the options do not describe the same number of stages.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class ResNet9(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         if not 0 < len(widths) == len(pools) == len(branches):
-            raise ValueError(
+            raise InvalidArgument(
                 f"ResNet9 got {len(widths)} widths, {len(pools)} pools and {len(branches)} branches; "
                 "give one of each for every stage."
             )

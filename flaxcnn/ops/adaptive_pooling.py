@@ -23,7 +23,7 @@ def adaptive_avg_pool2d(x: Float[Array, "n h w c"], output_size: Pair) -> Float[
         output_size: the number of bins, an int or (height, width); 1 is global average pooling.
 
     Raises:
-        ValueError: the output size is not a positive integer.
+        InvalidArgument: the output size is not a positive integer.
 
     Reference: torch.nn.functional.adaptive_avg_pool2d.
     """

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.ops.cpu.taps import scatter_taps, taps
 from flaxcnn.ops.geometry import Axis, Padding, Pair, pooling_axes
 from flaxcnn.ops.precision import accumulation_dtype
@@ -42,7 +43,7 @@ def avg_pool2d(
         divisor_override: one divisor for all windows instead of the count.
 
     Raises:
-        ValueError: an option is out of its range, or no window fits the padded image.
+        InvalidArgument: an option is out of its range, or no window fits the padded image.
 
     Reference: torch.nn.functional.avg_pool2d.
     """
@@ -120,7 +121,7 @@ def _shares(
         columns = _counts(width, count_include_pad=count_include_pad)
         divisors = rows[:, None] * columns[None, :]
     elif divisor_override == 0:
-        raise ValueError("divisor_override is 0, but no sum can be divided by it: give another integer.")
+        raise InvalidArgument("divisor_override is 0, but no sum can be divided by it: give another integer.")
     else:
         divisors = np.full((height.output, width.output), divisor_override)
     return jnp.asarray(1 / divisors[None, :, :, None], dtype)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.ops.cpu.channel_sums import channel_broadcast, channel_sum
 from flaxcnn.ops.precision import accumulation_dtype
 
@@ -57,7 +58,7 @@ def batch_norm(
         (y of x's shape and dtype, running_mean [c], running_var [c]).
 
     Raises:
-        ValueError: a channel would have fewer than two values in training, or a parameter has another
+        InvalidArgument: a channel would have fewer than two values in training, or a parameter has another
             number of channels than x.
 
     Reference: Ioffe and Szegedy 2015; torch.nn.functional.batch_norm.
@@ -190,12 +191,12 @@ def _check(shape: tuple[int, ...], *parameters: tuple[int, ...], train: bool) ->
     """Raise unless each parameter has one value per channel, and a training batch has two values per channel."""
     for parameter in parameters:
         if parameter != shape[-1:]:
-            raise ValueError(
+            raise InvalidArgument(
                 f"A batch_norm parameter has shape {parameter}, but the input of shape {shape} has "
                 f"{shape[-1]} channels: every parameter has one value for each channel."
             )
     if train and math.prod(shape[:-1]) < 2:
-        raise ValueError(
+        raise InvalidArgument(
             f"batch_norm in training got an input of shape {shape}, but a variance needs more than one value "
             "for each channel: give a larger batch, or use train=False."
         )

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.ops.cpu import bilinear
 from flaxcnn.ops.cpu.plain_convolution import plain_input_gradient, plain_kernel_gradient
 from flaxcnn.ops.geometry import Axis, Padding, Pair, axes, check_images, pair
@@ -38,7 +39,7 @@ def conv2d(
         groups: into how many parts the channels fall; ci for a depthwise convolution.
 
     Raises:
-        ValueError: an option is out of its range, the channels do not fit the kernel and the groups, or
+        InvalidArgument: an option is out of its range, the channels do not fit the kernel and the groups, or
             the kernel is larger than the padded image.
 
     `flaxcnn.ops.cpu.choice` chooses the algorithm of the convolution and of its gradients. The algorithms differ
@@ -90,7 +91,7 @@ def conv2d_backward(
         (dL/dx [n, h, w, ci], dL/dkernel [kh, kw, ci / groups, co], dL/dbias [co]).
 
     Raises:
-        ValueError: as conv2d.
+        InvalidArgument: as conv2d.
 
     Reference: Dumoulin and Visin 2016, A guide to convolution arithmetic, section 4.
     """
@@ -115,12 +116,12 @@ def _axes(
     check_images(x.shape)
     channels, (kh, kw, inputs, outputs) = x.shape[3], kernel.shape
     if groups < 1 or channels % groups or outputs % groups:
-        raise ValueError(
+        raise InvalidArgument(
             f"groups is {groups}, but it must be at least 1 and divide the {channels} input channels and "
             f"the {outputs} output channels."
         )
     if inputs * groups != channels:
-        raise ValueError(
+        raise InvalidArgument(
             f"The kernel of shape {kernel.shape} takes {inputs} x {groups} groups channels, but "
             f"the input has {channels}: its third dimension must be {channels // groups}."
         )

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.ops.precision import accumulation_dtype
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -47,7 +48,7 @@ def cross_entropy(
         The loss, a scalar, or [n] without reduction; in float32 at least. The mean over no row is NaN.
 
     Raises:
-        ValueError: an option is out of its range, or logits and labels do not fit each other.
+        InvalidArgument: an option is out of its range, or logits and labels do not fit each other.
 
     Reference: torch.nn.functional.cross_entropy; Szegedy et al. 2016, section 7, for label smoothing.
     """
@@ -88,7 +89,7 @@ def cross_entropy_backward(
         dL/dlogits, [n, k].
 
     Raises:
-        ValueError: as cross_entropy.
+        InvalidArgument: as cross_entropy.
 
     Reference: Goodfellow, Bengio and Courville 2016, Deep Learning, section 6.2.2.3.
     """
@@ -143,11 +144,11 @@ def _check(
 ) -> None:
     """Raise on options that PyTorch refuses, and on labels that do not fit the logits."""
     if labels_shape not in (logits_shape[:1], logits_shape) or len(logits_shape) != 2:
-        raise ValueError(
+        raise InvalidArgument(
             f"The logits have shape {logits_shape} and the labels {labels_shape}, but logits are [n, k] and "
             "labels are integers [n] or distributions [n, k]."
         )
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing is {label_smoothing}, but it must lie between 0 and 1.")
+        raise InvalidArgument(f"label_smoothing is {label_smoothing}, but it must lie between 0 and 1.")
     if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction is {reduction!r}, but it must be one of {', '.join(REDUCTIONS)}.")
+        raise InvalidArgument(f"reduction is {reduction!r}, but it must be one of {', '.join(REDUCTIONS)}.")

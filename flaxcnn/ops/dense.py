@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from flaxcnn.errors import InvalidArgument
+
 
 def dense(
     x: Float[Array, "*batch i"], weight: Float[Array, "i o"], bias: Float[Array, "o"] | None = None
@@ -17,12 +19,12 @@ def dense(
         bias: [o], or None.
 
     Raises:
-        ValueError: the features do not fit the weight.
+        InvalidArgument: the features do not fit the weight.
 
     Reference: torch.nn.functional.linear.
     """
     if x.shape[-1] != weight.shape[0]:
-        raise ValueError(
+        raise InvalidArgument(
             f"The input has {x.shape[-1]} features, but the weight of shape {weight.shape} takes "
             f"{weight.shape[0]}: weights are [inputs, outputs]."
         )

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key, UInt32
 
+from flaxcnn.errors import InvalidArgument
+
 RandomKey = Key[Array, ""] | UInt32[Array, "2"]
 
 
@@ -19,7 +21,7 @@ def dropout_mask(key: RandomKey, rate: float, shape: tuple[int, ...]) -> Bool[Ar
         shape: of the mask.
 
     Raises:
-        ValueError: the rate is not a probability.
+        InvalidArgument: the rate is not a probability.
 
     Reference: Srivastava et al. 2014, Dropout.
     """
@@ -52,7 +54,7 @@ def dropout(
         mask: which elements to keep, of x's shape, instead of drawing them.
 
     Raises:
-        ValueError: the rate is not a probability, or a mask must be drawn without a key.
+        InvalidArgument: the rate is not a probability, or a mask must be drawn without a key.
 
     Reference: torch.nn.functional.dropout; Srivastava et al. 2014, Dropout.
     """
@@ -61,7 +63,7 @@ def dropout(
         return x
     if mask is None:
         if key is None:
-            raise ValueError(
+            raise InvalidArgument(
                 f"dropout in training with rate {rate} got no key: give a key or a mask, or train=False."
             )
         mask = dropout_mask(key, rate, x.shape)
@@ -95,4 +97,6 @@ def dropout_backward(
 def _check_rate(rate: float) -> None:
     """Raise unless the rate is a probability."""
     if not 0 <= rate <= 1:
-        raise ValueError(f"The dropout rate is {rate}, but it is the probability of dropping: give 0 to 1.")
+        raise InvalidArgument(
+            f"The dropout rate is {rate}, but it is the probability of dropping: give 0 to 1."
+        )

@@ -13,6 +13,8 @@ import operator
 from dataclasses import dataclass
 from typing import Any
 
+from flaxcnn.errors import InvalidArgument
+
 Pair = int | tuple[int, int]
 Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
 
@@ -54,7 +56,7 @@ def pair(value: Any, name: str, *, minimum: int) -> tuple[int, int]:
     except (TypeError, ValueError):
         first = second = minimum - 1
     if min(first, second) < minimum:
-        raise ValueError(
+        raise InvalidArgument(
             f"{name} is {value!r}, but it must be an integer of at least {minimum}, or a pair of them "
             "for height and width."
         )
@@ -67,7 +69,7 @@ def padding_pairs(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
         if len(padding) == 2 and all(isinstance(item, tuple | list) for item in padding):
             top_bottom, left_right = padding
             return pair(top_bottom, "padding", minimum=0), pair(left_right, "padding", minimum=0)
-        raise ValueError(
+        raise InvalidArgument(
             f"padding is {padding!r}, but explicit padding must be ((top, bottom), (left, right))."
         )
     height, width = pair(padding, "padding", minimum=0)
@@ -77,7 +79,7 @@ def padding_pairs(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
 def check_images(shape: tuple[int, ...]) -> None:
     """Raise unless the shape is that of a batch of images [n, h, w, c]."""
     if len(shape) != 4:
-        raise ValueError(
+        raise InvalidArgument(
             f"The input has shape {tuple(shape)}, but images are [batch, height, width, channels]: "
             "reshape it, adding a batch dimension of 1 to a single image."
         )
@@ -86,11 +88,11 @@ def check_images(shape: tuple[int, ...]) -> None:
 def axis(
     length: int, window: int, stride: int, dilation: int, padding: tuple[int, int], *, ceil_mode: bool = False
 ) -> Axis:
-    """Solve the geometry of one axis; raise ValueError if no window fits."""
+    """Solve the geometry of one axis; raise InvalidArgument if no window fits."""
     before, after = padding
     room = length + before + after - (dilation * (window - 1) + 1)
     if room < 0:
-        raise ValueError(
+        raise InvalidArgument(
             f"A window of {window} with dilation {dilation} does not fit an input of {length} padded by "
             f"{before} + {after}: give a larger input, more padding or a smaller window."
         )
@@ -145,7 +147,7 @@ def pooling_axes(
     )
     for axis in solved:
         if max(axis.before, axis.after) > axis.window // 2:
-            raise ValueError(
+            raise InvalidArgument(
                 f"padding is {padding!r}, but a pooling pads by at most half its window of {axis.window}: "
                 "give less padding or a larger window."
             )

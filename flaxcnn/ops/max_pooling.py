@@ -38,7 +38,7 @@ def max_pool2d(
         ceil_mode: also take the last, partial windows (see flaxcnn.ops.geometry).
 
     Raises:
-        ValueError: an option is out of its range, or no window fits the padded image.
+        InvalidArgument: an option is out of its range, or no window fits the padded image.
 
     Reference: torch.nn.functional.max_pool2d. Every derivative (forward, reverse, higher) follows the first
     maximum of a window in row-major order, as in torch; if the window holds NaN, the last NaN.

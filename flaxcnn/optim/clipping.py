@@ -41,7 +41,7 @@ def clip_by_global_norm(max_norm: Number) -> optax.GradientTransformation:
         max_norm: the largest norm, > 0.
 
     Raises:
-        ValueError: `max_norm` is not a positive finite number.
+        InvalidArgument: `max_norm` is not a positive finite number.
 
     Reference: Pascanu et al. 2013, "On the difficulty of training recurrent neural networks";
     `torch.nn.utils.clip_grad_norm_`.
@@ -62,7 +62,7 @@ def clip_by_value(max_value: Number) -> optax.GradientTransformation:
         max_value: the largest magnitude, > 0.
 
     Raises:
-        ValueError: `max_value` is not a positive finite number.
+        InvalidArgument: `max_value` is not a positive finite number.
 
     Reference: `torch.nn.utils.clip_grad_value_`.
     """

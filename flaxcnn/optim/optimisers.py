@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import optax
 
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.optim.clipping import clip_by_global_norm, clip_by_value
 from flaxcnn.optim.rules import adam_direction, dampened_momentum, root_mean_square_direction
 from flaxcnn.optim.validation import Number, require_known_options, require_number, unknown_name
@@ -40,7 +41,7 @@ def optimiser_options(name: str) -> tuple[str, ...]:
     """The options that the optimiser `name` uses, besides weight decay, its mask, clipping and maximize.
 
     Raises:
-        ValueError: no optimiser has this name.
+        InvalidArgument: no optimiser has this name.
     """
     if name not in _OPTIONS:
         raise unknown_name("optimiser", name, _OPTIONS)
@@ -97,7 +98,7 @@ def optimiser(
         clip_value: the largest magnitude of a gradient's element.
 
     Raises:
-        ValueError: an unknown name, a number out of its range, an option that the optimiser does not use, or
+        InvalidArgument: an unknown name, a number out of its range, an option that the optimiser does not use, or
             (when the optimiser is initialised) a mask of another structure than the parameters.
 
     Reference: https://docs.pytorch.org/docs/stable/optim.html
@@ -149,11 +150,11 @@ def _require_ranges(options: Mapping[str, Any]) -> None:
     require_number("eps", options["eps"], 0)
     require_number("alpha", options["alpha"], 0, 1, below_high=True)
     if len(options["betas"]) != 2:
-        raise ValueError(f"betas is {options['betas']!r}, but it must hold two numbers in [0, 1).")
+        raise InvalidArgument(f"betas is {options['betas']!r}, but it must hold two numbers in [0, 1).")
     for beta in options["betas"]:
         require_number("each of betas", beta, 0, 1, below_high=True)
     if options["nesterov"] and (options["momentum"] == 0 or options["dampening"] != 0):
-        raise ValueError(
+        raise InvalidArgument(
             f"nesterov needs a momentum above 0 and no dampening, but momentum is {options['momentum']!r} "
             f"and dampening is {options['dampening']!r}."
         )
@@ -190,10 +191,10 @@ def _checked_mask(decay_mask: Any) -> Callable | None:
         if jax.tree.structure(tree) != jax.tree.structure(params):
             different = _names(tree) ^ _names(params)
             example = f" (for example {min(different)} is only in one of them)" if different else ""
-            raise ValueError(f"decay_mask must hold one bool for every parameter{example}.")
+            raise InvalidArgument(f"decay_mask must hold one bool for every parameter{example}.")
         wrong = [leaf for leaf in jax.tree.leaves(tree) if not isinstance(leaf, bool)]
         if wrong:
-            raise ValueError(f"decay_mask must hold bools only, but it holds {wrong[0]!r}.")
+            raise InvalidArgument(f"decay_mask must hold bools only, but it holds {wrong[0]!r}.")
         return tree
 
     return mask

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.optim.validation import (
     Number,
     require_count,
@@ -148,7 +149,7 @@ def with_warm_up(inner: Schedule, steps: int, start_factor: Number = 1 / 3) -> S
         start_factor: the first rate as a share of inner(0), in [0, 1]; PyTorch's default is 1/3.
 
     Raises:
-        ValueError: a number out of its range.
+        InvalidArgument: a number out of its range.
 
     Reference: Goyal et al. 2017, "Accurate, large minibatch SGD"; `SequentialLR([LinearLR(start_factor, 1.0,
     steps), inner], [steps])`.
@@ -177,7 +178,7 @@ def stepped_every(inner: Schedule, interval: int) -> Schedule:
         interval: the number of updates with the same learning rate, >= 1.
 
     Raises:
-        ValueError: the interval is not an integer of at least 1.
+        InvalidArgument: the interval is not an integer of at least 1.
     """
     require_count("interval", interval, 1)
     return lambda step: inner(jnp.asarray(step) // interval)
@@ -204,7 +205,7 @@ def schedule_options(name: str) -> tuple[str, ...]:
     """The options that the schedule `name` uses, besides the warm-up that all of them take.
 
     Raises:
-        ValueError: no schedule has this name.
+        InvalidArgument: no schedule has this name.
     """
     if name not in _SCHEDULES:
         raise unknown_name("schedule", name, _SCHEDULES)
@@ -256,7 +257,7 @@ def schedule(
         a function from an update's number (an int or an integer array) to its learning rate (a scalar array).
 
     Raises:
-        ValueError: an unknown name, a number out of its range, an option missing or not used by the schedule.
+        InvalidArgument: an unknown name, a number out of its range, an option missing or not used by the schedule.
 
     Reference: https://docs.pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate
     """
@@ -277,12 +278,12 @@ def schedule(
     builder, required, _ = _SCHEDULES[name]
     for option in required:
         if option not in given:
-            raise ValueError(f"The schedule {name} needs the option {option}: give it a value.")
+            raise InvalidArgument(f"The schedule {name} needs the option {option}: give it a value.")
     require_number("base_lr", base_lr, 0)
     require_count("total_steps", total_steps, 1)
     require_count("warmup_steps", warmup_steps, 0)
     if warmup_steps >= total_steps:
-        raise ValueError(
+        raise InvalidArgument(
             f"warmup_steps is {warmup_steps}, but it must be below total_steps, which is {total_steps}."
         )
     return with_warm_up(

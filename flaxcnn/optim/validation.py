@@ -5,15 +5,17 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from flaxcnn.errors import InvalidArgument
+
 # A union, since a run-time type checker does not accept an int as a float.
 Number = float | int
 
 
-def unknown_name(kind: str, name: str, known: Collection[str]) -> ValueError:
+def unknown_name(kind: str, name: str, known: Collection[str]) -> InvalidArgument:
     """The error for an unknown name; it lists the nearest names, or all of them."""
     nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"choose one of {', '.join(known)}."
-    return ValueError(f"There is no {kind} named {name!r}: {hint}")
+    return InvalidArgument(f"There is no {kind} named {name!r}: {hint}")
 
 
 def require_number(
@@ -34,13 +36,13 @@ def require_number(
         expected = f"above {low}" if above_low else f"of at least {low}"
     else:
         expected = f"in {'(' if above_low else '['}{low}, {high}{')' if below_high else ']'}"
-    raise ValueError(f"{name} is {value!r}, but it must be a finite number {expected}.")
+    raise InvalidArgument(f"{name} is {value!r}, but it must be a finite number {expected}.")
 
 
 def require_count(name: str, value: Any, low: int) -> None:
     """Raise unless `value` is an integer of at least `low`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise ValueError(f"{name} is {value!r}, but it must be an integer of at least {low}.")
+        raise InvalidArgument(f"{name} is {value!r}, but it must be an integer of at least {low}.")
 
 
 def require_known_options(kind: str, name: str, given: Mapping[str, Any], known: Collection[str]) -> None:
@@ -48,7 +50,7 @@ def require_known_options(kind: str, name: str, given: Mapping[str, Any], known:
     unused = [f"{option}={value!r}" for option, value in given.items() if option not in known]
     if unused:
         uses = ", ".join(known) or "none"
-        raise ValueError(
+        raise InvalidArgument(
             f"The {kind} {name} does not use {', '.join(unused)}: leave it out, or choose another {kind} "
             f"(the options of {name} are: {uses})."
         )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.plots.canvas import INK, add_title, new_figure, save, shortened
 
 # Above these numbers of classes, counts, names and single cells would be too small to see.
@@ -32,7 +33,7 @@ def confusion_matrix(matrix: Int[np.ndarray, "k k"], class_names: Sequence[str],
         the path.
 
     Raises:
-        ValueError: the matrix is not square, or its size is not the number of names.
+        InvalidArgument: the matrix is not square, or its size is not the number of names.
     """
     return save(draw_confusion_matrix(matrix, class_names), path)
 
@@ -43,7 +44,7 @@ def draw_confusion_matrix(
     """The figure of `confusion_matrix`; its first axes hold the matrix."""
     count = len(class_names)
     if matrix.shape != (count, count) or count == 0:
-        raise ValueError(
+        raise InvalidArgument(
             f"The confusion matrix has shape {matrix.shape} and there are {count} class names, but it must "
             "have one row and one column for each name."
         )

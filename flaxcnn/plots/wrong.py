@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.plots.canvas import (
     INK,
     RIGHT,
@@ -50,7 +51,7 @@ def most_confidently_wrong(
         the path.
 
     Raises:
-        ValueError: the numbers of images, labels, predictions and probabilities, or of classes, differ.
+        InvalidArgument: the numbers of images, labels, predictions and probabilities, or of classes, differ.
     """
     figure = draw_most_confidently_wrong(images, labels, predictions, probabilities, class_names, total=total)
     return save(figure, path)
@@ -67,12 +68,12 @@ def draw_most_confidently_wrong(
 ) -> "matplotlib.figure.Figure":
     """The figure of `most_confidently_wrong`, with one axes an image, or a message where none is wrong."""
     if not (len(images) == len(labels) == len(predictions) == len(probabilities)):
-        raise ValueError(
+        raise InvalidArgument(
             f"There are {len(images)} images, {len(labels)} labels, {len(predictions)} predictions and "
             f"{len(probabilities)} rows of probabilities, but there must be as many of each."
         )
     if probabilities.shape[1] != len(class_names):
-        raise ValueError(
+        raise InvalidArgument(
             f"There are probabilities of {probabilities.shape[1]} classes and {len(class_names)} class names, "
             "but there must be as many of each."
         )

@@ -16,12 +16,13 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from flaxcnn.errors import FlaxcnnError
 from flaxcnn.train.state import TrainState
 
 Kind = Literal["last", "best"]
 
 
-class CheckpointError(ValueError):
+class CheckpointError(FlaxcnnError):
     """A checkpoint that is missing, damaged, or of another model; one sentence says which."""
 
 

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from flaxcnn.errors import InvalidArgument
+
 
 def init(params: Any) -> Any:
     """The average before the first update: a copy of the parameters.
@@ -36,14 +38,14 @@ def update(
         warm_up: let the decay grow.
 
     Raises:
-        ValueError: `decay` is not in [0, 1].
+        InvalidArgument: `decay` is not in [0, 1].
 
     Reference: Polyak & Juditsky 1992; `torch.optim.swa_utils.AveragedModel` with
         `get_ema_multi_avg_fn(decay)`;
     the warm-up is that of `tf.train.ExponentialMovingAverage`.
     """
     if not 0 <= decay <= 1:
-        raise ValueError(f"decay is {decay!r}, but it must be in [0, 1]; 0.999 is usual.")
+        raise InvalidArgument(f"decay is {decay!r}, but it must be in [0, 1]; 0.999 is usual.")
     weight = new_weight(decay, jnp.asarray(step), warm_up=warm_up)
 
     def mixed(old: Array, new: Array) -> Array:

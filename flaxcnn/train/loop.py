@@ -16,6 +16,7 @@ import numpy as np
 from rich.console import Console
 
 from flaxcnn import data
+from flaxcnn.errors import FlaxcnnError
 from flaxcnn.train.checkpoint import Checkpoints
 from flaxcnn.train.evaluate import evaluate
 from flaxcnn.train.events import EventWriter
@@ -31,7 +32,7 @@ from flaxcnn.train.step import Batch, Metrics
 SECONDS_BETWEEN_CHECKPOINTS = 15.0
 
 
-class NonFiniteLossError(ValueError):
+class NonFiniteLossError(FlaxcnnError):
     """The loss became NaN or infinite."""
 
 

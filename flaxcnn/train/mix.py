@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from flaxcnn.errors import InvalidArgument
+
 Images = Float[Array, "n h w c"]
 Probabilities = Float[Array, "n k"]
 
@@ -37,7 +39,7 @@ def mixup(
         blended images and labels, of the same shapes.
 
     Raises:
-        ValueError: `alpha` is not a positive finite number.
+        InvalidArgument: `alpha` is not a positive finite number.
 
     Reference: Zhang et al. 2018, "mixup: beyond empirical risk minimization";
         `torchvision.transforms.v2.MixUp`.
@@ -83,7 +85,7 @@ def cutmix(
         the images with one rectangle exchanged, the same for the whole batch, and the blended labels.
 
     Raises:
-        ValueError: `alpha` is not a positive finite number.
+        InvalidArgument: `alpha` is not a positive finite number.
 
     Reference: Yun et al. 2019, "CutMix"; `torchvision.transforms.v2.CutMix`.
     """
@@ -170,4 +172,4 @@ def draw_share(key: Key[Array, ""], alpha: float | int) -> Float[Array, ""]:
 def require_alpha(name: str, alpha: float | int) -> None:
     """Raise unless `alpha` can be the parameter of a Beta distribution."""
     if not (alpha > 0 and math.isfinite(alpha)):
-        raise ValueError(f"The alpha of {name} is {alpha!r}, but it must be a positive finite number.")
+        raise InvalidArgument(f"The alpha of {name} is {alpha!r}, but it must be a positive finite number.")

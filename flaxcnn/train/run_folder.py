@@ -16,9 +16,10 @@ import numpy as np
 from flaxcnn import config as configuration
 from flaxcnn.config import Config
 from flaxcnn.data import DatasetInfo
+from flaxcnn.errors import FlaxcnnError
 
 
-class RunFolderError(ValueError):
+class RunFolderError(FlaxcnnError):
     """A folder that cannot be written, is in use by another run, or is no run; one sentence says which."""
 
 

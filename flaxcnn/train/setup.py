@@ -88,7 +88,7 @@ def set_up(config: Config) -> Job:
     """Build a run from its configuration.
 
     Raises:
-        ConfigError, DataError, ValueError: a setting, name or file that cannot be used, in one sentence.
+        ConfigError, DataError, InvalidArgument: a setting, name or file that cannot be used, in one sentence.
     """
     splits = load_splits(config)
     steps_per_epoch = data.number_of_batches(splits.train, config.run.batch_size)

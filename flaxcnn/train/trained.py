@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 
 from flaxcnn import data
 from flaxcnn.config import Config
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.functional import Parameters, State
 from flaxcnn.models.folding import folding
 from flaxcnn.train.checkpoint import Checkpoints, Kind
@@ -53,7 +54,7 @@ class TrainedModel:
 
         Raises:
             DataError: the split is empty, or the data set is missing or another one than before.
-            ValueError: the batch size is not positive.
+            InvalidArgument: the batch size is not positive.
         """
         splits = load_splits(self.config)
         if (splits.info.num_classes, splits.info.image_shape) != (
@@ -72,7 +73,7 @@ class TrainedModel:
             )
         size = self.config.run.batch_size if batch_size is None else batch_size
         if size < 1:
-            raise ValueError(f"The batch size is {size}; expected at least 1.")
+            raise InvalidArgument(f"The batch size is {size}; expected at least 1.")
         return evaluate(self.predict, *self.folded, source, batch_size=size)
 
     def classify(self, paths: Sequence[str | Path], *, top: int = 3) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.ops.cpu import onednn_support
 from flaxcnn.ops.geometry import Axis
 
@@ -85,10 +86,10 @@ def fast_rules(*names: str, least_work: int = _EVERY.least_work) -> Iterator[Non
         least_work: see `Allowed`.
 
     Raises:
-        ValueError: a name that is not in `RULES`.
+        InvalidArgument: a name that is not in `RULES`.
     """
     if unknown := [name for name in names if name not in RULES]:
-        raise ValueError(f"fast_rules got {', '.join(unknown)}; the rules are {', '.join(RULES)}.")
+        raise InvalidArgument(f"fast_rules got {', '.join(unknown)}; the rules are {', '.join(RULES)}.")
     with allowing(Allowed(frozenset(names), least_work)):
         yield
 

@@ -21,6 +21,8 @@ from typing import NamedTuple
 import jax
 import jaxlib
 
+from flaxcnn.errors import InvalidArgument
+
 # The versions of jaxlib with which the tests pass and the benchmarks were run.
 TESTED = ("0.10.2", "0.11.2", "0.12.0")
 SWITCH = "FLAXCNN_ONEDNN"
@@ -60,7 +62,9 @@ def _support(switch: str, version: str) -> Support:
     if switch == "0":
         return Support(False, f"{SWITCH}=0")
     if switch not in ("", "1"):
-        raise ValueError(f"{SWITCH} is {switch!r}: give 0 (off) or 1 (on, whatever the version of jaxlib).")
+        raise InvalidArgument(
+            f"{SWITCH} is {switch!r}: give 0 (off) or 1 (on, whatever the version of jaxlib)."
+        )
     if not switch and version not in TESTED:
         return Support(False, f"jaxlib {version} was not tested; {SWITCH}=1 tries it")
     if _tried_out(version):
