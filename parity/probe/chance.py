@@ -170,7 +170,7 @@ def _rate_fix(mode: Mode, torch: Draws, flax: Draws) -> str:
 
 def _shape_fix(torch: Draws) -> str:
     """The axes along which a mask is constant, as Flax's Dropout takes them."""
-    by_example, *rest = torch.varying()
+    by_example, *rest = torch.varying
     constant = [not by_example, *(not varies for varies in rest)]
     if not torch.is_last and len(constant) > 2:
         constant = [constant[0], *constant[2:], constant[1]]
