@@ -37,6 +37,7 @@ from parity.probe.chance import probe_chance
 from parity.probe.range import probe_range
 from parity.probe.sides import Sides
 from parity.probe.size import Sizes, probe_size
+from parity.probe.steps import probe_steps
 from parity.verdict.judge import reference_explains
 from parity.verdict.policy import COARSE, Policy, allowed_gap
 from parity.verdict.probe import Probe
@@ -181,6 +182,8 @@ class Engine:
         assert self.places is not None
         free, torch = self.places
         self.probes += probe_chance(self.sides, mode, free.alignment, torch, free.observed)
+        if mode == "train":
+            self.probes += probe_steps(self.sides, free.alignment, free.observed)
         if mode == modes[0]:
             self.probes += probe_range(self.sides, mode, free.alignment, torch, free.observed, free.masks)
             self.probes += probe_size(self.sides, mode, free.alignment, self.sizes)

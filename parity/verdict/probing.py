@@ -10,18 +10,28 @@ from parity.verdict.record import Cause, Divergence, JudgedEntry, Note
 def differing(probes: Iterable[Probe], policy: Policy, judged: Collection[JudgedEntry]) -> tuple[Probe, ...]:
     """The probes that show a difference which the run itself does not show.
 
-    A layer or segment that diverges in the run, or whose difference is accepted, may differ on other tensors too.
+    A layer or segment that diverges in the run, or whose difference is accepted, may differ on other tensors too. Of a
+    layer's statistics each is computed by itself; and what a model starts from, no run computes.
     """
-    known = {(j.entry.name, q.quantity.phase) for j in judged for q in j.quantities if _is_known(q.status)}
-    forward = {name for name, phase in known if phase == "forward"}
-    return tuple(
-        probe
-        for probe in probes
-        if probe.outcome == "differs"
-        and not (probe.metrics is not None and probe.metrics.gap_max <= allowed_gap(probe.metrics, policy))
-        and probe.name not in forward
-        and (probe.name, probe.phase) not in known
-    )
+    known = {
+        (j.entry.name, q.quantity.phase, q.quantity.name)
+        for j in judged
+        for q in j.quantities
+        if _is_known(q.status)
+    }
+    forward = {name for name, phase, _ in known if phase == "forward"}
+    gradients = {name for name, phase, _ in known if phase == "backward"}
+
+    def seen(probe: Probe) -> bool:
+        if probe.kind == "start":
+            return False
+        if probe.metrics is not None and probe.metrics.gap_max <= allowed_gap(probe.metrics, policy):
+            return True
+        if probe.phase == "backward" and probe.name in gradients:
+            return True
+        return probe.name in forward or (probe.name, probe.phase, probe.quantity) in known
+
+    return tuple(probe for probe in probes if probe.outcome == "differs" and not seen(probe))
 
 
 def _is_known(status: str) -> bool:
