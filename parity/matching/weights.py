@@ -19,6 +19,7 @@ from parity.matching.layouts import LEAF_NAMES, fitting
 from parity.matching.link import Link
 from parity.matching.names import pair_by_order, pair_by_path
 from parity.matching.ties import Tie, resolve
+from parity.matching.unfit import told
 
 # Flax need not keep this counter: it changes nothing unless momentum is None.
 _OPTIONAL_LEAVES = frozenset({"num_batches_tracked"})
@@ -76,7 +77,7 @@ def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[
         mapping: the user's map: PyTorch path -> Flax path, of modules or of single parameters.
 
     Raises:
-        WeightsError: weights are unmatched, missing, mismatched in shape, or ambiguous; all are listed.
+        WeightsError: weights are unmatched, missing, mismatched in shape, or ambiguous.
     """
     unknown = _unknown_names(torch_side, flax_side, mapping)
     best = _attempt(owning(torch_side), owning(flax_side), mapping)
@@ -88,7 +89,7 @@ def plan_weights(torch_side: list[Owner], flax_side: list[Owner], mapping: dict[
     if problems:
         raise WeightsError(
             "The weights cannot be carried over: "
-            + "; ".join(problems)
+            + told(problems, torch_side, flax_side)
             + ". Give a map of PyTorch paths to Flax paths."
         )
     return WeightPlan(
