@@ -1,20 +1,17 @@
 """One comparison under way: both sides, the weights carried over, and the measurements of each mode."""
 
 import dataclasses
-import math
 import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from parity.capture.adapt import adapt, in_order, read_map
-from parity.capture.flax import FlaxModel, capture_flax, look_at_flax
+from parity.capture.adapt import read_map
+from parity.capture.flax import capture_flax
 from parity.capture.inputs import read_inputs
 from parity.capture.memory import release_memory, return_freed_pages
 from parity.capture.reference import (
-    Reference,
-    first_not_finite,
     load_reference,
     not_finite,
     reference_of,
@@ -24,24 +21,25 @@ from parity.capture.sampling import with_draws
 from parity.capture.trace import Trace
 from parity.comparison.coverage import Exercise
 from parity.comparison.entries import Comparison, Key, Runs, all_metrics, dropout_masks, entries, forced_sites
+from parity.comparison.finite import begins_on_one_side
 from parity.comparison.worst_tensors import Tensors
+from parity.diagnose.reference_errors import with_reference_errors
 from parity.diagnose.run import diagnose
 from parity.errors import CannotCompare
-from parity.matching.axes import image_to_flax
-from parity.matching.calls import Alignment, align, unpaired_leaves, without_moved_boundaries
+from parity.matching.calls import Alignment, align, without_moved_boundaries
+from parity.matching.carried import carried
 from parity.matching.drawing import pair_drawing
-from parity.matching.structure import structural_findings, trained_though_frozen, without_repeated
-from parity.matching.ties import make_equal
-from parity.matching.weights import WeightPlan, plan_weights
+from parity.matching.structure import trained_though_frozen, without_repeated
 from parity.probe.chance import probe_chance
 from parity.probe.range import probe_range
 from parity.probe.sides import Sides
 from parity.probe.size import Sizes, probe_size
+from parity.probe.start import Redraw, probe_start
 from parity.probe.steps import probe_steps
 from parity.verdict.judge import reference_explains
-from parity.verdict.policy import COARSE, Policy, allowed_gap
+from parity.verdict.policy import COARSE, Policy
 from parity.verdict.probe import Probe
-from parity.verdict.record import FORMAT_VERSION, Entry, Finding, Measurements, Metrics, Mode, Note, Quantity
+from parity.verdict.record import FORMAT_VERSION, Entry, Finding, Measurements, Metrics, Mode, Note
 
 
 def modes_of(mode: str) -> tuple[Mode, ...]:
@@ -74,19 +72,12 @@ class _Free:
 class Engine:
     """Both sides with PyTorch's weights on each."""
 
-    reference: Reference
-    flax: FlaxModel
-    inputs: list[np.ndarray]
-    mapping: dict[str, str]
-    seed: int
-    plan: WeightPlan
-    params: dict[str, np.ndarray]
-    state: dict[str, np.ndarray]
+    sides: Sides
     notes: list[Note]
     findings: list[Finding]
-    policy: Policy
     probes: list[Probe]
     sizes: Sizes = "probe"
+    redraw: Redraw | None = None
     places: tuple[_Free, Trace] | None = None  # of the last mode; of PyTorch's run the shapes
 
     @staticmethod
@@ -103,6 +94,7 @@ class Engine:
         sizes: Sizes = "probe",
         settings: tuple[dict[str, Any], dict[str, Any]] | None = None,
         output: str | None = None,
+        redraw: Redraw | None = None,
     ) -> "Engine":
         """Prepare both sides and carry the weights from PyTorch to Flax.
 
@@ -116,38 +108,21 @@ class Engine:
             reference = reference_of(
                 torch_model, arrays, seed=seed, objective=objective, perturbed=perturbed, output=output
             )
-        flax_inputs = [image_to_flax(x) for x in reference.inputs]
-        flax = adapt(flax_model, flax_inputs, settings)
-        flax.output = output
         names = read_map(mapping)
-        first = look_at_flax(flax, flax.params, flax.state, flax_inputs, seed=seed)
-        plan = plan_weights(reference.owners, in_order(flax.owners(), first), names)
-        unequal = make_equal(plan.ties, reference.weights, writable=reference.model is not None)
-        carried = plan.to_flax(reference.weights)
-        generator = np.random.default_rng((seed, 4))
-        unmatched_flax = {
-            name: generator.uniform(0.5, 1.5, flax.params[name].shape).astype(np.float32)
-            for name in plan.unmatched_flax
-        }
-        params = {**flax.params, **unmatched_flax, **{k: v for k, v in carried.items() if k in flax.params}}
-        state = {**flax.state, **{k: v for k, v in carried.items() if k in flax.state}}
-        findings = list(structural_findings(plan, reference.frozen, unequal))
-        notes = [*reference.notes, *(Note("weights", "", doubt) for doubt in plan.doubts)]
-        return Engine(
-            reference,
-            flax,
-            flax_inputs,
-            names,
-            seed,
-            plan,
-            params,
-            state,
-            notes,
-            findings,
-            policy,
-            [],
-            sizes,
+        flax = carried(reference, flax_model, names, seed=seed, settings=settings, output=output)
+        sides = Sides(
+            reference=reference,
+            flax=flax.flax,
+            inputs=flax.inputs,
+            plan=flax.plan,
+            params=flax.params,
+            state=flax.state,
+            mapping=names,
+            seed=seed,
+            policy=policy,
+            layout=flax.layout,
         )
+        return Engine(sides, [*reference.notes, *flax.notes], list(flax.findings), [], sizes)
 
     def measure(self, mode: str) -> tuple[Measurements, Tensors]:
         """Measure every mode that `mode` stands for."""
@@ -161,10 +136,10 @@ class Engine:
             modes=modes,
             entries=tuple(found),
             findings=tuple(dict.fromkeys(self.findings)),
-            coverage=exercise.coverage(self.plan),
+            coverage=exercise.coverage(self.sides.plan),
             notes=(*dict.fromkeys(self.notes), *self._pins()),
-            environment=environment(self.flax.framework, self.seed),
-            policy=dataclasses.asdict(self.policy),
+            environment=environment(self.sides.flax.framework, self.sides.seed),
+            policy=dataclasses.asdict(self.sides.policy),
             probes=tuple(self.probes),
         )
         return measurements, tensors
@@ -172,8 +147,10 @@ class Engine:
     def _pins(self) -> list[Note]:
         """What Flax computes in float32 whatever it is given."""
         words = "Flax computes in {} whatever it is given; what it means was judged with the pin lifted, in float64"
-        pins = [Note("dtype-pinned", path, words.format(dtype)) for path, dtype in self.flax.pins.items()]
-        lines = dict.fromkeys(line for line in self.flax.casts if line)
+        pins = [
+            Note("dtype-pinned", path, words.format(dtype)) for path, dtype in self.sides.flax.pins.items()
+        ]
+        lines = dict.fromkeys(line for line in self.sides.flax.casts if line)
         casts = f"Flax casts to float32 at {', '.join(lines)}; what it means was judged without the cast, in float64"
         return pins + ([Note("dtype-pinned", "", casts)] if lines else [])
 
@@ -187,26 +164,12 @@ class Engine:
         if mode == modes[0]:
             self.probes += probe_range(self.sides, mode, free.alignment, torch, free.observed, free.masks)
             self.probes += probe_size(self.sides, mode, free.alignment, self.sizes)
-
-    @property
-    def sides(self) -> Sides:
-        """Both models, for a probe."""
-        return Sides(
-            self.reference,
-            self.flax,
-            self.inputs,
-            self.plan,
-            self.params,
-            self.state,
-            self.mapping,
-            self.seed,
-            self.policy,
-        )
+            self.probes += probe_start(self.sides, mode, self.redraw)
 
     def _mode(self, mode: Mode, exercise: Exercise, tensors: Tensors) -> list[Entry]:
-        torch32, torch64 = self.reference.traces(mode)
+        torch32, torch64 = self.sides.reference.traces(mode)
         # A model that pins its own precision in PyTorch too is compared as it is.
-        self.flax.unpin = self.flax.unpin and not is_pinned(torch64)
+        self.sides.flax.unpin = self.sides.flax.unpin and not is_pinned(torch64)
         if is_large(torch64):
             release_memory()
         free = self._free(mode, torch32, torch64, exercise, tensors)
@@ -216,10 +179,16 @@ class Engine:
             self._forced(mode, "float32", free, torch32),
             self._forced(mode, "float64", free, torch64),
         )
-        introduced = all_metrics(free.alignment, self.plan, runs, forced=True)
-        comparison = Comparison(mode, free.alignment, self.plan, torch64, introduced, free.inherited)
-        unmatched_flax = {name: self.params[name] for name in self.plan.unmatched_flax}
-        found = self._with_reference_errors(entries(comparison), free.alignment, torch64)
+        introduced = all_metrics(free.alignment, self.sides.plan, runs, forced=True)
+        comparison = Comparison(mode, free.alignment, self.sides.plan, torch64, introduced, free.inherited)
+        unmatched_flax = {name: self.sides.params[name] for name in self.sides.plan.unmatched_flax}
+        found = with_reference_errors(
+            entries(comparison),
+            free.alignment,
+            torch64,
+            self.sides.reference.derivative_error,
+            self.sides.policy,
+        )
         if free.refusal:
             if not begins_on_one_side(found, torch64):
                 raise CannotCompare(free.refusal)
@@ -234,7 +203,7 @@ class Engine:
             if q.introduced is not None and reference_explains(q, q.introduced)
         )
         causes, remarks = diagnose(
-            comparison, runs, self.reference.weights, unmatched_flax, inexact, self.policy
+            comparison, runs, self.sides.reference.weights, unmatched_flax, inexact, self.sides.policy
         )
         self.findings = without_repeated(self.findings, causes)
         self.notes += remarks
@@ -245,11 +214,13 @@ class Engine:
         self, mode: Mode, torch32: Trace, torch64: Trace, exercise: Exercise, tensors: Tensors
     ) -> "_Free":
         """Run Flax as it is, and keep of it what the forced runs and the report need."""
-        observed = self._run(mode, "float32", seed=self.seed + 1)
-        observed = with_draws(observed, self.flax, self.params, self.state, self.inputs, self.seed)
-        alignment = align(torch64, observed, self.plan.modules, self.mapping)
+        observed = self._run(mode, "float32", seed=self.sides.seed + 1)
+        observed = with_draws(
+            observed, self.sides.flax, self.sides.params, self.sides.state, self.sides.inputs, self.sides.seed
+        )
+        alignment = align(torch64, observed, self.sides.plan.modules, self.sides.mapping)
         if random := pair_drawing(alignment, torch64, observed):
-            alignment = align(torch64, observed, self.plan.modules, {**random, **self.mapping})
+            alignment = align(torch64, observed, self.sides.plan.modules, {**random, **self.sides.mapping})
         masks = dropout_masks(alignment, torch64, observed)
         options = {
             "observed": observed,
@@ -263,23 +234,23 @@ class Engine:
         refusal = next(filter(None, (not_finite(trace, side) for trace, side in sides)), "")
         alignment = without_moved_boundaries(alignment, torch64, flax64)
         self.notes += alignment.notes
-        exercise.add(alignment, self.plan, torch64, flax64, self.reference.frozen)
-        self.findings += trained_though_frozen(self.plan, self.reference.frozen, flax64)
+        exercise.add(alignment, self.sides.plan, torch64, flax64, self.sides.reference.frozen)
+        self.findings += trained_though_frozen(self.sides.plan, self.sides.reference.frozen, flax64)
         runs = Runs(torch32, torch64, flax32, flax64)
         tensors.add(mode, alignment, runs)
-        inherited = all_metrics(alignment, self.plan, runs, forced=False)
+        inherited = all_metrics(alignment, self.sides.plan, runs, forced=False)
         return _Free(alignment, observed.shapes_only(), masks, inherited, refusal)
 
     def _run(self, mode: str, dtype: str, seed: int | None = None, **options: Any) -> Trace:
         trace = capture_flax(
-            self.flax,
-            self.params,
-            self.state,
-            self.inputs,
+            self.sides.flax,
+            self.sides.params,
+            self.sides.state,
+            self.sides.inputs,
             mode=mode,
             dtype=dtype,
-            seed=self.seed if seed is None else seed,
-            on_disk=self.reference.on_disk,
+            seed=self.sides.seed if seed is None else seed,
+            on_disk=self.sides.reference.on_disk,
             **options,
         )
         if is_large(trace):
@@ -289,53 +260,6 @@ class Engine:
     def _forced(self, mode: str, dtype: str, free: "_Free", torch: Trace) -> Trace:
         forced = forced_sites(free.alignment, torch, free.observed)
         return self._run(mode, dtype, observed=free.observed, forced=forced, dropout_masks=free.masks)
-
-    def _with_reference_errors(self, found: list[Entry], alignment: Alignment, torch: Trace) -> list[Entry]:
-        """Where a gradient differs though the forward pass does not, test PyTorch's own derivative."""
-        connections = {call.key: call for call in unpaired_leaves(alignment, torch)}
-        positions = {call.key: position for position, call in enumerate(torch.calls)}
-        result, before = [], -1
-        for entry in found:
-            here = positions.get(f"{entry.torch}#{entry.call}", before)
-            inside = [call for key, call in connections.items() if before < positions[key] < here]
-            suspects = [torch.calls[here]] if entry.role == "layer" else inside
-            result.append(self._with_reference_error(entry, suspects, torch))
-            before = max(before, here) if entry.role == "layer" else before
-        return result
-
-    def _with_reference_error(self, entry: Entry, suspects: list[Any], torch: Trace) -> Entry:
-
-        def differs(q: Quantity) -> bool:
-            return q.introduced is not None and q.introduced.gap_max > allowed_gap(q.introduced, self.policy)
-
-        if not any(differs(q) for q in entry.quantities if q.phase == "backward"):
-            return entry
-        if any(differs(q) for q in entry.quantities if q.phase == "forward"):
-            return entry
-        errors = [e for call in suspects if (e := self.reference.derivative_error(call, torch)) is not None]
-        if not errors:
-            return entry
-        changed = tuple(
-            dataclasses.replace(q, reference_error=max(errors)) if q.phase == "backward" and differs(q) else q
-            for q in entry.quantities
-        )
-        return dataclasses.replace(entry, quantities=changed)
-
-
-def begins_on_one_side(found: list[Entry], torch64: Trace) -> bool:
-    """Whether NaN or infinity first comes up on one side alone.
-
-    What both sides make of a NaN that they are given may differ (zero times NaN in a padded border), and says nothing.
-    """
-    first = first_not_finite(torch64)
-    one_sided = {
-        entry.torch
-        for entry in found
-        for quantity in entry.quantities
-        if quantity.introduced is not None and math.isinf(quantity.introduced.gap_max)
-        if first is None or quantity.phase == "forward"
-    }
-    return bool(one_sided) if first is None else first.path in one_sided
 
 
 def is_pinned(torch64: Trace) -> bool:

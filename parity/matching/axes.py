@@ -35,6 +35,30 @@ def to_flax(array: np.ndarray, flax_shape: tuple[int, ...], last_axis: bool) -> 
     )
 
 
+# Of every input, whether its channels go last.
+Layout = tuple[bool, ...]
+
+
+def input_layouts(arrays: list[np.ndarray]) -> list[Layout]:
+    """The layouts in which a Flax model may take its inputs, the usual one first.
+
+    Images and volumes (4 or 5 axes) have their channels last, and arrays of 3 axes are taken as they are: sequences
+    [n, length, features]. The other way round, a model keeps PyTorch's NCHW, or takes signals [n, c, length] as
+    [n, length, c].
+    """
+    usual = tuple(array.ndim in (4, 5) for array in arrays)
+    other = tuple(not moved if array.ndim > 2 else False for array, moved in zip(arrays, usual, strict=True))
+    return list(dict.fromkeys((usual, other)))
+
+
+def inputs_to_flax(arrays: list[np.ndarray], layout: Layout) -> list[np.ndarray]:
+    """Inputs in the layout of the Flax model."""
+    return [
+        np.ascontiguousarray(np.moveaxis(array, 1, -1)) if moved else array
+        for array, moved in zip(arrays, layout, strict=True)
+    ]
+
+
 def image_to_flax(array: np.ndarray) -> np.ndarray:
     """A model input: images and volumes (4 or 5 axes) go from channels-second to channels-last."""
     return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if array.ndim in (4, 5) else array

@@ -15,7 +15,6 @@ from typing import Literal
 
 import numpy as np
 
-from parity.capture.kinds import DROPOUT
 from parity.capture.trace import Call, Trace
 from parity.errors import OutputsDiffer
 from parity.matching.axes import fits, to_torch
@@ -280,8 +279,8 @@ def _gap(torch: Trace, flax: Trace, site: Site, kind: str) -> float:
 
 
 def is_dropout(site: Site) -> bool:
-    """Whether PyTorch's module of this site draws a random mask in train mode."""
-    return site.torch.kind == DROPOUT
+    """Whether PyTorch's module of this site draws random numbers."""
+    return site.torch.draws
 
 
 def unpaired_leaves(alignment: Alignment, torch: Trace) -> list[Call]:

@@ -86,12 +86,15 @@ def _crossing(torch: str, names: list[str], of_flax: dict[str, list[str]]) -> li
     return [f"{torch!r} is tied to other weights in PyTorch than {', '.join(map(repr, crossing))} is in Flax"]
 
 
-def make_equal(ties: tuple[Tie, ...], weights: dict[str, np.ndarray], writable: bool) -> list[Tie]:
+def make_equal(
+    ties: tuple[Tie, ...], weights: dict[str, np.ndarray], initial: dict[str, np.ndarray], writable: bool
+) -> list[Tie]:
     """Give PyTorch's weights that Flax ties the values of their first, in place.
 
     Args:
         ties: of both sides.
         weights: PyTorch's, which the runs are made with.
+        initial: PyTorch's before the comparison, which may share memory with these; they stay as they are.
         writable: whether they may be written; where the runs are over, they may not.
 
     Returns:
@@ -106,5 +109,6 @@ def make_equal(ties: tuple[Tie, ...], weights: dict[str, np.ndarray], writable: 
             continue
         differed.append(tie)
         for one in wrong if writable else ():
+            initial[one.torch] = np.array(initial[one.torch])
             weights[one.torch][...] = one.layout.to_torch(wanted)
     return differed

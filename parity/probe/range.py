@@ -15,7 +15,6 @@ from parity.capture.torch_forced import capture_torch_forced
 from parity.capture.trace import Trace
 from parity.comparison.entries import Comparison, Runs, all_metrics, entries, forced_sites
 from parity.errors import CannotCompare
-from parity.matching.axes import image_to_flax
 from parity.matching.calls import Alignment
 from parity.probe.sides import Sides
 from parity.probe.synthetic import EXACT, LARGEST, SMALLEST, Kind, synthetic
@@ -152,7 +151,7 @@ class _Run:
         return self.sides.run_flax(
             self.mode,
             dtype,
-            inputs=[image_to_flax(x) for x in inputs],
+            inputs=self.sides.to_flax(inputs),
             observed=self.observed,
             forced=forced,
             dropout_masks=self.masks,

@@ -9,6 +9,7 @@ from parity.capture.flax import FlaxModel, capture_flax
 from parity.capture.reference import Reference
 from parity.capture.torch import capture_torch
 from parity.capture.trace import Trace
+from parity.matching.axes import Layout, inputs_to_flax
 from parity.matching.weights import WeightPlan
 from parity.verdict.policy import Policy
 
@@ -26,6 +27,7 @@ class Sides:
         mapping: the user's map of names.
         seed: of everything that is drawn.
         policy: by which a difference is one.
+        layout: of every input, whether its channels go last in Flax.
     """
 
     reference: Reference
@@ -37,6 +39,11 @@ class Sides:
     mapping: dict[str, str]
     seed: int
     policy: Policy
+    layout: Layout
+
+    def to_flax(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        """Inputs of PyTorch's in Flax's layout."""
+        return inputs_to_flax(inputs, self.layout)
 
     def run_torch(self, mode: str, dtype: str, inputs: list[np.ndarray]) -> Trace:
         """Record one forward run of the PyTorch side, where its model is at hand."""
@@ -50,6 +57,7 @@ class Sides:
             objective=None,
             with_inputs=True,
             on_disk=self.reference.on_disk,
+            output=self.reference.output,
         )
 
     def run_flax(

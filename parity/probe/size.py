@@ -15,7 +15,7 @@ from parity.capture.trace import Trace
 from parity.comparison.entries import Runs, coarsest, dropout_masks, precision_at
 from parity.comparison.metrics import measure
 from parity.errors import CannotCompare
-from parity.matching.axes import fits, image_to_flax, to_torch
+from parity.matching.axes import fits, to_torch
 from parity.matching.calls import Alignment, Site, is_dropout, without_moved_boundaries
 from parity.probe.resized import Trial, drawn, trials, words_of
 from parity.probe.sides import Sides
@@ -149,7 +149,7 @@ class _Both:
 
     def flax(self, dtype: str, torch: Trace | None) -> Trace:
         """A run of Flax's side, with the dropout of a run of PyTorch's."""
-        inputs = [image_to_flax(x) for x in self.inputs]
+        inputs = self.sides.to_flax(self.inputs)
         if torch is None or self.mode == "eval" or not any(map(is_dropout, self.alignment.sites)):
             return self.sides.run_flax(self.mode, dtype, inputs=inputs)
         shapes = self.sides.run_flax(self.mode, dtype, inputs=inputs)

@@ -18,7 +18,6 @@ from parity.capture.trace import Trace
 from parity.comparison.entries import Runs, forced_sites, precision_at
 from parity.comparison.metrics import measure
 from parity.errors import CannotCompare
-from parity.matching.axes import image_to_flax
 from parity.matching.calls import Alignment, Site
 from parity.matching.link import Link
 from parity.probe.sides import Sides
@@ -157,7 +156,7 @@ class _Calls:
             self.sides.flax,
             self.sides.params,
             state,
-            [image_to_flax(x) for x in inputs],
+            self.sides.to_flax(inputs),
             mode="train",
             dtype=dtype,
             seed=self.sides.seed,

@@ -205,3 +205,37 @@ def test_the_effective_weight_of_a_parametrised_layer_is_compared():
     assert report.verdict == "equivalent"
     assert hasattr(model.conv1, "parametrizations")
     assert sum("effective weight" in note.message for note in report.notes) == 2
+
+
+class Signal(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = torch.nn.Conv1d(3, 6, 3, padding=1), torch.nn.Conv1d(6, 5, 1)
+
+    def forward(self, x):
+        return self.conv2(torch.relu(self.conv1(x)))
+
+
+class FlaxSignal(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Conv(5, (1,), name="conv2")(nn.relu(nn.Conv(6, (3,), padding=1, name="conv1")(x)))
+
+
+class ChannelsFirst(nn.Module):
+    """Keeps PyTorch's layout at its boundaries."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = jnp.moveaxis(x, 1, -1)
+        x = nn.Conv(5, (1, 1), name="conv2")(nn.relu(nn.Conv(6, (3, 3), padding=1, name="conv1")(x)))
+        return jnp.moveaxis(x, -1, 1)
+
+
+@pytest.mark.parametrize(
+    ("torch_model", "flax_model", "shape"),
+    [(Signal, FlaxSignal, "2x3x11"), (Two, ChannelsFirst, "2x3x6x5")],
+    ids=["signals", "channels first"],
+)
+def test_other_layouts_of_the_input_are_tried(torch_model, flax_model, shape):
+    assert parity.check(torch_model(), flax_model(), shape, mode="eval").verdict == "equivalent"

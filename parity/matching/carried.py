@@ -1,0 +1,89 @@
+"""The Flax side, with PyTorch's weights carried over and PyTorch's inputs in its layout."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from parity.capture.adapt import adapt, in_order
+from parity.capture.flax import FlaxModel, look_at_flax
+from parity.capture.reference import Reference
+from parity.errors import CannotCompare
+from parity.matching.axes import Layout, input_layouts, inputs_to_flax
+from parity.matching.structure import structural_findings
+from parity.matching.ties import make_equal
+from parity.matching.weights import WeightPlan, plan_weights
+from parity.verdict.record import Finding, Note
+
+Settings = tuple[dict[str, Any], dict[str, Any]] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Carried:
+    """The Flax side: its adapter, inputs and their layout, the plan of the weights, and all its arrays by name."""
+
+    flax: FlaxModel
+    inputs: list[np.ndarray]
+    layout: Layout
+    plan: WeightPlan
+    params: dict[str, np.ndarray]
+    state: dict[str, np.ndarray]
+    findings: tuple[Finding, ...]
+    notes: tuple[Note, ...]
+
+
+def carried(
+    reference: Reference,
+    flax_model: Any,
+    mapping: dict[str, str],
+    *,
+    seed: int,
+    settings: Settings = None,
+    output: str | None = None,
+) -> Carried:
+    """Adapt the Flax model and carry the weights to it, with the first layout of the inputs that it takes.
+
+    Raises:
+        CannotCompare: it takes none, or the weights do not fit; the sentence is that of the usual layout.
+    """
+    refusals: list[CannotCompare] = []
+    for layout in input_layouts(reference.inputs):
+        inputs = inputs_to_flax(reference.inputs, layout)
+        try:
+            flax = adapt(flax_model, inputs, settings)
+            flax.output = output
+            first = look_at_flax(flax, flax.params, flax.state, inputs, seed=seed)
+            plan = plan_weights(reference.owners, in_order(flax.owners(), first), mapping)
+        except CannotCompare as refusal:
+            refusals.append(refusal)
+            continue
+        return _filled(reference, flax, inputs, layout, plan, seed)
+    raise refusals[0]
+
+
+def _filled(
+    reference: Reference,
+    flax: FlaxModel,
+    inputs: list[np.ndarray],
+    layout: Layout,
+    plan: WeightPlan,
+    seed: int,
+) -> Carried:
+    unequal = make_equal(plan.ties, reference.weights, writable=reference.model is not None)
+    values = plan.to_flax(reference.weights)
+    generator = np.random.default_rng((seed, 4))
+    # A parameter that PyTorch lacks is given values that show.
+    unmatched = {
+        name: generator.uniform(0.5, 1.5, flax.params[name].shape).astype(np.float32)
+        for name in plan.unmatched_flax
+    }
+    return Carried(
+        flax,
+        inputs,
+        layout,
+        plan,
+        params={**flax.params, **unmatched, **{k: v for k, v in values.items() if k in flax.params}},
+        state={**flax.state, **{k: v for k, v in values.items() if k in flax.state}},
+        findings=tuple(structural_findings(plan, reference.frozen, unequal)),
+        notes=tuple(Note("weights", "", doubt) for doubt in plan.doubts),
+    )
