@@ -218,7 +218,7 @@ def repeatability(first: Trace, second: Trace, side: str) -> list[Note]:
         for index in range(call.outputs):
             a, b = first.get(call, "output", index), second.get(call, "output", index)
             if a is not None and b is not None and _differ(a, b):
-                known = call.kind == DROPOUT and first.mode == "train"
+                known = (call.draws or call.kind == DROPOUT) and first.mode == "train"
                 message = f"the {side} layer gives different outputs in two identical {first.mode} runs"
                 return [] if known else [Note("non-deterministic", call.path, message)]
     return []

@@ -21,7 +21,7 @@ from parity.capture.shelf import Arrays
 from parity.errors import TraceError
 from parity.files import from_plain, read_json, to_plain, write_json, written_whole
 
-TRACE_VERSION = 2
+TRACE_VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +68,11 @@ class Trace:
     calls: tuple[Call, ...]
     arrays: Arrays
     dtypes: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def inside(self, call: Call) -> tuple[Call, ...]:
+        """The calls that a call makes, and itself."""
+        position = next(p for p, other in enumerate(self.calls) if other.key == call.key)
+        return self.calls[position - call.inner : position + 1]
 
     def get(self, call: Call | str, what: str, index: int = 0) -> np.ndarray | None:
         """The `index`-th array of a call, or None where nothing was recorded."""

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from parity.capture.intercept import Forced
-from parity.capture.kinds import DROPOUT
 from parity.capture.shelf import Lazy, identity, loaded
 from parity.capture.trace import Trace
 from parity.comparison.metrics import measure
@@ -89,15 +88,14 @@ def dropout_masks(alignment: Alignment, torch: Trace, observed: Trace) -> dict[s
     """
     masks = {}
     for site in alignment.sites:
-        known = site.torch.kind == DROPOUT and torch.mode == "train"
-        if site.role != "layer" or not (known or site.torch.draws):
+        if site.role != "layer" or not any(call.draws for call in torch.inside(site.torch)):
             continue
         x, y = torch.get(site.torch, "input"), torch.get(site.torch, "output")
         dx, dy = torch.get(site.torch, "input_cotangent"), torch.get(site.torch, "output_cotangent")
         shape = observed.get(site.flax, "output")
         if x is None or y is None or shape is None or x.shape != y.shape:
             continue
-        if not known and not _multiplies(x, y, dx, dy):
+        if not _multiplies(x, y, dx, dy):
             continue
         factor = np.divide(y, x, out=np.zeros_like(x), where=x != 0)
         if dx is not None and dy is not None:
@@ -108,8 +106,8 @@ def dropout_masks(alignment: Alignment, torch: Trace, observed: Trace) -> dict[s
 
 
 def _multiplies(x: np.ndarray, y: np.ndarray, dx: np.ndarray | None, dy: np.ndarray | None) -> bool:
-    """Whether y is x times a factor, element by element: then the derivative is that factor."""
-    return dx is not None and dy is not None and bool(np.allclose(y * dy, x * dx, rtol=1e-9, atol=1e-12))
+    """Whether y is x times a factor, element by element: then the derivative, if there is one, is that factor."""
+    return dx is None or dy is None or bool(np.allclose(y * dy, x * dx, rtol=1e-5, atol=1e-9))
 
 
 def all_metrics(alignment: Alignment, plan: WeightPlan, runs: Runs, *, forced: bool) -> dict[Key, Metrics]:

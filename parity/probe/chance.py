@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from parity.capture.kinds import DROPOUT
 from parity.capture.sampling import CALLS, Fed, Samples, sample_flax, sample_torch
 from parity.capture.trace import Call, Trace
 from parity.diagnose.words import number_words
@@ -40,7 +39,7 @@ def probe_chance(
         torch: a run of PyTorch's side, for the shapes and for the calls that draw.
         observed: a run of Flax's side, likewise.
     """
-    sites = [site for site in alignment.sites if site.role == "layer" and _draws(site, mode, torch, observed)]
+    sites = [site for site in alignment.sites if site.role == "layer" and _draws(site, torch, observed)]
     loose = _loose(mode, alignment, torch, observed)
     if not sites:
         return loose
@@ -70,23 +69,16 @@ def _probe(name: str, mode: Mode, outcome: str, message: str, **cause: str) -> P
     return Probe("chance", name, mode, "forward", "output", outcome, message, **cause)  # type: ignore[arg-type]
 
 
-def _inside(call: Call, trace: Trace) -> tuple[Call, ...]:
-    """The call and those that it makes."""
-    position = next(p for p, other in enumerate(trace.calls) if other.key == call.key)
-    return trace.calls[position - call.inner : position + 1]
-
-
-def _draws(site: Site, mode: Mode, torch: Trace, observed: Trace) -> bool:
-    """Whether a site draws on either side, or runs under PyTorch's mask."""
-    inside = (*_inside(site.torch, torch), *_inside(site.flax, observed))
-    return any(call.draws for call in inside) or (mode == "train" and site.torch.kind == DROPOUT)
+def _draws(site: Site, torch: Trace, observed: Trace) -> bool:
+    """Whether a site draws on either side."""
+    return any(call.draws for call in (*torch.inside(site.torch), *observed.inside(site.flax)))
 
 
 def _loose(mode: Mode, alignment: Alignment, torch: Trace, observed: Trace) -> list[Probe]:
     """Random numbers that are drawn outside of the layers that both sides have."""
     layers = [site for site in alignment.sites if site.role == "layer"]
     covered = [
-        {call.key for call in calls for call in _inside(call, trace)}
+        {call.key for call in calls for call in trace.inside(call)}
         for calls, trace in (
             ([site.torch for site in layers], torch),
             ([site.flax for site in layers], observed),
