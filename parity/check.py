@@ -1,5 +1,6 @@
 """The pipeline, top to bottom: capture, carry the weights, align, run free and forced, measure, judge, save."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ def check(
     flax_train: dict[str, Any] | None = None,
     flax_eval: dict[str, Any] | None = None,
     output: str | None = None,
+    redraw: Callable[[int], tuple[Any, Any]] | None = None,
 ) -> Report:
     """Prove a Flax model equal to a PyTorch model, layer by layer, or find where it is not.
 
@@ -49,6 +51,8 @@ def check(
         flax_train, flax_eval: arguments of the Flax model's call, or fields of the model, that put it into train or
             eval mode; needed only where neither name nor effect tells. A boolean is needed for one mode only.
         output: the part of the models' outputs that is compared (a key, field or position); by default all tensors.
+        redraw: builds both models again with another seed: parameters of few elements say little about the distribution
+            that their initial values come from.
 
     Raises:
         CannotCompare: the models cannot be compared; the message is one sentence.
@@ -67,6 +71,7 @@ def check(
         sizes=sizes,
         settings=None if flax_train is None and flax_eval is None else (flax_train or {}, flax_eval or {}),
         output=output,
+        redraw=redraw,
     )
     with old_objects_aside():
         measurements, tensors = engine.measure(mode)

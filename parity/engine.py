@@ -122,7 +122,7 @@ class Engine:
             policy=policy,
             layout=flax.layout,
         )
-        return Engine(sides, [*reference.notes, *flax.notes], list(flax.findings), [], sizes)
+        return Engine(sides, [*reference.notes, *flax.notes], list(flax.findings), [], sizes, redraw)
 
     def measure(self, mode: str) -> tuple[Measurements, Tensors]:
         """Measure every mode that `mode` stands for."""

@@ -40,6 +40,11 @@ def _flat(tree: Any) -> dict[str, Any]:
     return traverse_util.flatten_dict(tree, sep=".")
 
 
+def flat_variables(variables: Any) -> dict[str, np.ndarray]:
+    """The arrays of all collections by name."""
+    return {name: np.asarray(a) for tree in variables.values() for name, a in _flat(dict(tree)).items()}
+
+
 class LinenModel:
     """The adapter of `flax.linen.Module`, with its variables or initialised from an example input.
 
@@ -69,7 +74,7 @@ class LinenModel:
             defaults = boolean_arguments(call, len(inputs))
             self.modes = Modes({name: (value, value) for name, value in defaults.items()})
         if variables is None:
-            variables = self._initialised(inputs)
+            variables = self.initialised(inputs)
         self.params = {k: np.asarray(v) for k, v in _flat(dict(variables.get("params", {}))).items()}
         self.collections: dict[str, str] = {}
         self.state: dict[str, np.ndarray] = {}
@@ -108,9 +113,10 @@ class LinenModel:
         finally:
             self.modes = before
 
-    def _initialised(self, inputs: list[Any]) -> Any:
+    def initialised(self, inputs: list[Any], number: int = 0) -> Any:
+        """New variables of the model; another number gives others."""
         # A stream without a key of its own takes that of "params".
-        keys = {name: jax.random.key(index) for index, name in enumerate(("params", "dropout"))}
+        keys = {name: jax.random.key(index + 2 * number) for index, name in enumerate(("params", "dropout"))}
         model = self._in("eval")
         return model.init(keys, *inputs, **self.modes.keywords("eval"))
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from parity.capture.derivative import derivative_error
+from parity.capture.initial import torch_arrays
 from parity.capture.kinds import DROPOUT
 from parity.capture.memory import available_memory
 from parity.capture.objective import objective_named
@@ -34,7 +35,8 @@ class Reference:
     `model()` gives a fresh copy of the model, with the weights that are compared; it is None where the model is not at
     hand. `owners` are in execution order; `traces(mode)` gives the float32 and the float64 run;
     `derivative_error(call, mode)` compares one module's own derivative with a central difference, or gives
-    None where the model is not at hand. `on_disk`: the runs' arrays are kept in temporary files, for lack of memory.
+    None where the model is not at hand. `initial`: the weights that the model came with, before
+    any was perturbed. `on_disk`: the runs' arrays are kept in temporary files, for lack of memory.
     """
 
     inputs: list[np.ndarray]
@@ -47,6 +49,7 @@ class Reference:
     on_disk: bool = False
     model: Callable[[], torch.nn.Module] | None = None
     output: str | None = None
+    initial: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def save(self, directory: Path, modes: tuple[str, ...]) -> None:
         """Write the capture of these modes into `directory`, for a comparison in another process."""
@@ -56,10 +59,14 @@ class Reference:
         save_arrays(directory / "inputs.npz", {f"input{i:03d}": x for i, x in enumerate(self.inputs)})
         names = sorted(self.weights)
         save_arrays(directory / "weights.npz", {f"w{i}": self.weights[name] for i, name in enumerate(names)})
+        # Of the values before perturbation only those that it changed.
+        changed = sorted(n for n in self.initial if not np.array_equal(self.initial[n], self.weights[n]))
+        save_arrays(directory / "initial.npz", {f"w{i}": self.initial[n] for i, n in enumerate(changed)})
         head = {
             "version": TRACE_VERSION,
             "modes": modes,
             "weights": names,
+            "initial": changed,
             "owners": to_plain(self.owners),
             "frozen": self.frozen,
             "notes": to_plain(self.notes),
@@ -92,14 +99,19 @@ def load_reference(directory: Path) -> Reference:
     try:
         stored = load_arrays(directory / "weights.npz")
         inputs = load_arrays(directory / "inputs.npz")
+        weights = {name: stored[f"w{i}"] for i, name in enumerate(head["weights"])}
+        # A capture of before these were kept has none.
+        kept = load_arrays(directory / "initial.npz") if "initial" in head else {}
+        changed = {name: kept[f"w{i}"] for i, name in enumerate(head.get("initial", ()))}
         return Reference(
             inputs=[inputs[name] for name in sorted(inputs)],
-            weights={name: stored[f"w{i}"] for i, name in enumerate(head["weights"])},
+            weights=weights,
             owners=from_plain(list[Owner], head["owners"]),
             frozen=tuple(head["frozen"]),
             notes=from_plain(tuple[Note, ...], head["notes"]),
             traces=traces,
             derivative_error=lambda call, trace: None,
+            initial={**weights, **changed} if "initial" in head else {},
         )
     except (KeyError, TypeError) as error:
         raise TraceError(f"The capture in {directory} is damaged ({error}): capture it again.") from None
@@ -122,6 +134,7 @@ def reference_of(
     """
     model = copy.deepcopy(model).cpu().float()
     notes = without_parametrisation(model)
+    initial = torch_arrays(model)
     notes += perturb(model, seed) if perturbed else []
     # Views, not copies: every run is of a copy of `model`, which changes with them (see `parity.matching.ties`).
     weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
@@ -167,6 +180,7 @@ def reference_of(
         on_disk=on_disk,
         model=lambda: copy.deepcopy(model),
         output=output,
+        initial=initial,
     )
 
 

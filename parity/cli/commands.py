@@ -54,6 +54,7 @@ def check(options: argparse.Namespace) -> int:
             flax_train=settings_of(options.flax_train, "--flax-train"),
             flax_eval=settings_of(options.flax_eval, "--flax-eval"),
             output=options.output,
+            redraw=None if captured else lambda seed: (_torch_model(options, seed), _flax_model(options)),
         )
         page = Path(options.out) / PAGE_FILE if options.out else None
         _render(report, directory, options, page)
@@ -157,10 +158,10 @@ def _policy(policy: Policy, options: argparse.Namespace) -> Policy:
     return dataclasses.replace(policy, safety_factor=safety)
 
 
-def _torch_model(options: argparse.Namespace) -> object:
+def _torch_model(options: argparse.Namespace, seed: int | None = None) -> object:
     from parity.cli.factories import build_torch
 
-    return build_torch(options.torch, options.seed)
+    return build_torch(options.torch, options.seed if seed is None else seed)
 
 
 def _flax_model(options: argparse.Namespace) -> object:

@@ -69,7 +69,8 @@ def _filled(
     plan: WeightPlan,
     seed: int,
 ) -> Carried:
-    unequal = make_equal(plan.ties, reference.weights, writable=reference.model is not None)
+    live = reference.model is not None
+    unequal = make_equal(plan.ties, reference.weights, reference.initial, writable=live)
     values = plan.to_flax(reference.weights)
     generator = np.random.default_rng((seed, 4))
     # A parameter that PyTorch lacks is given values that show.

@@ -47,9 +47,11 @@ def test_the_options_reach_the_comparison(run, folder, instant):
     assert x.shape == (4, 3) and x.dtype == np.float32
     policy = options.pop("policy")
     assert policy.safety_factor == 9.0
+    torch_again, flax_again = options.pop("redraw")(4)
+    assert type(torch_again).__name__ == type(flax_again).__name__ == "Linear"
     assert options == {
         "mode": "train", "seed": 3, "accept": ("norm-epsilon", "bias-extra"), "objective": "cross-entropy",
-        "perturb": False, "map": {"a": "b"},
+        "perturb": False, "map": {"a": "b"}, "sizes": "probe", "flax_train": None, "flax_eval": None, "output": None,
     }  # fmt: skip
 
 
