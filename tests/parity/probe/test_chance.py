@@ -12,7 +12,6 @@ from torchvision.ops import StochasticDepth
 
 import parity
 from parity.capture.sampling import CALLS, with_draws
-from parity.capture.torch import capture_torch
 from parity.engine import Engine
 from parity.matching.calls import align
 from parity.matching.drawing import pair_drawing
@@ -138,8 +137,9 @@ class Noise(nnx.Module):
         return x * (1 + noise) if self.multiplies else x + noise
 
 
-def started(torch_model, flax_model, seed=0, shape=SHAPE):
-    return Engine.start(
+def probed(torch_model, flax_model, mode="train", seed=0, shape=SHAPE):
+    """Give the probes of one mode, without the rest of a check."""
+    sides = Engine.start(
         torch_model,
         flax_model,
         shape,
@@ -148,29 +148,13 @@ def started(torch_model, flax_model, seed=0, shape=SHAPE):
         objective="projection",
         perturbed=True,
         policy=Policy(),
-    )
-
-
-def probed(torch_model, flax_model, mode="train", **options):
-    """Give the probes of one mode, without the rest of a check."""
-    engine = started(torch_model, flax_model, **options)
-    reference, seed = engine.reference, engine.seed
-    torch_trace = capture_torch(
-        reference.model(),
-        reference.inputs,
-        mode=mode,
-        dtype="float32",
-        seed=seed,
-        objective=None,
-        with_inputs=True,
-    )
-    observed = engine.sides.run_flax(mode, "float32")
-    observed = with_draws(observed, engine.flax, engine.params, engine.state, engine.inputs, seed)
-    alignment = align(torch_trace, observed, engine.plan.modules, {})
-    alignment = align(
-        torch_trace, observed, engine.plan.modules, pair_drawing(alignment, torch_trace, observed)
-    )
-    return probe_chance(engine.sides, mode, alignment, torch_trace, observed)
+    ).sides
+    trace = sides.run_torch(mode, "float32", sides.reference.inputs)
+    observed = sides.run_flax(mode, "float32")
+    observed = with_draws(observed, sides.flax, sides.params, sides.state, sides.inputs, seed)
+    alignment = align(trace, observed, sides.plan.modules, {})
+    alignment = align(trace, observed, sides.plan.modules, pair_drawing(alignment, trace, observed))
+    return probe_chance(sides, mode, alignment, trace, observed)
 
 
 def found(probes):
