@@ -173,7 +173,13 @@ def _sites(
         if role == "boundary" and _alias_of(torch, position, numbers) is not None:
             continue
         if role == "layer" and not _same_inputs(torch, flax, torch_call, flax_call):
-            # Padding by hand, or a mask that only one side hands over: the layer ends alike, but begins elsewhere.
+            if not _padded_by_hand(torch, flax, torch_call, flax_call):
+                if path in modules:
+                    notes.append(
+                        Note("uncompared", path, "takes different tensors as inputs on the two sides")
+                    )
+                continue
+            # The layer ends alike on both sides, but begins elsewhere.
             role = "boundary"
         numbers[position] = len(sites)
         sites.append(Site(role, torch_call, flax_call, path))
@@ -210,6 +216,17 @@ def _same_inputs(torch: Trace, flax: Trace, torch_call: Call, flax_call: Call) -
         _shapes(torch, torch_call, "input", torch_call.inputs),
         _shapes(flax, flax_call, "input", flax_call.inputs),
     )
+
+
+def _padded_by_hand(torch: Trace, flax: Trace, torch_call: Call, flax_call: Call) -> bool:
+    """Whether Flax pads an image or signal in front of a layer that pads by itself in PyTorch."""
+    given, padded = torch.get(torch_call, "input"), flax.get(flax_call, "input")
+    if given is None or padded is None or given.ndim != padded.ndim or given.ndim < 3:
+        return False
+    same = given.shape[0] == padded.shape[0] and given.shape[1] == padded.shape[-1]
+    sizes = list(zip(given.shape[2:], padded.shape[1:-1], strict=True))
+    # Twice the size is no padding: a stride that stands elsewhere.
+    return same and sizes != [] and all(a <= b < 2 * a for a, b in sizes)
 
 
 def _all_fit(torch_shapes: list[tuple[int, ...]], flax_shapes: list[tuple[int, ...]]) -> bool:
