@@ -21,6 +21,7 @@ def check(
     accept: tuple[str, ...] = (),
     out: str | Path | None = None,
     policy: Policy | None = None,
+    probes: bool = True,
     sizes: Literal["probe", "same"] = "probe",
     objective: str = "projection",
     perturb: bool = True,
@@ -45,6 +46,8 @@ def check(
         accept: ids of the defect catalogue that are intended.
         out: a folder for `report.json`, `measurements.json` and the worst tensors.
         policy: thresholds of the judge.
+        probes: look beyond these inputs too: at other values, sizes, draws and steps. Without, the report speaks of
+            these inputs only, in about half of the time.
         sizes: "probe" compares the models on inputs of other sizes too, "same" on those that are given only.
         objective: "projection" or "cross-entropy".
         perturb: give random values to constant parameters first, so that zero scales hide nothing.
@@ -69,6 +72,7 @@ def check(
         perturbed=perturb,
         policy=policy or Policy(),
         sizes=sizes,
+        probing=probes,
         settings=None if flax_train is None and flax_eval is None else (flax_train or {}, flax_eval or {}),
         output=output,
         redraw=redraw,

@@ -77,6 +77,7 @@ class Engine:
     findings: list[Finding]
     probes: list[Probe]
     sizes: Sizes = "probe"
+    probing: bool = True
     redraw: Redraw | None = None
     places: tuple[_Free, Trace] | None = None  # of the last mode; of PyTorch's run the shapes
 
@@ -92,6 +93,7 @@ class Engine:
         perturbed: bool,
         policy: Policy,
         sizes: Sizes = "probe",
+        probing: bool = True,
         settings: tuple[dict[str, Any], dict[str, Any]] | None = None,
         output: str | None = None,
         redraw: Redraw | None = None,
@@ -122,7 +124,15 @@ class Engine:
             policy=policy,
             layout=flax.layout,
         )
-        return Engine(sides, [*reference.notes, *flax.notes], list(flax.findings), [], sizes, redraw)
+        return Engine(
+            sides,
+            [*reference.notes, *flax.notes],
+            list(flax.findings),
+            [],
+            sizes=sizes,
+            probing=probing,
+            redraw=redraw,
+        )
 
     def measure(self, mode: str) -> tuple[Measurements, Tensors]:
         """Measure every mode that `mode` stands for."""
@@ -147,8 +157,10 @@ class Engine:
     def _pins(self) -> list[Note]:
         """What Flax computes in float32 whatever it is given."""
         words = "Flax computes in {} whatever it is given; what it means was judged with the pin lifted, in float64"
+        names = {flax: torch for torch, flax in self.sides.plan.modules.items()}
         pins = [
-            Note("dtype-pinned", path, words.format(dtype)) for path, dtype in self.sides.flax.pins.items()
+            Note("dtype-pinned", names.get(path, path), words.format(dtype))
+            for path, dtype in self.sides.flax.pins.items()
         ]
         lines = dict.fromkeys(line for line in self.sides.flax.casts if line)
         casts = f"Flax casts to float32 at {', '.join(lines)}; what it means was judged without the cast, in float64"
@@ -158,6 +170,10 @@ class Engine:
         """Look for differences that this input cannot show."""
         assert self.places is not None
         free, torch = self.places
+        if not self.probing:
+            words = "only this input was compared, as asked"
+            self.probes += [Probe("range", "", mode, "forward", "", "declined", words)]
+            return
         self.probes += probe_chance(self.sides, mode, free.alignment, torch, free.observed)
         if mode == "train":
             self.probes += probe_steps(self.sides, free.alignment, free.observed)

@@ -47,6 +47,12 @@ def add_check(commands: Commands) -> None:
         "--output", metavar="NAME", help="compare this part of the outputs: a key, field or position"
     )
     command.add_argument(
+        "--probes",
+        choices=("all", "none"),
+        default="all",
+        help="look beyond this input too (default: all); none takes half of the time, and speaks of this input only",
+    )
+    command.add_argument(
         "--sizes",
         choices=("probe", "same"),
         default="probe",

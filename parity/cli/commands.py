@@ -48,6 +48,7 @@ def check(options: argparse.Namespace) -> int:
             accept=accept,
             out=directory if options.out or options.html else None,
             policy=policy,
+            probes=options.probes == "all",
             sizes=options.sizes,
             objective=options.objective,
             perturb=options.perturb,

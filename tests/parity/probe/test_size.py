@@ -42,7 +42,7 @@ def alignment_of(engine):
     sides = engine.sides
     torch_trace = sides.run_torch("eval", "float64", sides.reference.inputs)
     flax_trace = sides.run_flax("eval", "float64")
-    return align(torch_trace, flax_trace, engine.plan.modules, {})
+    return align(torch_trace, flax_trace, engine.sides.plan.modules, {})
 
 
 def of(found, outcome):
@@ -436,7 +436,7 @@ def test_a_block_that_ends_elsewhere_is_no_difference():
 
 def test_a_capture_of_pytorch_cannot_be_run_at_other_sizes():
     engine = started(TorchBlock(), NnxBlock(), "2x3x5x5")
-    captured = dataclasses.replace(engine.reference, model=None)
+    captured = dataclasses.replace(engine.sides.reference, model=None)
     sides = dataclasses.replace(engine.sides, reference=captured)
     (declined,) = probe_size(sides, "eval", alignment_of(engine))
     assert declined.outcome == "declined"
