@@ -154,6 +154,8 @@ def _checked(
             mode="both" if moded(torch_graph) else "eval",
             seed=seed,
             perturb=not dead,
+            # What a run itself shows is measured here; a probe would add its own findings and as much time again.
+            probes=False,
         )
     except OutputsDiffer as error:
         causes = (error.cause,) if error.cause else ()
