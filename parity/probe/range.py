@@ -18,7 +18,7 @@ from parity.errors import CannotCompare
 from parity.matching.calls import Alignment
 from parity.probe.sides import Sides
 from parity.probe.synthetic import EXACT, LARGEST, SMALLEST, Kind, synthetic
-from parity.verdict.policy import allowed_gap
+from parity.verdict.policy import allowed_in_probe
 from parity.verdict.probe import Mode, Phase, Probe
 from parity.verdict.record import Entry, Quantity
 
@@ -109,7 +109,7 @@ class _Run:
             for entry in self._entries(kinds)
             for quantity in entry.quantities
             if quantity.introduced is not None
-            and not quantity.introduced.gap_max <= allowed_gap(quantity.introduced, self.sides.policy)
+            and not quantity.introduced.gap_max <= allowed_in_probe(quantity.introduced, self.sides.policy)
         }
 
     def _entries(self, kinds: tuple[Kind, ...]) -> list[Entry]:

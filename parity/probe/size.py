@@ -16,7 +16,7 @@ from parity.comparison.entries import Runs, coarsest, dropout_masks, precision_a
 from parity.comparison.metrics import measure
 from parity.errors import CannotCompare
 from parity.matching.axes import fits, to_torch
-from parity.matching.calls import Alignment, Site, is_dropout, without_moved_boundaries
+from parity.matching.calls import Alignment, Site, without_moved_boundaries
 from parity.probe.resized import Trial, drawn, trials, words_of
 from parity.probe.sides import Sides
 from parity.verdict.policy import allowed_gap, explained
@@ -60,13 +60,14 @@ class _Tried:
 
     Attributes:
         trial: the shapes.
-        result: "compared" where both models accepted it, "refused" where neither did, "refused by one", or "too large".
+        result: "compared" where both models accepted it, "refused" where neither did, "refused by one", "too large", or
+            "random" where both draw random numbers, each its own.
         refusal: by one model, in a sentence.
         difference: where the models part.
     """
 
     trial: Trial
-    result: Literal["compared", "refused", "refused by one", "too large"]
+    result: Literal["compared", "refused", "refused by one", "too large", "random"]
     refusal: str = ""
     difference: Probe | None = None
 
@@ -84,7 +85,7 @@ def _tried(sides: Sides, mode: Mode, alignment: Alignment, series: list[Trial]) 
             continue
         found = _try(sides, mode, alignment, trial)
         yield found
-        if found.result == "compared":
+        if found.result in ("compared", "random"):
             return
 
 
@@ -94,6 +95,8 @@ def _try(sides: Sides, mode: Mode, alignment: Alignment, trial: Trial) -> _Tried
     flax = _accepted(lambda: both.flax("float64", torch if isinstance(torch, Trace) else None))
     size = words_of(trial.shapes)
     if isinstance(torch, Trace) and isinstance(flax, Trace):
+        if both.differ_by_chance(torch):
+            return _Tried(trial, "random")
         return _Tried(trial, "compared", difference=_Parting(both, torch, flax, size).first())
     if isinstance(torch, Trace):
         return _Tried(trial, "refused by one", f"Flax refuses the size {size}, which PyTorch accepts: {flax}")
@@ -129,19 +132,22 @@ def _summary(given: str, tried: list[_Tried]) -> str:
         words += "; but for its batch, the verdict is for this size"
     if listed("refused"):
         words += f"; both models refuse {listed('refused')}"
+    if listed("random"):
+        words += "; beyond it the models draw random numbers that differ by chance: compare in eval mode"
     if listed("too large"):
         words += f"; too large to be tried: {listed('too large')}"
     return words
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Both:
-    """Both models on other inputs."""
+    """Both models on other inputs; `masks`: PyTorch's dropout factors by Flax's call, once both have run."""
 
     sides: Sides
     mode: Mode
     alignment: Alignment
     inputs: list[np.ndarray]
+    masks: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def torch(self, dtype: str) -> Trace:
         """A run of PyTorch's side."""
@@ -150,11 +156,17 @@ class _Both:
     def flax(self, dtype: str, torch: Trace | None) -> Trace:
         """A run of Flax's side, with the dropout of a run of PyTorch's."""
         inputs = self.sides.to_flax(self.inputs)
-        if torch is None or self.mode == "eval" or not any(map(is_dropout, self.alignment.sites)):
-            return self.sides.run_flax(self.mode, dtype, inputs=inputs)
-        shapes = self.sides.run_flax(self.mode, dtype, inputs=inputs)
-        masks = dropout_masks(self.alignment, torch, shapes)
-        return self.sides.run_flax(self.mode, dtype, inputs=inputs, dropout_masks=masks)
+        found = self.sides.run_flax(self.mode, dtype, inputs=inputs, dropout_masks=self.masks)
+        if torch is None or self.masks or not any(call.draws for call in torch.calls):
+            return found
+        self.masks = dropout_masks(self.alignment, torch, found)
+        return self.sides.run_flax(self.mode, dtype, inputs=inputs, dropout_masks=self.masks)
+
+    def differ_by_chance(self, torch: Trace) -> bool:
+        """Whether PyTorch's side draws what Flax's cannot be given."""
+        masked = [site.torch for site in self.alignment.sites if site.flax.key in self.masks]
+        given = {call.key for layer in masked for call in torch.inside(layer)}
+        return any(call.draws and call.key not in given for call in torch.calls)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -121,7 +121,8 @@ def _verdict(report: Report) -> list["Padding | Table | Text"]:
         if (found := first_divergent(report)) is not None:
             lines += [_labelled(side, words) for side, words in wording.sources(found.entry) if words]
     lines.append(_indented(summary + ".", "dim"))
-    for label, words in probed.lines(report):
+    # Where the models differ, the causes come first: what else was probed bears on nothing.
+    for label, words in probed.lines(report) if report.verdict != "divergent" else ():
         lines.append(_labelled(label, words, "yellow" if label == "unprobed" else "dim"))
     return lines
 

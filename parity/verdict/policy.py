@@ -38,6 +38,8 @@ class Policy:
     `coarse_factor`: the same for tensors that both sides compute in bfloat16 or float16, in units of its last place.
     `minimum_coverage`: the share of parameters and of layers that must be exercised for a proof.
     `precision_factor`: a layer whose float32 rounding on one side exceeds the other's by this factor is noted.
+    `probe_factor`: how many times more a gap may reach on a probe's synthetic tensors. Their values span eight orders
+    of magnitude, where the order of a sum decides what is lost: right ports were seen at 1.2 times the usual limit.
     `strict_kinks`: another derivative at exact zeros and ties counts as a difference even where the models themselves
     do not reach them. `strict_start`: other distributions of the initial weights count as a difference.
     """
@@ -46,6 +48,7 @@ class Policy:
     minimum_coverage: float = 1.0
     precision_factor: float = 64.0
     coarse_factor: float = 8.0
+    probe_factor: float = 64.0
     strict_kinks: bool = False
     strict_start: bool = False
 
@@ -70,6 +73,11 @@ def allowed_gap(metrics: Rounded, policy: Policy) -> float:
     """The largest semantic gap that rounding explains; see the module's docstring."""
     rounding = max(metrics.rounding_torch, metrics.rounding_flax)
     return explained(rounding, metrics.scale, policy, metrics.precision)
+
+
+def allowed_in_probe(metrics: Rounded, policy: Policy) -> float:
+    """The same for tensors of a probe."""
+    return policy.probe_factor * allowed_gap(metrics, policy)
 
 
 def explained(rounding: float, scale: float, policy: Policy, precision: str = "float64") -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from parity.verdict.policy import Policy, allowed_gap
+from parity.verdict.policy import Policy, allowed_in_probe
 from parity.verdict.probe import REMARKS, Probe
 from parity.verdict.record import Cause, Divergence, JudgedEntry, Note
 
@@ -25,7 +25,7 @@ def differing(probes: Iterable[Probe], policy: Policy, judged: Collection[Judged
     def seen(probe: Probe) -> bool:
         if probe.kind == "start":
             return False
-        if probe.metrics is not None and probe.metrics.gap_max <= allowed_gap(probe.metrics, policy):
+        if probe.metrics is not None and probe.metrics.gap_max <= allowed_in_probe(probe.metrics, policy):
             return True
         if probe.phase == "backward" and probe.name in gradients:
             return True
