@@ -94,6 +94,24 @@ class MaskedNnx(nnx.Module):
         return x * jnp.broadcast_to(mask, x.shape) / (1 - self.p if self.scaled else 1)
 
 
+class Keyed(Nnx):
+    """A model that is handed its key, and hands it on."""
+
+    def __call__(self, x, key):
+        return self.conv2(self.drop(self.conv1(x), key))
+
+
+class MaskedByKey(nnx.Module):
+    """It drops the whole batch at once."""
+
+    deterministic = False
+
+    def __call__(self, x, key):
+        if self.deterministic:
+            return x
+        return x * jax.random.bernoulli(key, 0.6).astype(x.dtype) / 0.6
+
+
 class TorchMasked(torch.nn.Module):
     """Dropout by hand, of any shape; `axes` count as PyTorch's."""
 
@@ -176,6 +194,7 @@ RIGHT = {
     "images": (StochasticDepth(0.1, "row"), Linen(Masked(0.1, (1, 2, 3)))),
     "rare images": (StochasticDepth(0.01, "row"), Linen(linen.Dropout(0.01, broadcast_dims=(1, 2, 3)))),
     "the whole batch": (StochasticDepth(0.4, "batch"), Nnx(MaskedNnx(0.4, (0, 1, 2, 3)))),
+    "by a key that is handed over": (StochasticDepth(0.4, "batch"), Keyed(MaskedByKey())),
     "a mask for all examples": (TorchMasked(0.3, (0,)), Linen(Masked(0.3, (0,)))),
     "unscaled": (TorchMasked(0.3, (), False), Nnx(MaskedNnx(0.3, (), False))),
     "noise": (TorchNoise(0.5), Nnx(Noise(0.5))),
@@ -213,6 +232,13 @@ WRONG = {
         ["rate"],
         "whole images with probability 0.2",
         "whole images with probability 0.8",
+    ),
+    "images, and more of them": (
+        torch.nn.Dropout(0.3),
+        Nnx(MaskedNnx(0.6, (1, 2, 3))),
+        ["rate", "shape"],
+        ELEMENTS,
+        "drops whole images with probability 0.6",
     ),
     "all": (torch.nn.Dropout(1.0), Nnx(nnx_dropout(0.3)), ["rate"], "drops everything", ELEMENTS),
     "more noise": (TorchNoise(0.5), Nnx(Noise(0.65)), ["noise"], "random numbers", "random numbers"),
@@ -390,3 +416,5 @@ def test_rare_drops_of_images_and_blocks_are_told_apart():
     assert [u.what for u in unlike(draws(masks(generator, 0.3, (3, 4, 4))), draws(blocks), LEVEL)] == [
         "shape"
     ]
+    columns = masks(generator, 0.3, (3, 2, 4)).repeat(2, axis=3)
+    assert [u.what for u in unlike(draws(columns), draws(blocks), LEVEL)] == ["shape"]
