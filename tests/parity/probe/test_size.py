@@ -22,7 +22,7 @@ from parity.verdict.policy import Policy
 def probes(torch_model, flax_model, inputs, *, mode="eval", seed=0):
     """The probe alone, for models that agree on the inputs."""
     engine = started(torch_model, flax_model, inputs, seed)
-    return probe_size(engine.sides, mode, alignment_of(engine))
+    return probe_size(engine.sides, mode, alignment_of(engine, mode))
 
 
 def started(torch_model, flax_model, inputs, seed=0):
@@ -38,10 +38,10 @@ def started(torch_model, flax_model, inputs, seed=0):
     )
 
 
-def alignment_of(engine):
+def alignment_of(engine, mode="eval"):
     sides = engine.sides
-    torch_trace = sides.run_torch("eval", "float64", sides.reference.inputs)
-    flax_trace = sides.run_flax("eval", "float64")
+    torch_trace = sides.run_torch(mode, "float64", sides.reference.inputs)
+    flax_trace = sides.run_flax(mode, "float64")
     return align(torch_trace, flax_trace, engine.sides.plan.modules, {})
 
 
@@ -402,6 +402,14 @@ class NnxDropout(nnx.Module):
 def test_in_train_mode_dropout_drops_the_same_on_both_sides():
     (only,) = probes(TorchDropout(), NnxDropout(), "2x3x5x5", mode="train")
     assert (only.outcome, only.mode) == ("agrees", "train")
+    assert only.message == "2 other sizes: 1x3x6x6, 2x3x10x10"
+
+
+def test_in_train_mode_models_that_draw_each_for_itself_are_not_compared():
+    noise = TorchBetween(lambda x: F.dropout(x, 0.5, training=True))
+    (only,) = probes(noise, NnxBetween(lambda x: x), "2x3x5x5", mode="train")
+    assert only.message.startswith("only the size 2x3x5x5 was compared")
+    assert "differ by chance" in only.message
 
 
 class TorchBlock(nn.Module):
