@@ -48,7 +48,6 @@ class Module:
     kind: str
     class_name: str
     source: str
-    rate: float | None
 
 
 def trace_state() -> Any:

@@ -190,11 +190,9 @@ class LinenModel:
             for k, v in {**self.params, **self.state}.items()
             if k.startswith(prefix) and "." not in k[len(prefix) :]
         }
-        rate = getattr(module, "rate", None)
         return Module(
             path=path,
             kind=flax_kind(name, leaves),
             class_name=name,
             source=source_of(type(module)),
-            rate=float(rate) if isinstance(rate, (int, float)) else None,
         )

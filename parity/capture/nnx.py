@@ -196,13 +196,11 @@ def _walk(model: nnx.Module) -> list[tuple[tuple[Any, ...], nnx.Module]]:
 
 def _describe(path: tuple[Any, ...], module: nnx.Module, leaves: dict[str, tuple[int, ...]]) -> Module:
     name = type(module).__name__
-    rate = getattr(module, "rate", None)
     return Module(
         path=_dotted(path),
         kind=flax_kind(name, leaves),
         class_name=name,
         source=source_of(type(module)),
-        rate=float(rate) if isinstance(rate, (int, float)) else None,
     )
 
 
