@@ -118,15 +118,15 @@ def touched_statistics(engine: Engine) -> tuple[Cause, ...]:
     from parity.capture.kinds import NORM
 
     causes = []
-    for owner in engine.reference.owners:
+    for owner in engine.sides.reference.owners:
         mean, variance = owner.full("running_mean"), owner.full("running_var")
-        weights = engine.reference.weights
+        weights = engine.sides.reference.weights
         if owner.kind != NORM or mean not in weights or variance not in weights:
             continue
         if np.any(weights[mean]) or np.any(weights[variance] != 1):
             continue
-        names = {link.torch: link.flax for link in engine.plan.links}
-        moments = [engine.flax.state.get(names.get(name, "")) for name in (mean, variance)]
+        names = {link.torch: link.flax for link in engine.sides.plan.links}
+        moments = [engine.sides.flax.state.get(names.get(name, "")) for name in (mean, variance)]
         if any(moment is None for moment in moments):
             continue
         if np.any(moments[0]) or np.any(moments[1] != 1):

@@ -211,7 +211,7 @@ def _judged(
         margin=math.inf if kept.largest == 0 else 1 / kept.largest,
         unexercised=unexercised,
         notes=tuple(dict.fromkeys(notes)),
-        environment=environment(engine.flax.framework, engine.seed),
+        environment=environment(engine.sides.flax.framework, engine.sides.seed),
         policy=dataclasses.asdict(kept.policy),
     )
 
@@ -222,18 +222,18 @@ def _free_ratio(step: Step, policy: Policy) -> float:
 
 
 def _sides(torch_model: Any, engine: Engine, training: Training) -> Sides:
-    if engine.plan.ties:
-        tied = ", ".join(link.torch for link in engine.plan.ties[0].links)
+    if engine.sides.plan.ties:
+        tied = ", ".join(link.torch for link in engine.sides.plan.ties[0].links)
         raise CannotCompare(
             f"One side ties {tied} and the other does not, so the two part at the first update: tie them on both "
             "sides (parity explain weight-tying)."
         )
     torch_loss = training.torch_loss or torch_side.cross_entropy(training.label_smoothing)
     flax_loss = training.flax_loss or flax_side.cross_entropy(training.label_smoothing)
-    trained = {link.flax for link in engine.plan.links if link.torch_trainable and link.flax_trainable}
-    frozen = set(engine.reference.frozen)
-    trained -= {link.flax for link in engine.plan.links if link.torch in frozen}
-    names = tuple(name for name in engine.params if name in trained)
+    trained = {link.flax for link in engine.sides.plan.links if link.torch_trainable and link.flax_trainable}
+    frozen = set(engine.sides.reference.frozen)
+    trained -= {link.flax for link in engine.sides.plan.links if link.torch in frozen}
+    names = tuple(name for name in engine.sides.params if name in trained)
     if not hasattr(training.flax_optimiser, "update") or not hasattr(training.flax_optimiser, "init"):
         raise CannotCompare(
             f"Flax's optimiser is a {type(training.flax_optimiser).__name__}; give an optax.GradientTransformation."
@@ -244,17 +244,17 @@ def _sides(torch_model: Any, engine: Engine, training: Training) -> Sides:
         return torch_side.TorchRun(model, dtype, training.torch_optimiser, torch_loss, training.clip_norm)
 
     def flax_run(dtype: str) -> flax_side.FlaxRun:
-        return flax_side.FlaxRun(engine.flax, names, dtype, training.flax_optimiser, flax_loss)
+        return flax_side.FlaxRun(engine.sides.flax, names, dtype, training.flax_optimiser, flax_loss)
 
     return Sides(
         torch=torch_run,
         flax=flax_run,
-        plan=engine.plan,
-        params=engine.params,
-        state=engine.state,
+        plan=engine.sides.plan,
+        params=engine.sides.params,
+        state=engine.sides.state,
         to_flax_input=image_to_flax,
         masks=_masks(engine),
-        order={owner.path: position for position, owner in enumerate(engine.reference.owners)},
+        order={owner.path: position for position, owner in enumerate(engine.sides.reference.owners)},
     )
 
 
@@ -267,7 +267,7 @@ def _masks(engine: Engine) -> Callable[[int], tuple[torch_side.Masks, Callable[[
 
         def draw(key: str, shape: tuple[int, ...], rate: float) -> np.ndarray:
             if key not in drawn:
-                drawn[key] = mask_of(key, shape, rate, engine.seed, step)
+                drawn[key] = mask_of(key, shape, rate, engine.sides.seed, step)
             return drawn[key]
 
         def for_flax() -> Arrays:
@@ -284,19 +284,19 @@ def _masks(engine: Engine) -> Callable[[int], tuple[torch_side.Masks, Callable[[
 
 def _dropout_partners(engine: Engine) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Flax's dropout call and the shape of its output, by PyTorch's call. Models without dropout are not run."""
-    torch32, _ = engine.reference.traces("train")
+    torch32, _ = engine.sides.reference.traces("train")
     if not any(call.kind == DROPOUT for call in torch32.calls):
         return {}
     observed = capture_flax(
-        engine.flax,
-        engine.params,
-        engine.state,
-        engine.inputs,
+        engine.sides.flax,
+        engine.sides.params,
+        engine.sides.state,
+        engine.sides.inputs,
         mode="train",
         dtype="float32",
-        seed=engine.seed,
+        seed=engine.sides.seed,
     )
-    sites = align(torch32, observed, engine.plan.modules, engine.mapping).sites
+    sites = align(torch32, observed, engine.sides.plan.modules, engine.sides.mapping).sites
     partners = {}
     for site in sites:
         output = observed.get(site.flax, "output")
