@@ -25,6 +25,7 @@ NOT_EXPRESSIBLE = {
     "matmul-precision": "it needs an accelerator whose float32 products are not float32",
     "frozen-parameter": "the hosts train every parameter",
     "weight-tying": "no host uses a weight twice",
+    "dropout-shape": "only a probe shows it, and the benchmark measures the run",
     "init-distribution": "the weights are carried over, whatever they were",
     "zero-gamma": "the weights are carried over, whatever they were",
 }
