@@ -14,11 +14,15 @@ Result = Literal["equivalent", "divergent", "inconclusive", "refused"]
 
 
 class Pair(NamedTuple):
-    """PyTorch's model, Flax's, and the inputs of both: a shape or arrays, in PyTorch's layout."""
+    """PyTorch's model, Flax's, and the inputs of both: a shape or arrays, in PyTorch's layout.
+
+    `probes` is False where the two agree on these inputs by design, and not in general.
+    """
 
     torch: Any
     flax: Any
     inputs: str | list[np.ndarray]
+    probes: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
