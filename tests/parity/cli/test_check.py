@@ -51,7 +51,8 @@ def test_the_options_reach_the_comparison(run, folder, instant):
     assert type(torch_again).__name__ == type(flax_again).__name__ == "Linear"
     assert options == {
         "mode": "train", "seed": 3, "accept": ("norm-epsilon", "bias-extra"), "objective": "cross-entropy",
-        "perturb": False, "map": {"a": "b"}, "probes": True, "sizes": "probe", "flax_train": None, "flax_eval": None, "output": None,
+        "perturb": False, "map": {"a": "b"}, "probes": True, "sizes": "probe",
+        "flax_train": None, "flax_eval": None, "output": None,
     }  # fmt: skip
 
 
