@@ -141,7 +141,7 @@ class Arrays(MutableMapping[str, np.ndarray]):
         """The same names, with zeros that occupy no memory in place of floating numbers."""
 
         def shape_of(array: Any) -> Any:
-            if np.issubdtype(array.dtype, np.integer):
+            if not np.issubdtype(array.dtype, np.floating):
                 return array
             return np.broadcast_to(np.zeros((), array.dtype), array.shape)
 

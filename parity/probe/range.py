@@ -127,7 +127,7 @@ class _Run:
 
     def _given(self, kinds: tuple[Kind, ...]) -> Trace:
         calls = [site.torch for site in self.alignment.sites]
-        return synthetic(self.torch, calls, kinds, self.sides.seed)
+        return synthetic(self.torch, calls, kinds, self.sides.seed, self.sides.reference.inputs[1:])
 
     def _torch(self, given: Trace, inputs: list[np.ndarray], dtype: str) -> Trace:
         assert self.sides.reference.model is not None

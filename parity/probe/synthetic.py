@@ -20,7 +20,9 @@ SMALLEST, LARGEST = -4, 4
 EXACT = 2
 
 
-def synthetic(trace: Trace, calls: list[Call], kinds: tuple[Kind, ...], seed: int) -> Trace:
+def synthetic(
+    trace: Trace, calls: list[Call], kinds: tuple[Kind, ...], seed: int, others: list[np.ndarray]
+) -> Trace:
     """Tensors in place of those that passed in a run, and cotangents, under the same names.
 
     Args:
@@ -28,6 +30,8 @@ def synthetic(trace: Trace, calls: list[Call], kinds: tuple[Kind, ...], seed: in
         calls: the calls whose inputs and outputs are replaced.
         kinds: of the examples, in turn along the first axis.
         seed: of the values.
+        others: the model's inputs after its first: masks, weights or distributions, which mean nothing with other
+            values. They stay as they are, wherever a call is given one after its first tensor.
     """
     generator = np.random.default_rng((seed, 7))
     arrays: dict[str, np.ndarray] = {}
@@ -41,7 +45,9 @@ def synthetic(trace: Trace, calls: list[Call], kinds: tuple[Kind, ...], seed: in
                 if not np.issubdtype(array.dtype, np.floating):
                     arrays[name] = array
                     continue
-                arrays[name] = values(generator, array.shape, kinds)
+                other = next((x for x in others if x.shape == array.shape), None)
+                is_other = what == "input" and index > 0 and other is not None
+                arrays[name] = other if is_other else values(generator, array.shape, kinds)
                 arrays[f"{call.key}/{what}_cotangent/{index}"] = values(generator, array.shape, kinds)
     return Trace(trace.framework, trace.mode, "float32", trace.calls, Arrays(arrays), trace.dtypes)
 
@@ -63,10 +69,10 @@ def _of_kind(
 ) -> np.ndarray:
     if kind == "wide":
         sizes = 10.0 ** generator.uniform(SMALLEST, LARGEST, shape)
-        return (sizes * generator.choice((-1.0, 1.0), shape)).astype(np.float32)
+        return np.asarray(sizes * generator.choice((-1.0, 1.0), shape), np.float32)
     if constant and len(shape) > 1:
         shape_of_channels = (shape[0], *(1 for _ in shape[1:]))
         return np.broadcast_to(generator.integers(-EXACT, EXACT + 1, shape_of_channels), shape).astype(
             np.float32
         )
-    return generator.integers(-EXACT, EXACT + 1, shape).astype(np.float32)
+    return np.asarray(generator.integers(-EXACT, EXACT + 1, shape), np.float32)
