@@ -10,14 +10,13 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from parity.capture.axes import with_axes
 from parity.capture.intercept import Interceptor, Module
 from parity.capture.kinds import flax_kind
 from parity.capture.modes import (
     Effects,
     Modes,
     boolean_arguments,
-    effects,
+    effects_of,
     find_modes,
     given_modes,
     known_modes,
@@ -95,23 +94,7 @@ class LinenModel:
         return {name: value for name in names if isinstance(value := getattr(self.model, name), bool)}
 
     def _effects(self, trial: Modes, inputs: list[Any]) -> Effects | None:
-        before, self.modes = self.modes, trial
-        try:
-            return with_axes(
-                self.axes,
-                lambda: effects(
-                    lambda state: self.run(
-                        self.params, state, inputs, mode="eval", seed=0, interceptor=Interceptor()
-                    ),
-                    self.state,
-                    self.axes,
-                ),
-            )
-        except Exception:
-            # Whatever the user's model raises, it does not accept these settings; the run itself will say so.
-            return None
-        finally:
-            self.modes = before
+        return effects_of(self, trial, inputs, "eval")
 
     def initialised(self, inputs: list[Any], number: int = 0) -> Any:
         """New variables of the model; another number gives others."""

@@ -12,7 +12,8 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from parity.capture.intercept import is_array
+from parity.capture.axes import with_axes
+from parity.capture.intercept import Interceptor, is_array
 from parity.capture.trees import list_tensors
 from parity.errors import CannotCompare
 
@@ -78,6 +79,22 @@ def effects(
     updates = sum(_origin(jaxpr, atom) not in jaxpr.invars for atom in jaxpr.outvars[len(outputs) :])
     draws = any(name in _DRAWS for name in _primitives(jaxpr))
     return Effects(updates, draws, tuple(tuple(atom.aval.shape) for atom in outputs))
+
+
+def effects_of(model: Any, trial: Modes, inputs: list[Any], mode: str) -> Effects | None:
+    """The effects of a run of an adapter under trial settings; None if the model does not accept them."""
+    before, model.modes = model.modes, trial
+
+    def run(state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return model.run(model.params, state, inputs, mode=mode, seed=0, interceptor=Interceptor())
+
+    try:
+        return with_axes(model.axes, lambda: effects(run, model.state, model.axes))
+    except Exception:
+        # Whatever the user's model raises, it does not accept these settings; the run itself will say so.
+        return None
+    finally:
+        model.modes = before
 
 
 def _origin(jaxpr: Jaxpr, atom: Any) -> Any:

@@ -10,14 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from parity.capture.axes import with_axes
 from parity.capture.intercept import Interceptor, Module
 from parity.capture.interception import intercepted
 from parity.capture.kinds import flax_kind
 from parity.capture.modes import (
     Modes,
     boolean_arguments,
-    effects,
+    effects_of,
     find_modes,
     given_modes,
     known_modes,
@@ -85,23 +84,7 @@ class NnxModel:
         return in_train is not None and in_train != in_eval
 
     def _effects(self, trial: Modes, inputs: list[Any], mode: str) -> Any:
-        before, self.modes = self.modes, trial
-        try:
-            return with_axes(
-                self.axes,
-                lambda: effects(
-                    lambda state: self.run(
-                        self.params, state, inputs, mode=mode, seed=0, interceptor=Interceptor()
-                    ),
-                    self.state,
-                    self.axes,
-                ),
-            )
-        except Exception:
-            # Whatever the user's model raises, it does not accept these settings; the run itself will say so.
-            return None
-        finally:
-            self.modes = before
+        return effects_of(self, trial, inputs, mode)
 
     def _leaves(self, path: tuple[Any, ...]) -> dict[str, tuple[int, ...]]:
         prefix = f"{_dotted(path)}." if path else ""

@@ -237,18 +237,19 @@ class _Run:
         failure = torch.failures.get(site.torch.key) or flax.failures.get(site.flax.key)
         if failure is not None:
             return failure
-        ours, theirs = torch.outputs[site.torch.key], flax.outputs[site.flax.key]
+        torch_outputs, flax_outputs = torch.outputs[site.torch.key], flax.outputs[site.flax.key]
         if self._moves(site, "output", 0):
-            theirs = np.moveaxis(theirs, -1, 2)
-        if ours.shape != theirs.shape:
-            return f"its outputs have the shapes {ours.shape[1:]} in PyTorch and {theirs.shape[1:]} in Flax"
-        if not (np.all(np.isfinite(ours)) and np.all(np.isfinite(theirs))):
+            flax_outputs = np.moveaxis(flax_outputs, -1, 2)
+        if torch_outputs.shape != flax_outputs.shape:
+            shapes = f"{torch_outputs.shape[1:]} in PyTorch and {flax_outputs.shape[1:]} in Flax"
+            return f"its outputs have the shapes {shapes}"
+        if not (np.all(np.isfinite(torch_outputs)) and np.all(np.isfinite(flax_outputs))):
             return "its outputs are not finite"
         inputs = next(array for array in fed if array is not None)
         is_last = site.torch.last_axis
         return (
-            Draws.of(ours, inputs, torch.epsilons[site.torch.key], is_last),
-            Draws.of(theirs, inputs, flax.epsilons[site.flax.key], is_last),
+            Draws.of(torch_outputs, inputs, torch.epsilons[site.torch.key], is_last),
+            Draws.of(flax_outputs, inputs, flax.epsilons[site.flax.key], is_last),
         )
 
 

@@ -95,7 +95,7 @@ def _doubled(length: int, last: bool) -> int:
 
 
 def drawn(trial: Trial, inputs: list[np.ndarray], seed: int) -> list[np.ndarray]:
-    """Random inputs of a trial, within the bounds of those that were given; whole numbers are chosen from theirs."""
+    """Random inputs of a trial, within the bounds of those that were given; whole numbers are chosen among those."""
     generator = np.random.default_rng((seed, 8))
     return [_drawn(generator, shape, x) for shape, x in zip(trial.shapes, inputs, strict=True)]
 

@@ -27,14 +27,14 @@ def test_errors_that_are_raised_on_purpose_have_one_base():
     assert issubclass(parity.CannotCompare, flaxcnn.errors.FlaxcnnError)
 
 
-def test_an_error_of_ours_is_one_sentence_and_another_is_shown_whole(monkeypatch, capsys):
-    def ours(options):
+def test_an_error_on_purpose_is_one_sentence_and_another_is_shown_whole(monkeypatch, capsys):
+    def refusal(options):
         raise flaxcnn.errors.InvalidArgument("The width is 0; give at least 1.")
 
     def defect(options):
         raise ValueError("operands could not be broadcast together")
 
-    monkeypatch.setitem(commands.COMMANDS, "models", ours)
+    monkeypatch.setitem(commands.COMMANDS, "models", refusal)
     assert main(["models"]) == 1
     assert capsys.readouterr().err == "flaxcnn: The width is 0; give at least 1.\n"
     monkeypatch.setitem(commands.COMMANDS, "models", defect)
