@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.capture.flax import FlaxModel, precision
+from parity.capture.flax import FlaxModel, precision, refusals
 from parity.capture.owner import Owner
 from parity.capture.trace import Trace
 from parity.errors import CannotCompare
@@ -27,7 +27,7 @@ def adapt(
     """The adapter for whatever Flax model the user has; `settings` tell its train and its eval mode, if given.
 
     Raises:
-        CannotCompare: it is neither an NNX nor a Linen module.
+        CannotCompare: it is neither an NNX nor a Linen module, or raises as it is initialised.
     """
     from flax import linen, nnx
 
@@ -39,7 +39,8 @@ def adapt(
             return NnxModel(model, inputs, settings)
     module, variables = model if isinstance(model, tuple) and len(model) == 2 else (model, None)
     if isinstance(module, linen.Module):
-        with precision("float32"):
+        # A Linen module without variables is called here for the first time, to initialise them.
+        with precision("float32"), refusals([]):
             return LinenModel(module, variables, inputs, settings)
     raise CannotCompare(
         f"The Flax side is a {type(model).__name__}; give an nnx.Module, a Linen module, or (linen_module, variables)."

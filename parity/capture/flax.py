@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.errors import TraceContextError
+from flax.errors import FlaxError, TraceContextError
 
 from parity.capture.axes import with_axes
 from parity.capture.evaluate import as_numpy, evaluated
@@ -118,7 +118,7 @@ def capture_flax(
     recorder: list[Interceptor] = []
     pins = model.pins if dtype == "float64" and model.unpin else None
     keep = Shelf().put if on_disk else as_numpy
-    with precision(dtype), _refusals(recorder):
+    with precision(dtype), refusals(recorder):
         given = Given(
             before=_as_dtype(state, dtype),
             inputs=[x.astype(dtype, copy=False) if is_floating(x) else x for x in inputs],
@@ -196,6 +196,8 @@ def _run(model: FlaxModel, given: Given, mode: str, seed: int, interceptor: Inte
 
 
 _TRANSFORMED = (jax.errors.UnexpectedTracerError, jax.errors.TracerArrayConversionError, TraceContextError)
+# What a model raises on an input that it was not made for.
+_RAISED = (TypeError, ValueError, AttributeError, LookupError, AssertionError, ArithmeticError, FlaxError)
 
 
 def taken_through(model: FlaxModel, run: Callable[[], Any]) -> Any:
@@ -224,7 +226,7 @@ def look_at_flax(
         CannotCompare: as `capture_flax`.
     """
     recorder: list[Interceptor] = []
-    with precision("float32"), _refusals(recorder):
+    with precision("float32"), refusals(recorder):
         given = Given(state, inputs, params, {}, {}, {}, [])
 
         def arrays(given: Given) -> Any:
@@ -246,7 +248,7 @@ def look_at_flax(
 
 
 @contextlib.contextmanager
-def _refusals(recorder: list[Interceptor]) -> Iterator[None]:
+def refusals(recorder: list[Interceptor]) -> Iterator[None]:
     """What goes wrong in the user's model, in one sentence."""
     try:
         yield
@@ -255,7 +257,7 @@ def _refusals(recorder: list[Interceptor]) -> Iterator[None]:
             "The Flax model compiles or transforms a part of itself (jit, scan, vmap or remat inside its call), "
             "so the tensors inside cannot be recorded: build it without, for the comparison."
         ) from error
-    except (TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError) as error:
+    except _RAISED as error:
         raise CannotCompare(_failure(recorder, error)) from error
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 import torch
-from flax import nnx
+from flax import errors, linen, nnx
 from parity_models import NnxSmall, TorchSmall
 from torch import nn
 
@@ -41,6 +41,23 @@ def refused(sentence, *arguments, **options):
 
 def test_a_wrong_input_shape_names_the_module():
     refused(r"PyTorch model raised RuntimeError in the module 'fc'", TorchLinear(), NnxLinear(), "2x4")
+
+
+class LinenThatExpectsNoChannels(linen.Module):
+    divisor: int = 0
+
+    @linen.compact
+    def __call__(self, x):
+        if self.divisor == 0:
+            x = x.reshape(x.size // self.divisor, -1)
+        elif self.divisor == 1:
+            raise errors.ScopeParamNotFoundError("kernel", "fc")
+        return linen.Dense(2, name="fc")(x)
+
+
+@pytest.mark.parametrize(("divisor", "error"), [(0, "ZeroDivisionError"), (1, "ScopeParamNotFoundError")])
+def test_a_linen_module_that_raises_while_it_is_initialised(divisor, error):
+    refused(rf"Flax model raised {error}.*shape", TorchLinear(), LinenThatExpectsNoChannels(divisor), "2x3")
 
 
 def test_an_input_that_is_neither_shape_nor_file():
