@@ -38,6 +38,9 @@ def _map(value: Any, is_tensor: Callable[[Any], bool], change: Callable[[str, An
 
 
 def _same_mapping(original: Any, changed: dict[Any, Any]) -> Any:
+    if dataclasses.is_dataclass(original) and not isinstance(original, type):
+        # A mapping of its own fields, as transformers' outputs are; it may be frozen.
+        return dataclasses.replace(original, **changed)
     try:
         return type(original)(changed)
     except TypeError:

@@ -1,6 +1,7 @@
 """Traces on disk, trees of tensors, paths, layouts of activations."""
 
 import collections
+import dataclasses
 
 import numpy as np
 import pytest
@@ -81,3 +82,23 @@ def test_activations_move_their_channels_only_where_the_shapes_say_so():
     assert to_flax(sequence, sequence.shape, False) is sequence
     assert fits((2, 3, 4, 5), (2, 4, 5, 3))
     assert not fits((2, 3, 4, 5), (2, 5, 4, 3))
+
+
+@dataclasses.dataclass(frozen=True)
+class _FrozenMapping(collections.OrderedDict):
+    """A mapping of its own fields that are set, as transformers' Flax outputs are."""
+
+    logits: np.ndarray | None = None
+    hidden: np.ndarray | None = None
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) is not None:
+                self[field.name] = getattr(self, field.name)
+
+
+def test_a_frozen_dataclass_that_is_a_mapping_is_rebuilt_as_one():
+    doubled = map_tensors(_FrozenMapping(logits=np.ones(2)), is_array, lambda _, tensor: 2 * tensor)
+    assert type(doubled) is _FrozenMapping
+    assert list(doubled) == ["logits"]
+    assert (doubled.logits.tolist(), doubled["logits"].tolist(), doubled.hidden) == ([2, 2], [2, 2], None)
