@@ -320,6 +320,8 @@ def _failure(recorder: list[Interceptor], error: Exception) -> str:
     place = f"in the module {where!r}" if where else "outside its submodules"
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     advice = "check the input's shape (NHWC)"
+    if "rngs" in reason:
+        advice = "give the module random numbers as it is built, or compare with --mode eval"
     if isinstance(error, TypeError) and "argument" in reason:
         advice = "if an argument tells the mode, give --flax-train NAME=VALUE and --flax-eval NAME=VALUE"
     return f"The Flax model raised {type(error).__name__} {place}: {reason}; {advice}."

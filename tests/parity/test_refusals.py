@@ -60,6 +60,20 @@ def test_a_linen_module_that_raises_while_it_is_initialised(divisor, error):
     refused(rf"Flax model raised {error}.*shape", TorchLinear(), LinenThatExpectsNoChannels(divisor), "2x3")
 
 
+class NnxDropoutWithoutRandomNumbers(NnxLinear):
+    def __init__(self):
+        super().__init__()
+        self.dropout = nnx.Dropout(0.5)
+
+    def __call__(self, x, training=False):
+        return self.dropout(super().__call__(x), deterministic=not training)
+
+
+def test_a_dropout_that_was_built_without_random_numbers():
+    sentence = r"raised ValueError in the module 'dropout'.*rngs.* give the module random numbers"
+    refused(sentence, TorchLinear(nn.Dropout(0.5)), NnxDropoutWithoutRandomNumbers(), "2x3", mode="train")
+
+
 def test_an_input_that_is_neither_shape_nor_file():
     refused(r"'2xthree' is neither a shape such as 4x3x64x64", TorchLinear(), NnxLinear(), "2xthree")
     refused(r"absent.npy does not exist", TorchLinear(), NnxLinear(), "absent.npy")
