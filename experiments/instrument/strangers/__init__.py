@@ -1,0 +1,1 @@
+"""Public Flax implementations beside their PyTorch twins: what a check says of code that nobody wrote for it."""

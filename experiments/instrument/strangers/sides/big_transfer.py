@@ -1,0 +1,68 @@
+"""google-research/big_vision and google-research/scenic: ResNets with group norm and standardised weights, and plain.
+
+The twin of the former is timm's ResNetV2 without pre-activation, the trunk of timm's hybrid transformers.
+"""
+
+from typing import Any
+
+from experiments.instrument.strangers.sides import of
+
+
+def _torch_bit(epsilon: float) -> Any:
+    from functools import partial
+
+    from timm.layers import StdConv2dSame
+    from timm.models.resnetv2 import ResNetV2
+
+    return ResNetV2(
+        layers=(1, 1, 1, 1),
+        channels=(256, 512, 1024, 2048),
+        num_classes=10,
+        preact=False,
+        stem_type="same",
+        conv_layer=partial(StdConv2dSame, eps=epsilon),
+    )
+
+
+def torch_big_vision() -> Any:
+    """ResNet with one block for each stage, in the settings of timm's hybrid transformers."""
+    return _torch_bit(1e-5)
+
+
+def big_vision() -> Any:
+    """The same of big_vision."""
+    return of("big_vision.models.bit", "Model")(num_classes=10, depth=(1, 1, 1, 1))
+
+
+def torch_scenic_bit() -> Any:
+    """ResNet with one block for each stage."""
+    return _torch_bit(1e-8)
+
+
+def scenic_bit() -> Any:
+    """The same of scenic."""
+    return of("scenic.projects.baselines.bit_resnet", "BitResNet")(num_outputs=10, num_layers=14)
+
+
+def torch_scenic() -> Any:
+    """ResNet of basic blocks, one for each stage."""
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10)
+
+
+def scenic() -> Any:
+    """The same of scenic."""
+    return of("scenic.projects.baselines.resnet", "ResNet")(num_outputs=10, num_layers=9)
+
+
+def torch_scenic_bottleneck() -> Any:
+    """ResNet of bottleneck blocks, one for each stage."""
+    from torchvision.models.resnet import Bottleneck, ResNet
+
+    return ResNet(Bottleneck, [1, 1, 1, 1], num_classes=10)
+
+
+def scenic_bottleneck() -> Any:
+    """The same of scenic."""
+    return of("scenic.projects.baselines.resnet", "ResNet")(num_outputs=10, num_layers=14)
