@@ -17,6 +17,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from parity.capture.axes import with_axes
 from parity.capture.evaluate import evaluated
 from parity.capture.flax import FlaxModel, precision
+from parity.capture.functional_draws import FunctionalDraws
 from parity.capture.intercept import Interceptor, Module, is_floating, trace_state
 from parity.capture.torch import numpy_of, prepare, tensors_from
 from parity.capture.trace import Call, Trace
@@ -229,39 +230,44 @@ def sample_torch(
     counts: dict[str, int] = {}
     sampling = [False]
 
-    def hook_of(path: str) -> Callable[..., None]:
-        def after(module: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            key = f"{path}#{counts.get(path, 0)}"
-            if sampling[0]:
-                return
-            counts[path] = counts.get(path, 0) + 1
-            if key not in fed:
-                return
-            sampling[0] = True
-            try:
-                turns = [_again(module, args, kwargs, fed[key]) for _ in range(CALLS)]
-                found.outputs[key] = np.stack([numpy_of(tensor) for tensor in turns])
-                found.epsilons[key] = torch.finfo(turns[0].dtype).eps
-            except Exception as error:
-                # As in Flax: whatever the user's code raises.
-                found.failures[key] = _reason(error)
-            finally:
-                sampling[0] = False
+    def sample(path: str, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        key = f"{path}#{counts.get(path, 0)}"
+        if sampling[0]:
+            return
+        counts[path] = counts.get(path, 0) + 1
+        if key not in fed:
+            return
+        sampling[0] = True
+        try:
+            turns = [_again(function, args, kwargs, fed[key]) for _ in range(CALLS)]
+            found.outputs[key] = np.stack([numpy_of(tensor) for tensor in turns])
+            found.epsilons[key] = torch.finfo(turns[0].dtype).eps
+        except Exception as error:
+            # As in Flax: whatever the user's code raises.
+            found.failures[key] = _reason(error)
+        finally:
+            sampling[0] = False
 
-        return after
+    def hook_of(path: str) -> Callable[..., None]:
+        return lambda module, args, kwargs, output: sample(path, module, args, kwargs)
+
+    def on_function(path: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        sample(path, function, args, kwargs)
+        return function(*args, **kwargs)
 
     handles = [m.register_forward_hook(hook_of(path), with_kwargs=True) for path, m in model.named_modules()]
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed)
-            model(*tensors_from(inputs, "float32"))
+            with FunctionalDraws(model, on_function):
+                model(*tensors_from(inputs, "float32"))
     finally:
         for handle in handles:
             handle.remove()
     return found
 
 
-def _again(module: torch.nn.Module, args: Any, kwargs: Any, fed: Fed) -> torch.Tensor:
+def _again(module: Callable[..., Any], args: Any, kwargs: Any, fed: Fed) -> torch.Tensor:
     given = iter(fed)
     examples = next((array.shape[0] for array in fed if array is not None), 1)
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from parity.capture.functional_draws import AS_MODULE, FunctionalDraws
 from parity.capture.kinds import acts_on_last_axis, torch_kind
 from parity.capture.shelf import Arrays, Shelf
 from parity.capture.source import called_from, source_of
@@ -89,10 +90,16 @@ class Recorder:
             handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(module.register_forward_hook(after, with_kwargs=True))
         try:
-            yield
+            with FunctionalDraws(self.model, self._function):
+                yield
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _function(self, path: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """A dropout that is called as a function."""
+        args, kwargs = self.enter(path, args, kwargs)
+        return self.leave(AS_MODULE, function(*args, **kwargs))
 
     def _hooks(self, path: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
         def before(module: torch.nn.Module, args: Any, kwargs: Any) -> Any:

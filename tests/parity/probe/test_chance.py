@@ -315,7 +315,7 @@ def test_a_module_that_cannot_be_run_alone_is_unprobed():
     assert "could not be run alone" in probes[0].message
 
 
-class Functional(torch.nn.Module):
+class WrittenOut(torch.nn.Module):
     """Draws in its own forward, between the layers."""
 
     def __init__(self):
@@ -323,7 +323,8 @@ class Functional(torch.nn.Module):
         self.conv1, self.conv2 = torch.nn.Conv2d(3, 6, 1), torch.nn.Conv2d(6, 5, 1)
 
     def forward(self, x):
-        return self.conv2(torch.nn.functional.dropout(self.conv1(x), 0.3, self.training))
+        x = self.conv1(x)
+        return self.conv2(x * (torch.rand_like(x) > 0.3) / 0.7 if self.training else x)
 
 
 class Plain(nnx.Module):
@@ -337,12 +338,12 @@ class Plain(nnx.Module):
 
 
 def test_random_numbers_outside_of_paired_layers_are_named():
-    (one_sided,) = probed(Functional(), Plain())
+    (one_sided,) = probed(WrittenOut(), Plain())
     assert one_sided.outcome == "differs"
     assert one_sided.message == "PyTorch draws random numbers in the model itself, and Flax draws none there"
     (one_sided,) = probed(Torch(torch.nn.Identity()), Nnx(nnx_dropout(0.3), name="late"))
     assert one_sided.message == "Flax draws random numbers in late, and PyTorch draws none there"
-    (unpaired,) = probed(Functional(), Nnx(nnx_dropout(0.3)))
+    (unpaired,) = probed(WrittenOut(), Nnx(nnx_dropout(0.3)))
     assert unpaired.outcome == "unprobed"
     assert "in PyTorch in the model itself and in Flax in drop" in unpaired.message
 
