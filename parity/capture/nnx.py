@@ -132,10 +132,11 @@ class NnxModel:
         model = nnx.merge(
             self.graph, _replaced(self._params, params), _replaced(self._rest, state), copy=True
         )
+        # By the class: a field of the model may be called `train`, and hide the method.
         if mode == "train":
-            model.train()
+            type(model).train(model)
         else:
-            model.eval()
+            type(model).eval(model)
         if interceptor.pins is not None:
             for path, module in _walk(model):
                 unpin(module, dict(vars(module)), _dotted(path), interceptor.pins)
