@@ -68,10 +68,9 @@ def keys(path: Path) -> set[str]:
 
 def run_one(listed: listing.Listing, key: str, folder: Path, kept: Path) -> int:
     """Run one implementation and keep its outcome."""
-    from flaxcnn.train.compiling import use_compilation_cache
+    from experiments.instrument.defects.benchmark import keep_programs
 
-    # As the command `parity check` does.
-    use_compilation_cache()
+    keep_programs()
     port = next(port for port in listed.ports if port.key == key)
     study.keep(one.run(port, listed.repositories[port.repository], folder), kept)
     return 0

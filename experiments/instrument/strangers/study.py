@@ -1,6 +1,7 @@
 """Runs the implementations one after another, each in a new process, and keeps every outcome at once."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from parity.files import from_plain, to_plain, write_text
 # A check of a deep model takes minutes; one that hangs is a fault.
 LIMIT = 1800
 LAST_LINES = 3
+# A check runs hundreds of programs once or twice each, so most of XLA's optimisations would not pay.
+ENVIRONMENT = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 def study(
@@ -55,7 +58,9 @@ def _made(listing: Listing, port: Port, folder: Path, path: Path) -> Outcome:
     command = [sys.executable, "-m", __package__, "--folder", str(folder), "--one", port.key]
     command += ["--kept", str(path.parent), "--list", str(listing.path)]
     try:
-        child = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
+        child = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=LIMIT, env=os.environ | ENVIRONMENT
+        )
     except subprocess.TimeoutExpired:
         return Outcome(port.key, "failed", f"it ran for more than {LIMIT} s", seconds=LIMIT)
     if path.exists():
