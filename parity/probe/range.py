@@ -23,6 +23,7 @@ from parity.verdict.probe import Mode, Phase, Probe
 from parity.verdict.record import Entry, Quantity
 
 Place = tuple[str, Phase, str]
+_NUMBERS = ", ".join(f"{number:g}" for number in sorted({abs(number) for number in EXACT}))
 
 
 def probe_range(
@@ -62,7 +63,7 @@ def probe_range(
     layers = sum(site.role == "layer" for site in alignment.sites)
     words = (
         f"{layers} layers and {len(alignment.sites)} segments, forward and backward, on values from 1e{SMALLEST} to "
-        f"1e{LARGEST} of both signs, on whole numbers from -{EXACT} to {EXACT}, and on constants"
+        f"1e{LARGEST} of both signs, on {_NUMBERS} of both signs, and on constants"
     )
     probes = [Probe("range", "", mode, "forward", "", "agrees", words)]
     forward = {place[0] for place in differing if place[1] != "backward"}

@@ -1,4 +1,4 @@
-"""A state has a history: two training calls in a row, and every statistic compared after each.
+"""A state has a history: two training calls in a row, every statistic compared after each, every output in each.
 
 A cumulative average (`BatchNorm2d(momentum=None)`) and a plain copy of the batch's statistics agree after the first
 call. The second has another input. Both sides go on from their own state, so that a counter that only one side keeps
@@ -15,7 +15,7 @@ from parity.capture.intercept import is_floating
 from parity.capture.shelf import Arrays
 from parity.capture.torch import capture_torch, prepare, tensors_from
 from parity.capture.trace import Trace
-from parity.comparison.entries import Runs, forced_sites, precision_at
+from parity.comparison.entries import Runs, all_metrics, forced_sites, precision_at
 from parity.comparison.metrics import measure
 from parity.errors import CannotCompare
 from parity.matching.calls import Alignment, Site
@@ -49,7 +49,7 @@ def probe_steps(sides: Sides, alignment: Alignment, observed: Trace) -> list[Pro
     calls = _Calls(sides, alignment, observed)
     try:
         places = calls.places(links)
-        return _compared(sides, places, calls.runs()) if places else []
+        return _compared(sides, alignment, places, calls.runs()) if places else []
     except CannotCompare as refusal:
         words = (
             f"the models could not be called a second time, so what their state becomes is unknown: {refusal}"
@@ -66,7 +66,7 @@ class _Place:
     site: Site | None
 
 
-def _compared(sides: Sides, places: list[_Place], calls: list[Runs]) -> list[Probe]:
+def _compared(sides: Sides, alignment: Alignment, places: list[_Place], calls: list[Runs]) -> list[Probe]:
     probes = []
     for place in places:
         first, second = (_metrics(place, runs) for runs in calls)
@@ -83,7 +83,35 @@ def _compared(sides: Sides, places: list[_Place], calls: list[Runs]) -> list[Pro
     layers = len({place.name for place in places})
     noun = "layer" if layers == 1 else "layers"
     words = f"{len(places)} statistics of {layers} {noun}, after each of two training calls"
-    return [Probe("steps", "", "train", "state", "", "agrees", words), *probes]
+    outputs = _outputs(sides, alignment, calls)
+    return [Probe("steps", "", "train", "state", "", "agrees", words), *probes, *outputs]
+
+
+def _outputs(sides: Sides, alignment: Alignment, calls: list[Runs]) -> list[Probe]:
+    """The layers whose output differs in the second call only, as that of a counter may; none that draws."""
+    first, second = (all_metrics(alignment, sides.plan, runs, forced=True) for runs in calls)
+    probes = []
+    for site in alignment.sites:
+        if site.role != "layer" or any(call.draws for call in calls[0].torch64.inside(site.torch)):
+            continue
+        for index in range(site.torch.outputs):
+            key = site.torch.key, "output", index
+            if key not in first or key not in second:
+                continue
+            agreed, differs = first[key], second[key]
+            if not agreed.gap_max <= allowed_gap(agreed, sides.policy):
+                continue  # seen in the run itself
+            if differs.gap_max <= allowed_gap(differs, sides.policy):
+                continue
+            label = "output" if site.torch.outputs == 1 else f"output {index}"
+            words = (
+                f"the {label} agrees in one training call and differs in a second: {differs.worst.torch:.6g} in "
+                f"PyTorch and {differs.worst.flax:.6g} in Flax"
+            )
+            probes.append(
+                Probe("steps", site.name, "train", "forward", label, "differs", words, metrics=differs)
+            )
+    return probes
 
 
 def _metrics(place: _Place, runs: Runs) -> Metrics | None:

@@ -1,8 +1,11 @@
 """Synthetic tensors for every call of a run: a wide range of values, or exact numbers, where functions have kinks.
 
-    wide     both signs, 10^-4 to 10^4, so that no bound or threshold of practical size stays unreached
-    exact    whole numbers from -2 to 2, so that zeros and ties are hit exactly on both sides; half of the examples are
-             constant in each channel, where a variance is zero and all neighbours are equal
+    wide     both signs, 10^-4 to 10^4, so that no bound or threshold of practical size stays unreached; in half of the
+             examples everything is small, where a guard of a norm or of a variance decides, and a quarter of the
+             positions in the others
+    exact    the numbers of `EXACT`, so that zeros, ties and usual bounds are hit exactly on both sides. A quarter of
+             the positions is zero in all channels, where a norm is zero, and half of the channels is zero. Half of
+             the examples are constant in each channel, where a variance is zero and all neighbours are equal
 
 Both are numbers of float32, so that a run in float32 and one in float64 are given the same.
 """
@@ -17,7 +20,9 @@ from parity.capture.trace import Call, Trace
 Kind = Literal["wide", "exact"]
 # Powers of ten between which the sizes of wide values lie.
 SMALLEST, LARGEST = -4, 4
-EXACT = 2
+SMALL = -2
+# The bounds of ReLU6, of hard-sigmoid, of hardtanh and of shrinking are among them.
+EXACT = (0, 1, -1, 2, -2, 6, 3, -3, -6, 0.5, -0.5)
 
 
 def synthetic(
@@ -48,31 +53,61 @@ def synthetic(
                 other = next((x for x in others if x.shape == array.shape), None)
                 is_other = what == "input" and index > 0 and other is not None
                 arrays[name] = other if is_other else values(generator, array.shape, kinds)
-                arrays[f"{call.key}/{what}_cotangent/{index}"] = values(generator, array.shape, kinds)
+                arrays[f"{call.key}/{what}_cotangent/{index}"] = cotangents(generator, array.shape, kinds)
     return Trace(trace.framework, trace.mode, "float32", trace.calls, Arrays(arrays), trace.dtypes)
 
 
 def values(generator: np.random.Generator, shape: tuple[int, ...], kinds: tuple[Kind, ...]) -> np.ndarray:
-    """Synthetic values of a shape [n, ...], each example of the next kind."""
+    """Synthetic values of a shape [n, ...], each example of the next kind, and of the second sort of each in turn."""
     result = np.empty(shape, np.float32)
     if not shape:
         result[...] = _of_kind(generator, (1,), kinds[0], False)[0]
         return result
+    sorts = [(kind, second) for second in (False, True) for kind in kinds]
+    if shape[0] == len(sorts) - 1:
+        sorts = [*sorts[: len(kinds)], ("exact", True)]  # of few examples none is spared for small values
     for index in range(shape[0]):
-        kind = kinds[index % len(kinds)]
-        result[index] = _of_kind(generator, shape[1:], kind, constant=(index // len(kinds)) % 2 == 1)
+        result[index] = _of_kind(generator, shape[1:], *sorts[index % len(sorts)])
     return result
 
 
-def _of_kind(
-    generator: np.random.Generator, shape: tuple[int, ...], kind: Kind, constant: bool
-) -> np.ndarray:
+def cotangents(generator: np.random.Generator, shape: tuple[int, ...], kinds: tuple[Kind, ...]) -> np.ndarray:
+    """Synthetic cotangents, none of them zero: a derivative of another size must not meet one."""
+    result = np.empty(shape, np.float32)
+    for index in range(shape[0] if shape else 1):
+        of = shape[1:]
+        if kinds[index % len(kinds)] == "wide":
+            drawn = _of_kind(generator, of, "wide", False)
+        else:
+            drawn = generator.choice(np.float32([number for number in EXACT if number]), of)
+        result[index if shape else ...] = drawn
+    return result
+
+
+def _of_kind(generator: np.random.Generator, shape: tuple[int, ...], kind: Kind, second: bool) -> np.ndarray:
     if kind == "wide":
-        sizes = 10.0 ** generator.uniform(SMALLEST, LARGEST, shape)
+        sizes = 10.0 ** generator.uniform(SMALLEST, SMALL if second else LARGEST, shape)
+        if not second and len(shape) > 1:
+            small = generator.random(shape[1:]) < 0.25
+            sizes[:, small] = 10.0 ** generator.uniform(SMALLEST, SMALL, (shape[0], int(np.sum(small))))
         return np.asarray(sizes * generator.choice((-1.0, 1.0), shape), np.float32)
-    if constant and len(shape) > 1:
-        shape_of_channels = (shape[0], *(1 for _ in shape[1:]))
-        return np.broadcast_to(generator.integers(-EXACT, EXACT + 1, shape_of_channels), shape).astype(
-            np.float32
-        )
-    return np.asarray(generator.integers(-EXACT, EXACT + 1, shape), np.float32)
+    if second:
+        return _constant(generator, shape)
+    exact = _exact(generator, shape)
+    if len(shape) > 1:
+        exact[generator.permutation(shape[0])[: shape[0] // 2]] = 0
+        exact[:, generator.random(shape[1:]) < 0.25] = 0
+    return exact
+
+
+def _exact(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Every number of `EXACT` as often as any other, the first ones where there is not room for all."""
+    return generator.permutation(np.resize(np.float32(EXACT), int(np.prod(shape)))).reshape(shape)
+
+
+def _constant(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """A number for each channel; where a channel is one number, all are zero."""
+    if len(shape) < 2:
+        return np.zeros(shape, np.float32)
+    channels = _exact(generator, (shape[0], *(1 for _ in shape[1:])))
+    return np.array(np.broadcast_to(channels, shape))

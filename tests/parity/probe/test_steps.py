@@ -153,3 +153,58 @@ def test_the_second_input_has_other_statistics_in_the_same_range():
     assert sorted(moved.ravel()) == sorted(tokens.ravel()) and moved.shape == tokens.shape
     (constant,) = other_inputs([np.zeros((4, 2), np.float32)], 0)
     assert constant.std() > 0.1 and constant.dtype == np.float32
+
+
+class CountsTorch(nn.Module):
+    """A layer that counts its calls, and from the second on multiplies."""
+
+    def __init__(self, later):
+        super().__init__()
+        self.later = later
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        self.calls += 1
+        return x * torch.where(self.calls > 1, self.later, 1.0)
+
+
+class CountsNnx(nnx.Module):
+    def __init__(self, later):
+        self.later, self.calls, self.use_running_average = later, nnx.BatchStat(jnp.zeros(1)), False
+
+    def __call__(self, x):
+        if self.use_running_average:
+            return x
+        self.calls[...] = self.calls[...] + 1
+        return x * jnp.where(self.calls[...] > 1, self.later, 1.0).astype(x.dtype)
+
+
+def counting(later):
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.counts, self.out = nn.Linear(4, 5), CountsTorch(2.0), nn.Linear(5, 3)
+
+        def forward(self, x):
+            return self.out(self.counts(self.fc(x)))
+
+    class NnxPair(nnx.Module):
+        def __init__(self):
+            rngs = nnx.Rngs(0)
+            self.fc, self.counts = nnx.Linear(4, 5, rngs=rngs), CountsNnx(later)
+            self.out = nnx.Linear(5, 3, rngs=rngs)
+
+        def __call__(self, x):
+            return self.out(self.counts(self.fc(x)))
+
+    return check(Pair(), NnxPair())
+
+
+def test_an_output_that_only_the_second_call_changes_is_compared():
+    assert steps(counting(2.0)) == [AGREES]
+    report = counting(2.001)
+    assert steps(report) == [AGREES, ("counts", "output", "differs")]
+    where = report.first_divergence
+    assert (report.verdict, where.layer, where.phase) == ("divergent", "counts", "forward")
