@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
-from parity.capture.written import as_written
+from parity.capture.written import as_written, is_told
 
 # Parameters of operations that name the dtype of a result.
 _DTYPES = ("new_dtype", "preferred_element_type", "dtype")
@@ -52,6 +52,17 @@ def narrowed(program: ClosedJaxpr) -> bool:
 def _narrowed(jaxpr: Jaxpr) -> bool:
     results = (getattr(variable.aval, "dtype", None) for e in jaxpr.eqns for variable in e.outvars)
     return any(dtype == np.float32 for dtype in results) or any(map(_narrowed, _inner_programs(jaxpr)))
+
+
+def has_rounded_constants(program: ClosedJaxpr) -> bool:
+    """Whether a program holds float32 constants of which it cannot be told what they were written as."""
+    literals = _literals(program.jaxpr)
+    return any(_is_narrow(value) and not is_told(np.asarray(value)) for value in [*program.consts, *literals])
+
+
+def _literals(jaxpr: Jaxpr) -> list[Any]:
+    own = [atom.val for equation in jaxpr.eqns for atom in equation.invars if isinstance(atom, Literal)]
+    return own + [value for inner in _inner_programs(jaxpr) for value in _literals(inner)]
 
 
 def _inner_programs(jaxpr: Jaxpr) -> list[Jaxpr]:
@@ -158,11 +169,7 @@ def _wide(value: Any) -> Any:
 
 
 def _wide_constant(value: Any) -> Any:
-    if not _is_narrow(value):
-        return value
-    if np.ndim(value) == 0:
-        return jnp.asarray(as_written(float(value)), jnp.float64)
-    return jnp.asarray(value, jnp.float64)
+    return jnp.asarray(as_written(np.asarray(value)), jnp.float64) if _is_narrow(value) else value
 
 
 def _as(value: Any, aval: Any) -> Any:

@@ -10,20 +10,40 @@ import math
 from fractions import Fraction
 
 import numpy as np
+from jaxtyping import Float, Float32, Float64
 
 # A decimal of this many digits is taken as written: float32 resolves seven.
 _DIGITS = 6
 _LARGEST_DENOMINATOR = 1024
+# Of an array with more numbers than this, a table of a person's is unlikely.
+_LARGEST_TABLE = 256
 
 
 @functools.lru_cache(maxsize=4096)
-def as_written(value: float) -> float:
-    """The number that a float32 `value` was rounded from, as far as it can be told; `value` itself otherwise."""
+def written(value: float) -> float | None:
+    """The number that a float32 `value` was rounded from; None if it cannot be told."""
     if not math.isfinite(value) or value == 0.0:
         return value
     decimal = float(f"{value:.{_DIGITS}g}")
     candidates = [decimal, *_fractions(value), *_usual(value)]
-    return next((number for number in candidates if np.float32(number) == np.float32(value)), value)
+    return next((number for number in candidates if np.float32(number) == np.float32(value)), None)
+
+
+def as_written(array: Float32[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
+    """The numbers that a constant was rounded from, as far as they can be told; else as they are."""
+    wide = np.asarray(array, np.float64)
+    if wide.size > _LARGEST_TABLE:
+        return wide
+    found = [number if (told := written(number)) is None else told for number in wide.ravel().tolist()]
+    return np.asarray(found, np.float64).reshape(wide.shape)
+
+
+def is_told(array: Float[np.ndarray, "*shape"]) -> bool:
+    """Whether it can be told of every number of a constant what it was written as."""
+    wide = np.asarray(array, np.float64)
+    return wide.size <= _LARGEST_TABLE and all(
+        written(number) is not None for number in wide.ravel().tolist()
+    )
 
 
 def _fractions(value: float) -> list[float]:

@@ -95,6 +95,7 @@ def _of_update(record: StepRecord, samples: Sequence[StepRecord], rule: UpdateRu
             number=sample.number,
             rate=sample.learning_rate,
             next_rate=sample.next_learning_rate,
+            options=sample.options,
             norm=sample.gradient_norm.torch64,
             before=sample.before,
             gradients=sample.gradients,

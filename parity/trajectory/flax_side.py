@@ -12,13 +12,18 @@ from parity.capture.flax import FlaxModel, precision
 from parity.capture.intercept import Interceptor, is_array, is_floating
 from parity.capture.trees import list_tensors
 from parity.trajectory.torch_side import Gradients
+from parity.trajectory.widening import WideUpdate, wide_update
 
 FlaxLoss = Callable[[jax.Array, jax.Array], jax.Array]
 Arrays = dict[str, np.ndarray]
 
 
 class FlaxRun:
-    """Two compiled functions, the gradient and the update. The object keeps no state: all state is passed in."""
+    """Two compiled functions, the gradient and the update. All state of a training is passed in.
+
+    In float64 the update is computed in float64 throughout, see `parity.trajectory.widening`; `wide` tells what was
+    lifted, once `init` has been called.
+    """
 
     def __init__(
         self,
@@ -41,6 +46,7 @@ class FlaxRun:
         self.optimiser, self.loss = optimiser, loss
         self._gradients = jax.jit(self._pure_gradients)
         self._update = jax.jit(self._pure_update)
+        self.wide: WideUpdate | None = None
 
     def gradients(
         self, params: Arrays, state: Arrays, x: np.ndarray, y: np.ndarray, masks: Arrays
@@ -59,7 +65,13 @@ class FlaxRun:
     def init(self, params: Arrays) -> Any:
         """The optimiser's state before the first update."""
         with precision(self.dtype):
-            return self.optimiser.init({n: self._cast(a) for n, a in params.items() if n in self.trained})
+            trained = {name: self._cast(a) for name, a in params.items() if name in self.trained}
+            if self.dtype == "float32":
+                return self.optimiser.init(trained)
+            if self.wide is None:
+                self.wide = wide_update(self._pure_update, self.optimiser.init(trained), trained)
+                self._update = jax.jit(self.wide.update)
+            return self.wide.state
 
     def update(self, gradients: Arrays, optimiser_state: Any, params: Arrays) -> tuple[Arrays, Any]:
         """The trained parameters after one update, and the optimiser's state after it."""

@@ -20,6 +20,7 @@ from parity.trajectory.flax_side import FlaxRun
 from parity.trajectory.record import PHASES, Difference, FourRuns, StepPhase, StepTensor
 from parity.trajectory.stream import Batch
 from parity.trajectory.torch_side import Gradients, Masks, TorchRun
+from parity.trajectory.widening import WideUpdate
 
 Arrays = dict[str, np.ndarray]
 
@@ -28,6 +29,7 @@ Arrays = dict[str, np.ndarray]
 class StepRecord:
     """The measurements of one step.
 
+    `options` are PyTorch's numbers of this update, besides the rate. `wide` is what was lifted of Flax's update.
     Arrays have PyTorch's names and layouts. `before` and `gradients` are the inputs of the update in PyTorch's float64
     run, `after_torch` is its result, and `after_flax` is that of the control in float64.
     """
@@ -35,6 +37,8 @@ class StepRecord:
     number: int
     learning_rate: float
     next_learning_rate: float
+    options: dict[str, float]
+    wide: WideUpdate | None
     loss: FourRuns
     gradient_norm: FourRuns
     introduced: tuple[StepTensor, ...]
@@ -103,7 +107,7 @@ def steps(sides: Sides, stream: Iterable[Batch]) -> Iterator[StepRecord]:
     for number, batch in enumerate(stream):
         masks, flax_masks = sides.masks(number)
         start, before = torch64.state(), torch64.params()
-        rate = torch64.learning_rate
+        rate, options = torch64.learning_rate, torch64.options
         shadow.put({**start, **before})
         t64, t32, local = (run.gradients(batch.x, batch.y, masks) for run in (torch64, torch32, shadow))
         flax_batch, given = Batch(sides.to_flax_input(batch.x), batch.y), flax_masks()
@@ -131,6 +135,8 @@ def steps(sides: Sides, stream: Iterable[Batch]) -> Iterator[StepRecord]:
             number=number,
             learning_rate=rate,
             next_learning_rate=torch64.learning_rate,
+            options=options,
+            wide=runs["float64"].wide,
             loss=loss,
             gradient_norm=FourRuns(t32.norm, t64.norm, f32.norm, f64.norm),
             introduced=tuple(introduced),

@@ -62,6 +62,14 @@ class TorchRun:
         """The learning rate of the next update, of the first parameter group."""
         return float(self.optimiser.param_groups[0]["lr"])
 
+    @property
+    def options(self) -> dict[str, float]:
+        """What a scheduler may change besides the rate, of the first parameter group, by its name in `UpdateRule`."""
+        group = self.optimiser.param_groups[0]
+        options = {"momentum": group.get("momentum"), "decay": group.get("weight_decay")}
+        options |= dict(zip(("beta_mean", "beta_square"), group.get("betas", ()), strict=False))
+        return {name: float(value) for name, value in options.items() if value is not None}
+
     def params(self) -> dict[str, np.ndarray]:
         """The trained parameters by name, copied."""
         return {name: p.detach().numpy().copy() for name, p in self.trained.items()}

@@ -22,6 +22,7 @@ from parity.trajectory.lockstep import Arrays, Sides, StepRecord, first_divergen
 from parity.trajectory.record import PHASES, TRAJECTORY_VERSION, Step, StepDivergence, StepTensor, Trajectory
 from parity.trajectory.stream import Batch, batches, mask_of, same_batches
 from parity.trajectory.together import growth, loss_divergence
+from parity.trajectory.widening import WideUpdate, rate_notes, rate_rounding
 from parity.verdict.policy import Policy, explained
 from parity.verdict.record import Cause, Note, Unexercised, Verdict
 
@@ -112,12 +113,20 @@ class _Kept:
         self.samples: list[StepRecord] = []
         self.largest = 0.0
         self.gradient_scale: dict[str, float] = {}
+        self.wide: WideUpdate | None = None
+        # The largest relative difference of the rates, where float32 explains it and Flax's could not be lifted.
+        self.rate_rounding = 0.0
 
     def add(self, record: StepRecord) -> Step:
-        ratio = self._ratio
-        self.largest = max([self.largest, *(ratio(tensor.difference) for tensor in record.introduced)])
+        ratio, self.wide = self._ratio, record.wide
+        judged = record.introduced
+        rounded = rate_rounding(record) if record.wide is not None and record.wide.left else None
+        if rounded is not None:
+            self.rate_rounding = max(self.rate_rounding, rounded)
+            judged = tuple(tensor for tensor in judged if tensor.phase != "update")
+        self.largest = max([self.largest, *(ratio(tensor.difference) for tensor in judged)])
         if self.divergence is None:
-            first = first_divergence(record.introduced, ratio)
+            first = first_divergence(judged, ratio)
             self.divergence = None if first is None else (record, first)
         for name, gradient in record.gradients.items():
             size = float(np.max(np.abs(gradient), initial=0.0))
@@ -193,11 +202,13 @@ def _judged(
         notes += explanation.notes
     elif causes:
         divergence = StepDivergence(0, causes[0].layer, "state", "statistics before the first step")
+    notes += rate_notes(kept.wide, kept.rate_rounding)
     free = max((_free_ratio(step, kept.policy) for step in taken), default=0.0)
-    if divergence is None and free > 1:
+    if divergence is None and free > 1 and not kept.rate_rounding:
         message = f"the free runs diverge {free:.1f} times faster than rounding predicts: ties decide"
         notes.append(Note("kink", "", message))
-    verdict: Verdict = "divergent" if divergence else "inconclusive" if unexercised else "equivalent"
+    unproven = unexercised or kept.rate_rounding
+    verdict: Verdict = "divergent" if divergence else "inconclusive" if unproven else "equivalent"
     return Trajectory(
         version=TRAJECTORY_VERSION,
         verdict=verdict,

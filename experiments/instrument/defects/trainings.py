@@ -87,6 +87,14 @@ def _cosine(parameters: list[Any]) -> tuple[Any, Any]:
     return optimiser, torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
 
 
+def _one_cycle(parameters: list[Any]) -> tuple[Any, Any]:
+    """The rate and the momentum move against each other."""
+    import torch
+
+    optimiser = torch.optim.SGD(parameters, lr=_RATE, momentum=0.9, foreach=False)
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=STEPS + 1)
+
+
 def _flaxcnn(kind: str, rate: Any = _RATE, **options: Any) -> Callable[[], Any]:
     return lambda: optim.optimiser(kind, rate, **options)
 
@@ -144,6 +152,15 @@ def _of_sgd() -> list[TrainingPlant]:
             _flaxcnn("sgd", optim.schedule("cosine", _RATE, STEPS - 1), momentum=0.9),
         ),
         *(
+            (
+                "momentum-cycled",
+                f"OneCycleLR, momentum {momentum_of_flax:g}",
+                _one_cycle,
+                _flaxcnn("sgd", optim.schedule("one_cycle", _RATE, STEPS + 1), momentum=momentum_of_flax),
+            )
+            for momentum_of_flax in (0.9, 0.95)
+        ),
+        *(
             ("learning-rate-scale", f"times {by:g}", momentum, _flaxcnn("sgd", by * _RATE, momentum=0.9))
             for by in (0.999, 0.125, 8.0)
         ),
@@ -189,6 +206,7 @@ def _of_others() -> list[TrainingPlant]:
             _torch("RMSprop", rate),
             lambda: optax.rmsprop(rate, decay=0.99),
         ),
+        ("momentum-cycled", "NAdam", "nadam", _torch("NAdam", rate), lambda: optax.nadam(rate)),
         ("adagrad-epsilon", "optax", "adagrad", _torch("Adagrad", rate), lambda: optax.adagrad(rate)),
         (
             "adagrad-epsilon",

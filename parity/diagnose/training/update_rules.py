@@ -21,7 +21,8 @@ class UpdateRule:
 
     Attributes:
         kind: the family.
-        momentum, dampening, nesterov: of sgd, and the momentum of rmsprop.
+        momentum, dampening, nesterov: of sgd, and the momentum of rmsprop; adam with nesterov is Nadam (Dozat 2016).
+        momentum_decay: Nadam's momentum grows, beta_mean (1 - 0.96^(t momentum_decay) / 2); None if it is constant.
         first_dampened: the first gradient enters the momentum by 1 - dampening as well.
         rate_inside: v = momentum v + rate g, p' = p - v, which differs where the rate changes.
         beta_mean, beta_square: of adam; rmsprop's alpha is beta_square.
@@ -40,6 +41,7 @@ class UpdateRule:
     momentum: float = 0.0
     dampening: float = 0.0
     nesterov: bool = False
+    momentum_decay: float | None = None
     first_dampened: bool = False
     rate_inside: bool = False
     beta_mean: float = 0.9
@@ -75,17 +77,25 @@ class Step:
     vectors: np.ndarray
 
 
-def directions(rule: UpdateRule, steps: Sequence[Step], rates: Sequence[float]) -> list[np.ndarray]:
+# Of every step, the fields of a rule that a scheduler changes, with their values.
+Varying = Sequence[dict[str, float]]
+
+
+def directions(
+    constant: UpdateRule, steps: Sequence[Step], rates: Sequence[float], varying: Varying = ()
+) -> list[np.ndarray]:
     """The direction of every step, so that p' = p - rate * direction.
 
     Args:
-        rule: the optimiser.
+        constant: the optimiser.
         steps: in order.
         rates: the learning rate of every step, which only `rate_inside` reads.
+        varying: what changes from step to step.
     """
     memory: dict[str, np.ndarray] = {}
     result = []
     for number, step in enumerate(steps):
+        rule = dataclasses.replace(constant, **varying[number]) if varying else constant
         g = _clipped(rule, step)
         decay = rule.decay * step.before * _mask(rule.decayed, step.vectors)
         if rule.decay_location == "gradient":
@@ -147,8 +157,28 @@ def _adam(
         s = memory["largest"] = np.maximum(memory.get("largest", zero), s)
     first = 1 - rule.beta_mean ** (number + 1) if rule.corrected else 1.0
     second = 1 - rule.beta_square ** (number + 1) if rule.corrected else 1.0
+    mean = _nesterov_mean(rule, m, g, number + 1, memory) if rule.nesterov else m / first
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.nan_to_num(m / first / _root(rule, s, second))
+        return np.nan_to_num(mean / _root(rule, s, second))
+
+
+def _nesterov_mean(
+    rule: UpdateRule, m: np.ndarray, g: np.ndarray, count: int, memory: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Nadam's mean gradient with a look ahead."""
+
+    def momentum(count: int) -> float:
+        return rule.beta_mean * (1.0 - 0.5 * 0.96 ** (count * (rule.momentum_decay or 0.0)))
+
+    if rule.momentum_decay is None:
+        now, ahead = rule.beta_mean, rule.beta_mean
+        product = rule.beta_mean**count
+    else:
+        now, ahead = momentum(count), momentum(count + 1)
+        # PyTorch keeps this product in float32, whatever the parameters' dtype.
+        kept = memory.get("product", np.float32(1.0)) * np.float32(now)
+        memory["product"], product = kept, float(kept)
+    return g * (1 - now) / (1 - product) + m * ahead / (1 - product * ahead)
 
 
 def _rmsprop(

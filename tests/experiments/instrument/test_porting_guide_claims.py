@@ -181,8 +181,15 @@ def test_the_losses_are_pytorchs():
         same(run(id, **given)[0]["loss"], F.cross_entropy(*tensors, label_smoothing=smoothing))
 
 
+def one_cycle(parameters):
+    optimiser = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+    options = {"total_steps": 100, "anneal_strategy": "linear"}
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.1, **options)
+
+
 OPTIMISERS = {
     "momentum-form": (lambda s: s["optimiser"], lambda p: torch.optim.SGD(p, 0.1, momentum=0.9)),
+    "momentum-cycled": (lambda s: s["optimiser"], one_cycle),
     "adam-decay-coupling": (lambda s: s["coupled"], lambda p: torch.optim.Adam(p, 1e-3, weight_decay=5e-4)),
     "adam-decay-coupling, decoupled": (lambda s: s["decoupled"], lambda p: torch.optim.AdamW(p, 1e-3)),
     "sgd-decay-coupling": (
@@ -204,13 +211,18 @@ def test_the_fix_of_an_optimiser_is_pytorchs(name, x64):
     with jax.numpy_dtype_promotion("standard"):
         transformation, parameters = of_entry(run(id)[0]), {"w": jnp.asarray(start)}
         state, twin = transformation.init(parameters), torch.nn.Parameter(torch.from_numpy(start.copy()))
-        optimiser = of_torch([twin])
+        made = of_torch([twin])
+        optimiser, scheduler = made if isinstance(made, tuple) else (made, None)
+        # Optax computes some schedules in float32, unless it counts in int64.
+        state = jax.tree.map(lambda leaf: leaf.astype(jnp.int64) if leaf.dtype == jnp.int32 else leaf, state)
         for step in range(4):
             gradient = np.random.default_rng(step).standard_normal(6)
             twin.grad = torch.from_numpy(gradient.copy())
             if id == "clip-epsilon":
                 torch.nn.utils.clip_grad_norm_([twin], 1.0)
             optimiser.step()
+            if scheduler is not None:
+                scheduler.step()
             updates, state = transformation.update({"w": jnp.asarray(gradient)}, state, parameters)
             parameters = optax.apply_updates(parameters, updates)
     same(parameters["w"], twin, 1e-12)

@@ -48,6 +48,7 @@ def test_any_other_momentum_is_solved_for(torch_rule, flax_rule, words):
                 number,
                 rate := optimiser.param_groups[0]["lr"],
                 rate,
+                {},
                 float(np.linalg.norm(gradient)),
                 {"w": before},
                 {"w": gradient},
