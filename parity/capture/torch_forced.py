@@ -13,6 +13,7 @@ import torch
 
 from parity.capture.shelf import Shelf
 from parity.capture.torch import Recorder, failure, numpy_of, prepare, tensors_from
+from parity.capture.torch_widen import without_casts
 from parity.capture.trace import Trace
 from parity.capture.trees import list_tensors, map_tensors
 from parity.errors import CannotCompare
@@ -142,7 +143,7 @@ def capture_torch_forced(
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            with cutter.hooked(), torch.enable_grad():
+            with cutter.hooked(), without_casts(dtype), torch.enable_grad():
                 model(*tensors)
                 ends = [_Ended.apply(*end) for end in zip(cutter.ends, cutter.cotangents, strict=True)]
             with cutter.keeping_gradients():

@@ -15,20 +15,19 @@ from parity.capture.source import called_from
 
 _CASTS = frozenset({torch.Tensor.to, torch.Tensor.type, torch.Tensor.type_as})
 _FACTORIES = frozenset(
-    getattr(torch, name)
-    for name in [
-        "zeros",
-        "ones",
-        "full",
-        "empty",
-        "eye",
-        "linspace",
-        "logspace",
-        "arange",
-        "tensor",
-        "as_tensor",
-        "scalar_tensor",
-    ]
+    (
+        torch.arange,
+        torch.as_tensor,
+        torch.empty,
+        torch.eye,
+        torch.full,
+        torch.linspace,
+        torch.logspace,
+        torch.ones,
+        torch.scalar_tensor,
+        torch.tensor,
+        torch.zeros,
+    )
 )
 # Drawn once only: a second draw would be of other numbers.
 _RANDOM = frozenset({torch.rand, torch.randn, torch.normal})
