@@ -15,6 +15,7 @@ from parity.diagnose.words import number_words
 from parity.matching.axes import moves
 from parity.matching.calls import Alignment, Site
 from parity.probe.draws import TESTS, Draws, Unlike, unlike, what_is_dropped
+from parity.probe.idle import without_idle
 from parity.probe.sides import Sides
 from parity.verdict.probe import Mode, Probe
 
@@ -40,7 +41,7 @@ def probe_chance(
         observed: a run of Flax's side, likewise.
     """
     sites = [site for site in alignment.sites if site.role == "layer" and _draws(site, torch, observed)]
-    loose = _loose(mode, alignment, torch, observed)
+    loose = _loose(sides, mode, alignment, torch, observed)
     if not sites:
         return loose
     if sides.reference.model is None:
@@ -74,7 +75,7 @@ def _draws(site: Site, torch: Trace, observed: Trace) -> bool:
     return any(call.draws for call in (*torch.inside(site.torch), *observed.inside(site.flax)))
 
 
-def _loose(mode: Mode, alignment: Alignment, torch: Trace, observed: Trace) -> list[Probe]:
+def _loose(sides: Sides, mode: Mode, alignment: Alignment, torch: Trace, observed: Trace) -> list[Probe]:
     """Random numbers that are drawn outside of the layers that both sides have."""
     layers = [site for site in alignment.sites if site.role == "layer"]
     covered = [
@@ -88,6 +89,8 @@ def _loose(mode: Mode, alignment: Alignment, torch: Trace, observed: Trace) -> l
         [call for call in trace.calls if call.draws and call.key not in keys]
         for trace, keys in zip((torch, observed), covered, strict=True)
     ]
+    if any(drawing) and not all(drawing):
+        drawing = without_idle(sides, mode, drawing, (torch, observed), lambda shape: _batch(shape, True))
     if not any(drawing):
         return []
     words = [_places(calls) for calls in drawing]

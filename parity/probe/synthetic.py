@@ -2,7 +2,7 @@
 
     wide     both signs, 10^-4 to 10^4, so that no bound or threshold of practical size stays unreached; in half of the
              examples everything is small, where a guard of a norm or of a variance decides, and a quarter of the
-             positions in the others
+             positions in the others; there one channel or two are large everywhere
     exact    the numbers of `EXACT`, so that zeros, ties and usual bounds are hit exactly on both sides. A quarter of
              the positions is zero in all channels, where a norm is zero, and half of the channels is zero. Half of
              the examples are constant in each channel, where a variance is zero and all neighbours are equal
@@ -86,11 +86,7 @@ def cotangents(generator: np.random.Generator, shape: tuple[int, ...], kinds: tu
 
 def _of_kind(generator: np.random.Generator, shape: tuple[int, ...], kind: Kind, second: bool) -> np.ndarray:
     if kind == "wide":
-        sizes = 10.0 ** generator.uniform(SMALLEST, SMALL if second else LARGEST, shape)
-        if not second and len(shape) > 1:
-            small = generator.random(shape[1:]) < 0.25
-            sizes[:, small] = 10.0 ** generator.uniform(SMALLEST, SMALL, (shape[0], int(np.sum(small))))
-        return np.asarray(sizes * generator.choice((-1.0, 1.0), shape), np.float32)
+        return _small(generator, shape) if second else _wide(generator, shape)
     if second:
         return _constant(generator, shape)
     exact = _exact(generator, shape)
@@ -98,6 +94,29 @@ def _of_kind(generator: np.random.Generator, shape: tuple[int, ...], kind: Kind,
         exact[generator.permutation(shape[0])[: shape[0] // 2]] = 0
         exact[:, generator.random(shape[1:]) < 0.25] = 0
     return exact
+
+
+def _wide(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    sizes = 10.0 ** generator.uniform(SMALLEST, LARGEST, shape)
+    wide = np.asarray(sizes * generator.choice((-1.0, 1.0), shape), np.float32)
+    if len(shape) > 1:
+        small = generator.random(shape[1:]) < 0.25
+        wide[:, small] = _small(generator, shape)[:, small]
+    if wide.size > 1:
+        # A tensor of few elements is given large ones of both signs too, and so is a mean over the map.
+        large = 10.0**LARGEST, -(10.0**LARGEST)
+        if len(shape) > 1:
+            whole = generator.permutation(shape[0])[: 2 if shape[0] > 3 else 1]
+            wide[whole] = np.reshape(large[: len(whole)], (-1, *(1 for _ in shape[1:])))
+        wide.flat[generator.permutation(wide.size)[:2]] = large
+    return wide
+
+
+def _small(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Small values of one size in all channels of a position, so that a norm of them is small."""
+    sizes = 10.0 ** generator.uniform(SMALLEST, SMALL, shape[1:])
+    sizes = sizes * generator.uniform(0.5, 1, shape)
+    return np.asarray(sizes * generator.choice((-1.0, 1.0), shape), np.float32)
 
 
 def _exact(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
