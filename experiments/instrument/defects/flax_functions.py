@@ -133,6 +133,7 @@ FUNCTIONS: dict[str, Any] = {
     "to_image": lambda node, x: x[:, None, None, :],
     "cross_entropy": _loss,
     "masked": _masked,
+    "function": lambda node, *x: node.options["flax"](*x),
     # Only planted defects use these.
     "same": lambda node, x, *_: x,
     "stopped": lambda node, x: jax.lax.stop_gradient(x),

@@ -71,7 +71,8 @@ class LinenGraph(linen.Module):
             own = getattr(self, node.options.get("uses", node.name))
             if node.kind == "dropout":
                 return own(*taken, deterministic=not train)
-            return own(*taken, train=train) if node.kind in ("block", "batch_norm") else own(*taken)
+            moded = node.kind in ("block", "batch_norm", "module")
+            return own(*taken, train=train) if moded else own(*taken)
 
         return _run(self.graph, inputs, call, lambda node: getattr(self, f"_{node.name}"))
 
@@ -109,6 +110,7 @@ def _norm_options(o: dict[str, Any]) -> dict[str, Any]:
         "epsilon": o["epsilon"],
         "use_scale": o.get("use_scale", True),
         "use_bias": o.get("use_bias", True),
+        "dtype": o.get("dtype"),
     }
 
 
@@ -179,6 +181,7 @@ _NNX: dict[str, Any] = {
     "layer_norm": lambda o, rngs: nnx.LayerNorm(o["channels"], **_norm_options(o), **_TWO_PASS, rngs=rngs),
     "dropout": lambda o, rngs: nnx.Dropout(o["rate"], rngs=nnx.Rngs(dropout=0)),
     "block": lambda o, rngs: NnxGraph(o["graph"], rngs),
+    "module": lambda o, rngs: o["flax"]("nnx", rngs),
 }
 
 
@@ -213,4 +216,5 @@ _LINEN: dict[str, Any] = {
     "layer_norm": lambda o: linen.LayerNorm(**_norm_options(o), **_TWO_PASS),
     "dropout": lambda o: linen.Dropout(o["rate"]),
     "block": lambda o: LinenGraph(o["graph"]),
+    "module": lambda o: o["flax"]("linen", None),
 }

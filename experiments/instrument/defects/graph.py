@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# Nodes of these kinds become modules; all others are functions between modules.
+# Nodes of these kinds become modules; all others are functions between modules. A "module" and a "function" are made by
+# the node's own options "torch" and "flax".
 MODULES = (
     "conv",
     "conv_transpose",
@@ -19,6 +20,7 @@ MODULES = (
     "group_norm",
     "dropout",
     "block",
+    "module",
 )
 PARAMETERS = (*MODULES[:6], "scale")
 

@@ -106,6 +106,7 @@ def _module(node: Node) -> nn.Module | None:
         "layer_norm": lambda: nn.LayerNorm(o["channels"], eps=o["epsilon"]),
         "group_norm": lambda: nn.GroupNorm(o["groups"], o["channels"], eps=o["epsilon"]),
         "dropout": lambda: nn.Dropout(o["rate"]),
+        "module": o.get("torch"),
     }
     return makers[node.kind]() if node.kind in makers else None
 
@@ -160,4 +161,5 @@ FUNCTIONS: dict[str, Any] = {
     "cross_entropy": _loss,
     "masked": masked,
     "same": lambda node, x: x,
+    "function": lambda node, *x: node.options["torch"](*x),
 }
