@@ -22,6 +22,7 @@ from parity.capture.trace import Trace
 from parity.comparison.coverage import Exercise
 from parity.comparison.entries import Comparison, Key, Runs, all_metrics, dropout_masks, entries, forced_sites
 from parity.comparison.finite import begins_on_one_side
+from parity.comparison.unpaired import without_unpaired_draws
 from parity.comparison.worst_tensors import Tensors
 from parity.diagnose.reference_errors import with_reference_errors
 from parity.diagnose.run import diagnose
@@ -58,6 +59,7 @@ def modes_of(mode: str) -> tuple[Mode, ...]:
 class _Free:
     """What remains of the runs of one mode in which Flax was not forced.
 
+    `drawing`: the segments that hold other random numbers on each side.
     `refusal`: a sentence if one of the runs, PyTorch's too, produced NaN or infinity.
     """
 
@@ -66,6 +68,7 @@ class _Free:
     masks: dict[str, np.ndarray]
     inherited: dict[Key, Metrics]
     refusal: str
+    drawing: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass
@@ -79,6 +82,7 @@ class Engine:
     sizes: Sizes = "probe"
     probing: bool = True
     redraw: Redraw | None = None
+    torch_casts: list[str] = dataclasses.field(default_factory=list)
     places: tuple[_Free, Trace] | None = None  # of the last mode; of PyTorch's run the shapes
 
     @staticmethod
@@ -162,9 +166,14 @@ class Engine:
             Note("dtype-pinned", names.get(path, path), words.format(dtype))
             for path, dtype in self.sides.flax.pins.items()
         ]
-        lines = dict.fromkeys(line for line in self.sides.flax.casts if line)
-        casts = f"Flax casts to float32 at {', '.join(lines)}; what it means was judged without the cast, in float64"
-        return pins + ([Note("dtype-pinned", "", casts)] if lines else [])
+        sides = {"PyTorch": self.torch_casts, "Flax": self.sides.flax.casts}
+        words = "{} casts to float32 at {}; what it means was judged without the cast, in float64"
+        lines = {side: dict.fromkeys(filter(None, casts)) for side, casts in sides.items()}
+        return pins + [
+            Note("dtype-pinned", "", words.format(side, ", ".join(found)))
+            for side, found in lines.items()
+            if found
+        ]
 
     def _probe(self, mode: Mode, modes: tuple[Mode, ...]) -> None:
         """Look for differences that this input cannot show."""
@@ -178,12 +187,14 @@ class Engine:
         if mode == "train":
             self.probes += probe_steps(self.sides, free.alignment, free.observed)
         if mode == modes[0]:
-            self.probes += probe_range(self.sides, mode, free.alignment, torch, free.observed, free.masks)
+            found = probe_range(self.sides, mode, free.alignment, torch, free.observed, free.masks)
+            self.probes += [probe for probe in found if probe.name not in free.drawing]
             self.probes += probe_size(self.sides, mode, free.alignment, self.sizes)
             self.probes += probe_start(self.sides, mode, self.redraw)
 
     def _mode(self, mode: Mode, exercise: Exercise, tensors: Tensors) -> list[Entry]:
         torch32, torch64 = self.sides.reference.traces(mode)
+        self.torch_casts += torch64.casts
         # A model that pins its own precision in PyTorch too is compared as it is.
         self.sides.flax.unpin = self.sides.flax.unpin and not is_pinned(torch64)
         if is_large(torch64):
@@ -197,6 +208,8 @@ class Engine:
         )
         introduced = all_metrics(free.alignment, self.sides.plan, runs, forced=True)
         comparison = Comparison(mode, free.alignment, self.sides.plan, torch64, introduced, free.inherited)
+        if self.probing:
+            comparison = without_unpaired_draws(comparison, free.observed)
         unmatched_flax = {name: self.sides.params[name] for name in self.sides.plan.unmatched_flax}
         found = with_reference_errors(
             entries(comparison),
@@ -205,6 +218,8 @@ class Engine:
             self.sides.reference.derivative_error,
             self.sides.policy,
         )
+        silent = {entry.name for entry in found if entry.role == "segment" and not entry.quantities}
+        free = dataclasses.replace(free, drawing=frozenset(silent))
         if free.refusal:
             if not begins_on_one_side(found, torch64):
                 raise CannotCompare(free.refusal)

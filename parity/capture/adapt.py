@@ -2,7 +2,7 @@
 
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,12 +13,16 @@ from parity.errors import CannotCompare
 from parity.files import read_json
 
 
-def in_order(owners: list[Owner], trace: Trace) -> list[Owner]:
-    """Owners by their first call; those never called come last."""
-    rank: dict[str, int] = {}
+def in_order(owners: list[Owner], trace: Trace, by: Literal["end", "begin"] = "end") -> list[Owner]:
+    """Owners by the end or the beginning of their first call; those never called come last.
+
+    A module that owns arrays and has other modules inside may use its own before these or after them.
+    """
+    rank: dict[str, tuple[int, int]] = {}
     for position, call in enumerate(trace.calls):
-        rank.setdefault(call.path, position)
-    return sorted(owners, key=lambda owner: rank.get(owner.path, len(trace.calls)))
+        begin = position - call.inner, -position
+        rank.setdefault(call.path, (position, 0) if by == "end" else begin)
+    return sorted(owners, key=lambda owner: rank.get(owner.path, (len(trace.calls), 0)))
 
 
 def adapt(

@@ -27,8 +27,8 @@ class FlaxModel(Protocol):
     """What the engine asks of a Flax model: flat arrays by name, and one pure call.
 
     `axes` are names of mapped axes that it uses; `inlined`: its own jit and scan are written out; `output` is the part
-    of its output that is compared. With `unpin` its pins to float32 are lifted in float64 runs; `pins` (dtypes by
-    module) and `casts` (lines) are those that were found.
+    of its output that is compared, `parts` the names of PyTorch's parts in their order. With `unpin` its pins to
+    float32 are lifted in float64 runs; `pins` (dtypes by module) and `casts` (lines) are those that were found.
     """
 
     framework: str
@@ -37,6 +37,7 @@ class FlaxModel(Protocol):
     axes: list[str]
     inlined: bool
     output: str | None
+    parts: tuple[str, ...]
     unpin: bool
     pins: dict[str, str]
     casts: list[str]
@@ -131,7 +132,7 @@ def capture_flax(
 
         def objective(trained: dict[str, Any], probes: dict[str, Any], given: Given) -> Any:
             interceptor = Interceptor(probes, given.forced, given.masks)
-            interceptor.output = model.output
+            interceptor.output, interceptor.parts = model.output, model.parts
             interceptor.outermost = trace_state() if model.inlined else None
             interceptor.pins = pins
             recorder[:] = [interceptor]
@@ -231,7 +232,7 @@ def look_at_flax(
 
         def arrays(given: Given) -> Any:
             recorder[:] = [interceptor := Interceptor()]
-            interceptor.output = model.output
+            interceptor.output, interceptor.parts = model.output, model.parts
             interceptor.outermost = trace_state() if model.inlined else None
             after = _run(model, given, "eval", seed, interceptor)
             return interceptor.arrays, after

@@ -25,7 +25,7 @@ from jax.extend.core import get_opaque_trace_state
 
 from parity.capture.source import called_from
 from parity.capture.trace import Call
-from parity.capture.trees import list_tensors, map_tensors, selected
+from parity.capture.trees import in_order, list_tensors, map_tensors, selected
 
 
 class Forced(NamedTuple):
@@ -133,6 +133,7 @@ class Interceptor:
             None  # set in a float64 run: modules that pinned float32, see `unpin`
         )
         self.output: str | None = None  # the part of the model's output that is compared
+        self.parts: tuple[str, ...] = ()  # of PyTorch's output, in the order in which they are compared
 
     def call(self, module: Module, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Run one call of a module, recording it and, where asked, forcing it."""
@@ -156,6 +157,8 @@ class Interceptor:
         self.active.pop()
         if self.output is not None and not module.path:
             output = selected(output, self.output)
+        if not module.path:
+            output = in_order(output, is_array, self.parts)
         outputs = [array for _, array in list_tensors(output, is_array)]
         same = len(outputs) == len(self.previous_output) and all(
             a is b for a, b in zip(outputs, self.previous_output, strict=True)

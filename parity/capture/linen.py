@@ -64,6 +64,7 @@ class LinenModel:
         self.axes: list[str] = []
         self.inlined = False
         self.output: str | None = None
+        self.parts: tuple[str, ...] = ()
         self.unpin, self.pins, self.casts = True, {}, []
         call = type(model).__call__
         self.modes = known_modes(call)

@@ -54,6 +54,7 @@ class NnxModel:
         self.axes: list[str] = []
         self.inlined = False
         self.output: str | None = None
+        self.parts: tuple[str, ...] = ()
         self.unpin, self.pins, self.casts = True, {}, []
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self.graph, params, rest = nnx.split(model, nnx.Param, ...)

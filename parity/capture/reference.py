@@ -36,7 +36,8 @@ class Reference:
     hand. `owners` are in execution order; `traces(mode)` gives the float32 and the float64 run;
     `derivative_error(call, mode)` compares one module's own derivative with a central difference, or gives
     None where the model is not at hand. `initial`: the weights that the model came with, before
-    any was perturbed. `on_disk`: the runs' arrays are kept in temporary files, for lack of memory.
+    any was perturbed. `parts` names the tensors of the model's output in their order. `on_disk`: the runs' arrays are
+    kept in temporary files, for lack of memory.
     """
 
     inputs: list[np.ndarray]
@@ -49,6 +50,7 @@ class Reference:
     on_disk: bool = False
     model: Callable[[], torch.nn.Module] | None = None
     output: str | None = None
+    parts: tuple[str, ...] = ()
     initial: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def save(self, directory: Path, modes: tuple[str, ...]) -> None:
@@ -69,6 +71,7 @@ class Reference:
             "initial": changed,
             "owners": to_plain(self.owners),
             "frozen": self.frozen,
+            "parts": self.parts,
             "notes": to_plain(self.notes),
         }
         # Last, so that a folder with a head is a complete one.
@@ -111,6 +114,7 @@ def load_reference(directory: Path) -> Reference:
             notes=from_plain(tuple[Note, ...], head["notes"]),
             traces=traces,
             derivative_error=lambda call, trace: None,
+            parts=tuple(head.get("parts", ())),
             initial={**weights, **changed} if "initial" in head else {},
         )
     except (KeyError, TypeError) as error:
@@ -167,7 +171,9 @@ def reference_of(
 
     def error(call: Call, trace: Trace) -> float | None:
         fresh = copy.deepcopy(model).double().train(trace.mode == "train")
-        return derivative_error(fresh.get_submodule(call.path), call, trace)
+        module = dict(fresh.named_modules()).get(call.path)
+        # A function that was recorded as a call is no module.
+        return None if module is None else derivative_error(module, call, trace)
 
     return Reference(
         inputs=inputs,
@@ -180,6 +186,7 @@ def reference_of(
         on_disk=on_disk,
         model=lambda: copy.deepcopy(model),
         output=output,
+        parts=first.calls[-1].parts,
         initial=initial,
     )
 

@@ -80,7 +80,7 @@ def with_draws(
         return trace
     by_name = dict(zip(sorted(recorder[0].arrays), program.jaxpr.outvars, strict=True))
     drawn = _drawn(program.jaxpr, {name: by_name[name] for name in recorder[0].arrays})
-    return dataclasses.replace(trace, calls=_marked(trace.calls, drawn))
+    return dataclasses.replace(trace, calls=_marked(trace.calls, drawn), drawn=frozenset(drawn))
 
 
 def _drawn(jaxpr: Jaxpr, recorded: dict[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from parity.capture.functional_draws import AS_MODULE, FunctionalDraws
 from parity.capture.kinds import acts_on_last_axis, torch_kind
 from parity.capture.shelf import Arrays, Shelf
 from parity.capture.source import called_from, source_of
+from parity.capture.torch_widen import without_casts
 from parity.capture.trace import Call, Trace
 from parity.capture.trees import list_tensors, map_tensors, selected
 from parity.errors import CannotCompare
@@ -193,6 +194,7 @@ class Recorder:
                 called=frame.called,
                 last_axis=acts_on_last_axis(module),
                 draws=frame.draws,
+                parts=() if frame.path else tuple(part for part, _ in list_tensors(output, _is_tensor)),
             )
         )
         return given
@@ -291,7 +293,8 @@ def capture_torch(
         # The caller's own random numbers go on as if nothing had run.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            with recorder.hooked(), torch.set_grad_enabled(objective is not None):
+            grad = torch.set_grad_enabled(objective is not None)
+            with recorder.hooked(), without_casts(dtype) as casts, grad:
                 result = model(*tensors)
             if objective is not None:
                 with recorder.keeping_gradients():
@@ -301,7 +304,9 @@ def capture_torch(
     # The hooks in the graph know the recorder, so a recorder that knows the graph would keep it alive.
     recorder.previous_output = []
     recorder.arrays.update({f"state_after/{k}": numpy_of(b) for k, b in model.named_buffers()})
-    return Trace("torch", mode, dtype, tuple(recorder.calls), recorder.arrays, recorder.dtypes)
+    return Trace(
+        "torch", mode, dtype, tuple(recorder.calls), recorder.arrays, recorder.dtypes, casts=tuple(casts)
+    )
 
 
 def _backward(value: torch.Tensor) -> None:

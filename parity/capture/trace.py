@@ -32,7 +32,8 @@ class Call:
     `same_as_previous`: its output is the very object that the call listed before it returned (a container
     that hands on the output of its last child); `called` is the "file:line" of the call, or "";
     `last_axis`: it acts on the last axis of a tensor, not on the second, where PyTorch's images have their channels;
-    `draws`: it draws random numbers itself, not only in calls made inside.
+    `draws`: it draws random numbers itself, not only in calls made inside; `parts`: of the model's own call, the
+    names of the tensors that it returns.
     """
 
     path: str
@@ -47,6 +48,7 @@ class Call:
     called: str = ""
     last_axis: bool = False
     draws: bool = False
+    parts: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -59,7 +61,8 @@ class Trace:
     """The calls and arrays of one run.
 
     NumPy knows no bfloat16, and float16 overflows in sums: such arrays are stored in float32, which holds their values
-    exactly. `dtypes` has the true dtype of those, by name.
+    exactly. `dtypes` has the true dtype of those, by name. `drawn` names the tensors that random numbers
+    went into since the tensors recorded before them. `casts` are the lines of the casts to float32 that were left out.
     """
 
     framework: str
@@ -68,6 +71,8 @@ class Trace:
     calls: tuple[Call, ...]
     arrays: Arrays
     dtypes: dict[str, str] = dataclasses.field(default_factory=dict)
+    drawn: frozenset[str] = frozenset()
+    casts: tuple[str, ...] = ()
 
     def inside(self, call: Call) -> tuple[Call, ...]:
         """The calls that a call makes, and itself."""
@@ -107,6 +112,7 @@ class Trace:
             "calls": to_plain(self.calls),
             "arrays": names,
             "dtypes": self.dtypes,
+            "casts": self.casts,
         }
         write_json(directory / "trace.json", head)
 
@@ -129,7 +135,13 @@ class Trace:
             arrays = {name: stored[f"a{i}"] for i, name in enumerate(head["arrays"])}
             calls = from_plain(tuple[Call, ...], head["calls"])
             return Trace(
-                head["framework"], head["mode"], head["dtype"], calls, Arrays(arrays), head.get("dtypes", {})
+                head["framework"],
+                head["mode"],
+                head["dtype"],
+                calls,
+                Arrays(arrays),
+                head.get("dtypes", {}),
+                casts=tuple(head.get("casts", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise TraceError(f"The trace in {directory} is damaged ({error}): capture it again.") from None

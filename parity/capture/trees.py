@@ -70,6 +70,16 @@ def selected(value: Any, name: str) -> Any:
     return parts[name]
 
 
+def in_order(value: Any, is_tensor: Callable[[Any], bool], names: tuple[str, ...]) -> Any:
+    """The tensors of `value` in the order of `names`, if these are its parts; else `value` as it is.
+
+    One side may return a dictionary, whose parts are visited by sorted key, and the other a dataclass of these parts.
+    """
+    parts = dict(list_tensors(value, is_tensor))
+    same = parts.keys() == set(names) and tuple(parts) != names
+    return [parts[name] for name in names] if same else value
+
+
 def list_tensors(value: Any, is_tensor: Callable[[Any], bool]) -> list[tuple[str, Any]]:
     """The tensors of `value` with their paths, in `map_tensors`' order."""
     found: list[tuple[str, Any]] = []

@@ -287,7 +287,13 @@ def _follows(given: np.ndarray | None, received: np.ndarray | None) -> bool:
 
 
 def _gap(torch: Trace, flax: Trace, site: Site, kind: str) -> float:
-    a, b = torch.get(site.torch, kind), flax.get(site.flax, kind)
+    """The largest gap of the tensors of a kind, of which a call may have several."""
+    count = site.torch.inputs if kind.startswith("input") else site.torch.outputs
+    return max((_gap_of(torch, flax, site, kind, index) for index in range(count)), default=float("inf"))
+
+
+def _gap_of(torch: Trace, flax: Trace, site: Site, kind: str, index: int) -> float:
+    a, b = torch.get(site.torch, kind, index), flax.get(site.flax, kind, index)
     if a is None or b is None or not fits(a.shape, b.shape):
         return float("inf")
     scale = float(np.max(np.abs(a), initial=0.0))

@@ -8,6 +8,7 @@ import numpy as np
 from parity.capture.adapt import adapt, in_order
 from parity.capture.flax import FlaxModel, look_at_flax
 from parity.capture.reference import Reference
+from parity.capture.trace import Trace
 from parity.errors import CannotCompare
 from parity.matching.axes import Layout, input_layouts, inputs_to_flax
 from parity.matching.structure import structural_findings
@@ -51,14 +52,25 @@ def carried(
         inputs = inputs_to_flax(reference.inputs, layout)
         try:
             flax = adapt(flax_model, inputs, settings)
-            flax.output = output
+            flax.output, flax.parts = output, reference.parts
             first = look_at_flax(flax, flax.params, flax.state, inputs, seed=seed)
-            plan = plan_weights(reference.owners, in_order(flax.owners(), first), mapping)
+            plan = _planned(reference, flax, first, mapping)
         except CannotCompare as refusal:
             refusals.append(refusal)
             continue
         return _filled(reference, flax, inputs, layout, plan, seed)
     raise refusals[0]
+
+
+def _planned(reference: Reference, flax: FlaxModel, first: Trace, mapping: dict[str, str]) -> WeightPlan:
+    """The plan of the weights; the sentence of the usual order if neither order of the owners tells."""
+    try:
+        return plan_weights(reference.owners, in_order(flax.owners(), first), mapping)
+    except CannotCompare as refusal:
+        try:
+            return plan_weights(reference.owners, in_order(flax.owners(), first, by="begin"), mapping)
+        except CannotCompare:
+            raise refusal from None
 
 
 def _filled(

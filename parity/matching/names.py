@@ -55,16 +55,26 @@ def pair_by_order(
 ) -> tuple[Pairs, list[Any], list[Any], list[str]]:
     """Pair two lists in order, where neighbours may be of one shape.
 
-    If the lists pair off one by one in order, that is the answer. Otherwise only items with a single possible
-    partner are paired, and items with several are ambiguous.
+    If all have a partner of their own last name (`stages.0.conv2` and `block1.conv2`), or pair off one by one in order,
+    that is the answer. Otherwise items are paired that alone have their last name or a single possible partner; items
+    with several are ambiguous.
 
     Returns:
         The pairs, the items of either side that are left, and one sentence for each ambiguity.
     """
+    named = _by_last_name(torch_side, flax_side, compatible)
+    if len(named) == len(torch_side) == len(flax_side):
+        return named, [], [], []
     if len(torch_side) == len(flax_side) and all(
         compatible(a, b) for a, b in zip(torch_side, flax_side, strict=True)
     ):
         return list(zip(torch_side, flax_side, strict=True)), [], [], []
+    if named:
+        done = {id(item) for pair in named for item in pair}
+        left_torch = [a for a in torch_side if id(a) not in done]
+        left_flax = [b for b in flax_side if id(b) not in done]
+        others, *rest = pair_by_order(left_torch, left_flax, compatible)
+        return named + others, *rest
     options = {id(a): [b for b in flax_side if compatible(a, b)] for a in torch_side}
     wanted = {id(b): [a for a in torch_side if b in options[id(a)]] for b in flax_side}
     pairs: Pairs = [
@@ -81,3 +91,22 @@ def pair_by_order(
     torch_unmatched = [a for a in torch_side if id(a) not in done and not options[id(a)]]
     flax_unmatched = [b for b in flax_side if id(b) not in done and not wanted[id(b)]]
     return pairs, torch_unmatched, flax_unmatched, ambiguous
+
+
+def _by_last_name(
+    torch_side: list[Any], flax_side: list[Any], compatible: Callable[[Any, Any], bool]
+) -> Pairs:
+    """The pairs whose last name nothing else on either side has; a number is no name."""
+
+    def named(side: list[Any]) -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = {}
+        for item in side:
+            found.setdefault(path_tokens(item.path)[-1] if item.path else "", []).append(item)
+        return {name: items for name, items in found.items() if not name.isdigit()}
+
+    partners = named(flax_side)
+    return [
+        (items[0], partners[name][0])
+        for name, items in named(torch_side).items()
+        if len(items) == len(partners.get(name, [])) == 1 and compatible(items[0], partners[name][0])
+    ]

@@ -1,0 +1,124 @@
+"""Right ports that are written in another style, as the study of styles found them: none is refused, none diverges."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+import torch
+from flax import linen, nnx
+
+import parity
+
+
+class Two(torch.nn.Module):
+    """Two convolutions, a dropout, and two outputs by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = torch.nn.Conv2d(3, 6, 1), torch.nn.Conv2d(6, 6, 1)
+        self.conv3, self.fc = torch.nn.Conv2d(6, 6, 1), torch.nn.Linear(6, 6)
+        self.drop = torch.nn.Dropout(0.5)
+
+    def forward(self, x):
+        x = self.conv3(torch.relu(self.conv2(torch.relu(self.conv1(x))))).mean((2, 3))
+        return {"logits": self.fc(self.drop(x)), "features": x}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Output:
+    """The same names in another order; both parts have one shape."""
+
+    logits: Any
+    features: Any
+
+
+class Inner(nnx.Module):
+    """Defined in the reverse order, and called inside `nnx.jit`, where no call is recorded."""
+
+    def __init__(self, rngs):
+        self.conv3 = nnx.Conv(6, 6, (1, 1), rngs=rngs)
+        self.conv2 = nnx.Conv(6, 6, (1, 1), rngs=rngs)
+
+    def __call__(self, x):
+        return self.conv3(nnx.relu(self.conv2(x)))
+
+
+class Nnx(nnx.Module):
+    """Its field `train` hides the method of that name."""
+
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.train = False
+        self.block, self.fc = Inner(rngs), nnx.Linear(6, 6, rngs=rngs)
+        self.conv1 = nnx.Conv(3, 6, (1, 1), rngs=rngs)
+        self.drop = nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x):
+        x = nnx.relu(self.conv1(x))
+        x = nnx.jit(lambda block, x: block(x))(self.block, x).mean((1, 2))
+        return Output(self.fc(self.drop(x, deterministic=not self.train)), x)
+
+
+def test_outputs_meet_by_name_and_modules_that_are_not_recorded_by_their_last_name():
+    assert parity.check(Two(), Nnx(), "2x3x4x4").verdict == "equivalent"
+
+
+class Unit(linen.Module):
+    """A kernel of its own, and a norm inside, which returns first."""
+
+    features: int
+
+    @linen.compact
+    def __call__(self, x):
+        kernel = self.param("kernel", linen.initializers.lecun_normal(), (x.shape[-1], self.features))
+        return linen.relu(linen.GroupNorm(2, epsilon=1e-5)(x @ kernel))
+
+
+class Units(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        return Unit(6, name="late")(Unit(6, name="early")(x))
+
+
+class Dense(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = torch.nn.Linear(6, 6, bias=False), torch.nn.Linear(6, 6, bias=False)
+        self.one, self.two = torch.nn.GroupNorm(2, 6), torch.nn.GroupNorm(2, 6)
+
+    def forward(self, x):
+        return torch.relu(self.two(self.b(torch.relu(self.one(self.a(x))))))
+
+
+def test_a_module_may_use_its_own_weights_before_the_modules_inside():
+    assert parity.check(Dense(), Units(), "8x6").verdict == "equivalent"
+
+
+class Loose(linen.Module):
+    """A dropout that is written out between the layers."""
+
+    scale: float = 1.0
+    draws: bool = True
+
+    @linen.compact
+    def __call__(self, x, train: bool):
+        x = linen.relu(linen.Conv(6, (1, 1), name="conv1")(x))
+        x = linen.relu(linen.Conv(6, (1, 1), name="conv2")(x) * self.scale)
+        x = linen.Conv(6, (1, 1), name="conv3")(x).mean((1, 2))
+        y = x
+        if train and self.draws:
+            y = jnp.where(jax.random.bernoulli(self.make_rng("dropout"), 0.5, x.shape), 2 * x, 0)
+        return {"logits": linen.Dense(6, name="fc")(y), "features": x}
+
+
+@pytest.mark.probes
+@pytest.mark.parametrize(
+    ("port", "verdict"),
+    [(Loose(), "inconclusive"), (Loose(scale=1.01), "divergent"), (Loose(draws=False), "divergent")],
+)
+def test_random_numbers_between_the_layers_are_not_compared_but_everything_else_is(port, verdict):
+    report = parity.check(Two(), port, "2x3x4x4", mode="train", sizes="same")
+    assert report.verdict == verdict
