@@ -35,7 +35,7 @@ def ports() -> str:
             ", ".join(dict.fromkeys(f"`{item['id']}`" for item in port["differences"])),
             f"{port['seconds']:.0f} s",
         ]
-        for port in result["ports"]
+        for port in _ports(result)
     ]
     header = ["repository", "what", "twin", "input", "verdict", "first place", "causes", "time"]
     return _with_machine(markdown.rows(header, body), result)
@@ -55,13 +55,19 @@ def _readings(only: bool | None) -> str:
     result = record.read(NAME)
     body = [
         _line(result, port, item)
-        for port in result["ports"]
+        for port in _ports(result)
         for item in port["differences"]
         if only is None or item["true"] is only
     ]
     if not body:
         return "None."
     return markdown.rows(["implementation", "said", "places", "so?", "checked by reading"], body)
+
+
+def _ports(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The implementations, those of one repository together."""
+    names = list(result["repositories"])
+    return sorted(result["ports"], key=lambda port: names.index(port["repository"]))
 
 
 def _line(result: dict[str, Any], port: dict[str, Any], item: dict[str, Any]) -> list[str]:

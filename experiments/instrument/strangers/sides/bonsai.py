@@ -88,11 +88,14 @@ def vgg() -> Any:
 
 
 def torch_vgg() -> Any:
-    """VGG of five narrow blocks, with timm's head: two convolutions, a mean and a dense layer."""
-    from timm.models.vgg import VGG
+    """VGG of five narrow blocks of torchvision, with timm's head: two convolutions, a mean and a dense layer."""
+    from timm.models.vgg import ConvMlp
+    from torch import nn
+    from torchvision.models.vgg import make_layers
 
-    return VGG(
-        [8, "M", 8, "M", 16, "M", 16, "M", 16, "M"], num_classes=10, num_features=32, global_pool="avg"
+    blocks = make_layers([8, "M", 8, "M", 16, "M", 16, "M", 16, "M"])
+    return nn.Sequential(
+        blocks, ConvMlp(16, 32, 7, drop_rate=0.0), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)
     )
 
 
@@ -122,9 +125,9 @@ def torch_unet() -> Any:
                 x = block(torch.cat([skip, up(x)], 1))
             return self.last(x)
 
-    return UNet((4, 8, 12, 16, 20))
+    return UNet((4, 8, 16, 32, 64))
 
 
 def unet() -> Any:
     """The same of bonsai."""
-    return _model("unet", "UNet", _config("unet", features=(4, 8, 12, 16, 20)))
+    return _model("unet", "UNet", _config("unet", features=(4, 8, 16, 32, 64)))
