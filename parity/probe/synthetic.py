@@ -1,8 +1,9 @@
 """Synthetic tensors for every call of a run: a wide range of values, or exact numbers, where functions have kinks.
 
-    wide     both signs, 10^-4 to 10^4, so that no bound or threshold of practical size stays unreached; in half of the
-             examples everything is small, where a guard of a norm or of a variance decides, and a quarter of the
-             positions in the others; there one channel or two are large everywhere
+    wide     both signs, 10^-4 to 10^4, so that no bound or threshold of practical size stays unreached; half of them
+             between 1 and 100, where most of these are. A channel or two are large everywhere, and a quarter of the
+             positions is small in all channels, where a guard of a norm or of a variance decides. Half of the
+             examples are small everywhere
     exact    the numbers of `EXACT`, so that zeros, ties and usual bounds are hit exactly on both sides. A quarter of
              the positions is zero in all channels, where a norm is zero, and half of the channels is zero. Half of
              the examples are constant in each channel, where a variance is zero and all neighbours are equal
@@ -21,6 +22,7 @@ Kind = Literal["wide", "exact"]
 # Powers of ten between which the sizes of wide values lie.
 SMALLEST, LARGEST = -4, 4
 SMALL = -2
+USUAL = (0, 2)
 # The bounds of ReLU6, of hard-sigmoid, of hardtanh and of shrinking are among them.
 EXACT = (0, 1, -1, 2, -2, 6, 3, -3, -6, 0.5, -0.5)
 
@@ -97,7 +99,8 @@ def _of_kind(generator: np.random.Generator, shape: tuple[int, ...], kind: Kind,
 
 
 def _wide(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    sizes = 10.0 ** generator.uniform(SMALLEST, LARGEST, shape)
+    usual, any_ = generator.uniform(*USUAL, shape), generator.uniform(SMALLEST, LARGEST, shape)
+    sizes = 10.0 ** np.where(generator.random(shape) < 0.5, usual, any_)
     wide = np.asarray(sizes * generator.choice((-1.0, 1.0), shape), np.float32)
     if len(shape) > 1:
         small = generator.random(shape[1:]) < 0.25

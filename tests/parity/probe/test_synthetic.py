@@ -49,6 +49,11 @@ def test_a_small_tensor_is_given_the_largest_values_of_both_signs():
     assert (wide.min(), wide.max()) == (-(10.0**LARGEST), 10.0**LARGEST)
 
 
+def test_many_values_are_of_usual_size():
+    wide = np.abs(drawn((1, 400), ("wide",)))
+    assert 0.4 < ((wide > 1) & (wide < 100)).mean() < 0.75 and (wide < 0.01).mean() > 0.05
+
+
 def test_no_cotangent_is_zero():
     given = cotangents(np.random.default_rng(0), (4, 3, 5, 5), BOTH)
     assert (given != 0).all() and set(np.unique(given[1])) == {float(number) for number in EXACT if number}
