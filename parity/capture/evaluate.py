@@ -84,7 +84,7 @@ def evaluated(
         found = function(*jax.tree.map(lambda leaf: jnp.asarray(loaded(leaf)), arguments))
         return jax.tree.map(lambda leaf: as_numpy(leaf) if keep is None else keep(as_numpy(leaf)), found)
     if casts is not None:
-        program = _without_casts(program, casts)
+        program = _without_casts(program, casts, axes)
     flat = [
         _in_precision(leaf, aval.dtype)
         for leaf, aval in zip(jax.tree.leaves(arguments), program.in_avals, strict=True)
@@ -93,9 +93,9 @@ def evaluated(
     return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
 
-def _without_casts(program: ClosedJaxpr, casts: list[str]) -> ClosedJaxpr:
+def _without_casts(program: ClosedJaxpr, casts: list[str], axes: Sequence[str]) -> ClosedJaxpr:
     narrowing = narrowing_casts(program.jaxpr)
-    wide = widened(program) if narrowing else None
+    wide = widened(program, axes) if narrowing else None
     if wide is None:
         return program
     casts += [line_of(equation) for equation in narrowing]

@@ -71,15 +71,15 @@ def _inner_programs(jaxpr: Jaxpr) -> list[Jaxpr]:
     return [getattr(v, "jaxpr", v) for v in flat if isinstance(v, (Jaxpr, ClosedJaxpr))]
 
 
-def widened(program: ClosedJaxpr) -> ClosedJaxpr | None:
-    """The program without its casts to float32; None if it cannot be interpreted."""
+def widened(program: ClosedJaxpr, axes: Sequence[str] = ()) -> ClosedJaxpr | None:
+    """The program without its casts to float32, which may read named `axes`; None if it cannot be interpreted."""
 
     def run(*arguments: Any) -> list[Any]:
         return _interpreted(program.jaxpr, program.consts, arguments)
 
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in program.in_avals]
     try:
-        return jax.make_jaxpr(run)(*shapes)
+        return jax.make_jaxpr(run, axis_env=[(name, 1) for name in axes])(*shapes)
     except (TypeError, ValueError, KeyError, NotImplementedError):
         return None
 

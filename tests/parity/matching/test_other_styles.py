@@ -122,3 +122,37 @@ class Loose(linen.Module):
 def test_random_numbers_between_the_layers_are_not_compared_but_everything_else_is(port, verdict):
     report = parity.check(Two(), port, "2x3x4x4", mode="train", sizes="same")
     assert report.verdict == verdict
+
+
+class NamedAndCast(linen.Module):
+    """A norm over a named axis, with a cast around it."""
+
+    @linen.compact
+    def __call__(self, x, train=False):
+        x = linen.Conv(6, (1, 1), name="conv")(x)
+        norm = linen.BatchNorm(not train, momentum=0.9, axis_name="batch", name="norm")
+        return norm(x.astype(jnp.float32))
+
+
+class Norm(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(3, 6, 1), torch.nn.BatchNorm2d(6)
+
+    def forward(self, x):
+        return self.norm(self.conv(x))
+
+
+class Remat(linen.Module):
+    """The same inside remat, where no layer is recorded; its running variance is biased, which is known by its id."""
+
+    @linen.compact
+    def __call__(self, x, train=False):
+        return linen.remat(NamedAndCast, static_argnums=(2,))(name="inner")(x, train)
+
+
+@pytest.mark.parametrize("port", [NamedAndCast(), Remat()])
+def test_an_accepted_difference_is_known_behind_a_named_axis_a_cast_and_remat(port):
+    report = parity.check(Norm(), port, "4x3x5x4", accept=("bn-running-var-bias",))
+    assert report.verdict == "equivalent", report.summary()
+    assert "bn-running-var-bias" in [cause.id for cause in report.accepted]
