@@ -110,7 +110,9 @@ def _wide(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         large = 10.0**LARGEST, -(10.0**LARGEST)
         if len(shape) > 1:
             whole = generator.permutation(shape[0])[: 2 if shape[0] > 3 else 1]
-            wide[whole] = np.reshape(large[: len(whole)], (-1, *(1 for _ in shape[1:])))
+            signed = np.reshape(large[: len(whole)], (-1, *(1 for _ in shape[1:])))
+            # Not constant: a variance of zero is a kink.
+            wide[whole] = signed * generator.uniform(0.9, 1, (len(whole), *shape[1:]))
         wide.flat[generator.permutation(wide.size)[:2]] = large
     return wide
 

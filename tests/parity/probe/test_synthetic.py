@@ -25,7 +25,8 @@ def test_four_examples_are_wide_exact_small_and_constant():
         and 10.0 ** (LARGEST - 1) < np.abs(wide).max() <= 10.0**LARGEST
     )
     large = np.abs(wide.mean((1, 2))) > 9e3
-    assert large.sum() == 2 and (np.abs(wide[~large]).max(0) < 10.0**SMALL).mean() > 0.1
+    assert large.sum() == 2 and wide.std((1, 2)).min() > 0 and small.std((1, 2)).min() > 0
+    assert (np.abs(wide[~large]).max(0) < 10.0**SMALL).mean() > 0.1
     assert np.abs(small).max() < 10.0**SMALL and {-1.0, 1.0} == set(np.sign(small).ravel())
     assert set(np.unique(exact)) == set(map(float, EXACT))
     assert (exact == 0).all((1, 2)).sum() >= 3 and (exact == 0).all(0).mean() > 0.1
