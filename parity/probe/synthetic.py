@@ -3,7 +3,7 @@
     wide     both signs, 10^-4 to 10^4, so that no bound or threshold of practical size stays unreached; half of them
              between 1 and 100, where most of these are. A channel or two are large everywhere, and a quarter of the
              positions is small in all channels, where a guard of a norm or of a variance decides. Half of the
-             examples are small everywhere
+             examples are small everywhere; in training, so is one channel of all of them
     exact    the numbers of `EXACT`, so that zeros, ties and usual bounds are hit exactly on both sides. A quarter of
              the positions is zero in all channels, where a norm is zero, and half of the channels is zero. Half of
              the examples are constant in each channel, where a variance is zero and all neighbours are equal
@@ -54,7 +54,10 @@ def synthetic(
                     continue
                 other = next((x for x in others if x.shape == array.shape), None)
                 is_other = what == "input" and index > 0 and other is not None
-                arrays[name] = other if is_other else values(generator, array.shape, kinds)
+                drawn = values(generator, array.shape, kinds)
+                if trace.mode == "train":
+                    drawn = _with_small_channel(generator, drawn, kinds)
+                arrays[name] = other if is_other else drawn
                 arrays[f"{call.key}/{what}_cotangent/{index}"] = cotangents(generator, array.shape, kinds)
     return Trace(trace.framework, trace.mode, "float32", trace.calls, Arrays(arrays), trace.dtypes)
 
@@ -122,6 +125,22 @@ def _small(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray
     sizes = 10.0 ** generator.uniform(SMALLEST, SMALL, shape[1:])
     sizes = sizes * generator.uniform(0.5, 1, shape)
     return np.asarray(sizes * generator.choice((-1.0, 1.0), shape), np.float32)
+
+
+def _with_small_channel(
+    generator: np.random.Generator, array: np.ndarray, kinds: tuple[Kind, ...]
+) -> np.ndarray:
+    """The tensor [n, c, ...] with one channel small in all examples, so that its variance over the batch is small.
+
+    Where numbers are exact it is zero.
+    """
+    if array.ndim < 2 or array.shape[1] < 4:
+        return array
+    channel = generator.integers(array.shape[1])
+    for index in range(array.shape[0]):
+        sizes = generator.uniform(-1, 1, array.shape[2:]) * 10.0**SMALLEST
+        array[index, channel] = sizes if kinds[index % len(kinds)] == "wide" else 0
+    return array
 
 
 def _exact(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -119,3 +119,12 @@ def test_a_guard_of_a_norm_is_found(shape):
     report = parity.check(Torch(torch_middle), Flax(flax_middle), shape, **options)
     where = report.first_divergence
     assert where is not None and (where.layer, where.phase) == ("conv1 -> conv2", "forward"), report.summary()
+
+
+def test_a_softplus_that_is_linear_above_20_is_a_right_port():
+    report = parity.check(Torch(F.softplus), Flax(nnx.softplus), "4x3x9x9", mode="eval", sizes="same")
+    assert report.verdict == "equivalent", report.summary()
+    bent = parity.check(
+        Torch(lambda x: F.softplus(x, threshold=8)), Flax(nnx.softplus), "4x3x9x9", mode="eval", sizes="same"
+    )
+    assert bent.first_divergence.layer == "conv1 -> conv2"
