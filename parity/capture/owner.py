@@ -1,6 +1,8 @@
 """What a module owns: the arrays that are its own, by name."""
 
 import dataclasses
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from parity.capture.kinds import torch_kind
@@ -47,6 +49,28 @@ def with_aliases(owners: list[Owner]) -> list[Owner]:
         dataclasses.replace(o, leaves=o.leaves | {name: shapes[first] for name, first in o.aliases.items()})
         for o in owners
     ]
+
+
+def repeated(owners: list[Owner], order: Sequence[str]) -> list[Owner]:
+    """The modules, and in the place of each further call of one a module that has the same arrays by another name.
+
+    Args:
+        owners: in any order.
+        order: the paths of all calls; modules that are not called come last.
+    """
+    by_path, calls, found = {owner.path: owner for owner in owners}, Counter[str](), []
+    for path in order:
+        owner = by_path.get(path)
+        if owner is None:
+            continue
+        calls[path] += 1
+        if calls[path] == 1:
+            found.append(owner)
+        elif owner.leaves:
+            names = {leaf: owner.full(leaf) for leaf in owner.leaves}
+            again = f"{path} (call {calls[path]})"
+            found.append(dataclasses.replace(owner, path=again, leaves={}, aliases=names))
+    return found + [owner for owner in owners if owner.path not in calls]
 
 
 def torch_owners(model: Any, order: list[str]) -> list[Owner]:

@@ -36,7 +36,8 @@ class Reference:
     hand. `owners` are in execution order; `traces(mode)` gives the float32 and the float64 run;
     `derivative_error(call, mode)` compares one module's own derivative with a central difference, or gives
     None where the model is not at hand. `initial`: the weights that the model came with, before
-    any was perturbed. `parts` names the tensors of the model's output in their order. `on_disk`: the runs' arrays are
+    any was perturbed. `parts` names the tensors of the model's output in their order, `order` the
+    modules of all calls. `on_disk`: the runs' arrays are
     kept in temporary files, for lack of memory.
     """
 
@@ -51,6 +52,7 @@ class Reference:
     model: Callable[[], torch.nn.Module] | None = None
     output: str | None = None
     parts: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
     initial: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def save(self, directory: Path, modes: tuple[str, ...]) -> None:
@@ -72,6 +74,7 @@ class Reference:
             "owners": to_plain(self.owners),
             "frozen": self.frozen,
             "parts": self.parts,
+            "order": self.order,
             "notes": to_plain(self.notes),
         }
         # Last, so that a folder with a head is a complete one.
@@ -115,6 +118,7 @@ def load_reference(directory: Path) -> Reference:
             traces=traces,
             derivative_error=lambda call, trace: None,
             parts=tuple(head.get("parts", ())),
+            order=tuple(head.get("order", ())),
             initial={**weights, **changed} if "initial" in head else {},
         )
     except (KeyError, TypeError) as error:
@@ -187,6 +191,7 @@ def reference_of(
         model=lambda: copy.deepcopy(model),
         output=output,
         parts=first.calls[-1].parts,
+        order=tuple(call.path for call in first.calls),
         initial=initial,
     )
 

@@ -79,32 +79,40 @@ def with_draws(
     if not any(map(_is_draw, program.jaxpr.eqns)):
         return trace
     by_name = dict(zip(sorted(recorder[0].arrays), program.jaxpr.outvars, strict=True))
-    drawn = _drawn(program.jaxpr, {name: by_name[name] for name in recorder[0].arrays})
-    return dataclasses.replace(trace, calls=_marked(trace.calls, drawn), drawn=frozenset(drawn))
+    drawn, made_from = _drawn(program.jaxpr, {name: by_name[name] for name in recorder[0].arrays})
+    calls = _marked(trace.calls, drawn)
+    return dataclasses.replace(trace, calls=calls, drawn=frozenset(drawn), made_from=made_from)
 
 
-def _drawn(jaxpr: Jaxpr, recorded: dict[str, Any]) -> list[str]:
+def _drawn(jaxpr: Jaxpr, recorded: dict[str, Any]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
     """The recorded tensors that are computed from random numbers, not by way of another recorded tensor.
 
-    A tensor of several names has the first: one layer's output is the next one's input.
+    A tensor of several names has the first: one layer's output is the next one's input. The second result says of each
+    name from which others its tensor is made.
     """
     producers = {variable: equation for equation in jaxpr.eqns for variable in equation.outvars}
     names = {atom: name for name, atom in reversed(recorded.items()) if isinstance(atom, Var)}
+    others = {name: (names[a],) for name, a in recorded.items() if isinstance(a, Var) and names[a] != name}
     found = []
     for start, name in names.items():
         seen: set[Var] = set()
+        before: dict[str, None] = {}
         waiting = [start]
         while waiting:
             variable = waiting.pop()
+            if variable in names and variable is not start:
+                before[names[variable]] = None
+                continue
             equation = producers.get(variable)
-            if equation is None or variable in seen or (variable in names and variable is not start):
+            if equation is None or variable in seen:
                 continue
             seen.add(variable)
             if _is_draw(equation):
                 found.append(name)
                 break
             waiting += [atom for atom in equation.invars if not isinstance(atom, Literal)]
-    return found
+        others[name] = tuple(before)
+    return found, others
 
 
 def _is_draw(equation: JaxprEqn) -> bool:

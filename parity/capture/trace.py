@@ -62,7 +62,8 @@ class Trace:
 
     NumPy knows no bfloat16, and float16 overflows in sums: such arrays are stored in float32, which holds their values
     exactly. `dtypes` has the true dtype of those, by name. `drawn` names the tensors that random numbers
-    went into since the tensors recorded before them. `casts` are the lines of the casts to float32 that were left out.
+    went into since the tensors recorded before them, which `made_from` names if there are any. `casts` are the lines of
+    the casts to float32 that were left out.
     """
 
     framework: str
@@ -72,6 +73,7 @@ class Trace:
     arrays: Arrays
     dtypes: dict[str, str] = dataclasses.field(default_factory=dict)
     drawn: frozenset[str] = frozenset()
+    made_from: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     casts: tuple[str, ...] = ()
 
     def inside(self, call: Call) -> tuple[Call, ...]:

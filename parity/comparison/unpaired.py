@@ -30,10 +30,23 @@ def without_unpaired_draws(comparison: Comparison, flax: Trace) -> Comparison:
 def _drawn(alignment: Alignment, flax: Trace) -> set[tuple[str, str]]:
     """What the segments compare in which Flax draws: the tensor at their end, and the cotangent at their beginning."""
     found = set()
+    fed = {site.flax.key for site in alignment.sites}
+
+    def is_drawn(name: str) -> bool:
+        before = [other for other in flax.made_from.get(name, ()) if not _is_output_of(other, fed)]
+        return name in flax.drawn or any(map(is_drawn, before))
+
     begin = (alignment.sites[-1].torch.key, "input_cotangent")
     for site in alignment.sites:
         what = "input" if site.role == "layer" else "output"
-        if any(name.startswith(f"{site.flax.key}/{what}/") for name in flax.drawn):
+        count = site.flax.inputs if what == "input" else site.flax.outputs
+        if any(is_drawn(f"{site.flax.key}/{what}/{index}") for index in range(count)):
             found |= {(site.torch.key, what), begin}
         begin = (site.torch.key, "output_cotangent")
     return found
+
+
+def _is_output_of(name: str, calls: set[str]) -> bool:
+    """Whether a tensor is what one of these calls hands on: PyTorch's is put in its place."""
+    key, what, _ = name.rsplit("/", 2)
+    return what == "output" and key in calls

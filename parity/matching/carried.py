@@ -7,10 +7,12 @@ import numpy as np
 
 from parity.capture.adapt import adapt, in_order
 from parity.capture.flax import FlaxModel, look_at_flax
+from parity.capture.owner import Owner, first_names, repeated
 from parity.capture.reference import Reference
 from parity.capture.trace import Trace
-from parity.errors import CannotCompare
+from parity.errors import CannotCompare, WeightsError
 from parity.matching.axes import Layout, input_layouts, inputs_to_flax
+from parity.matching.link import Link
 from parity.matching.structure import structural_findings
 from parity.matching.ties import make_equal
 from parity.matching.weights import WeightPlan, plan_weights
@@ -59,18 +61,53 @@ def carried(
             refusals.append(refusal)
             continue
         return _filled(reference, flax, inputs, layout, plan, seed)
-    raise refusals[0]
+    # A model that takes a layout and whose weights do not fit says more than one that does not take it.
+    raise next((refusal for refusal in refusals if isinstance(refusal, WeightsError)), refusals[0])
 
 
 def _planned(reference: Reference, flax: FlaxModel, first: Trace, mapping: dict[str, str]) -> WeightPlan:
-    """The plan of the weights; the sentence of the usual order if neither order of the owners tells."""
-    try:
-        return plan_weights(reference.owners, in_order(flax.owners(), first), mapping)
-    except CannotCompare as refusal:
+    """The plan of the weights; the sentence of the first attempt if none succeeds.
+
+    Tried are two orders of Flax's modules, and then the modules that one side calls several times as several: the other
+    may have a module for each call.
+    """
+    torch, flax_order = reference.owners, [call.path for call in first.calls]
+    owners = in_order(flax.owners(), first)
+    attempts = [
+        (torch, owners),
+        (torch, in_order(owners, first, by="begin")),
+        (repeated(torch, reference.order), owners),
+        (torch, repeated(owners, flax_order)),
+    ]
+    refusals: list[CannotCompare] = []
+    for attempt in attempts:
         try:
-            return plan_weights(reference.owners, in_order(flax.owners(), first, by="begin"), mapping)
-        except CannotCompare:
-            raise refusal from None
+            plan = plan_weights(*attempt, mapping)
+        except CannotCompare as refusal:
+            refusals.append(refusal)
+            continue
+        return _of_modules(plan, (torch, owners), attempt)
+    raise refusals[0]
+
+
+def _of_modules(
+    plan: WeightPlan,
+    sides: tuple[list[Owner], list[Owner]],
+    attempt: tuple[list[Owner], list[Owner]],
+) -> WeightPlan:
+    """The plan without the names that stand for further calls of a module."""
+    known = [{owner.path for owner in side} for side in sides]
+    names = first_names([owner for owner in attempt[0] if owner.path not in known[0]])
+
+    def named(links: tuple[Link, ...]) -> tuple[Link, ...]:
+        return tuple(dataclasses.replace(link, torch=names.get(link.torch, link.torch)) for link in links)
+
+    return dataclasses.replace(
+        plan,
+        links=named(plan.links),
+        modules={a: b for a, b in plan.modules.items() if a in known[0] and b in known[1]},
+        ties=tuple(dataclasses.replace(tie, links=named(tie.links)) for tie in plan.ties),
+    )
 
 
 def _filled(

@@ -66,7 +66,8 @@ def _tied(tie: Tie, unequal: bool) -> Finding:
     )
     owner, _, leaf = tie.links[-1].torch.rpartition(".")
     if tie.side == "torch":
-        words = f"{torch} are one tensor", f"{flax} are parameters that part at the first update"
+        one = "are one tensor" if " and " in torch else "is one tensor, used several times"
+        words = f"{torch} {one}", f"{flax} are parameters that part at the first update"
         fix = "share one nnx.Param (head.kernel = embed.embedding), or use one module twice (embed.attend)"
     else:
         of = "of different values, which Flax cannot hold" if unequal else "that part at the first update"

@@ -97,6 +97,14 @@ def test_a_module_may_use_its_own_weights_before_the_modules_inside():
     assert parity.check(Dense(), Units(), "8x6").verdict == "equivalent"
 
 
+class Head(linen.Module):
+    """What it is given is recorded, but not what goes into its layer."""
+
+    @linen.compact
+    def __call__(self, x):
+        return linen.Dense(6, name="fc")(x * 1)
+
+
 class Loose(linen.Module):
     """A dropout that is written out between the layers."""
 
@@ -111,7 +119,7 @@ class Loose(linen.Module):
         y = x
         if train and self.draws:
             y = jnp.where(jax.random.bernoulli(self.make_rng("dropout"), 0.5, x.shape), 2 * x, 0)
-        return {"logits": linen.Dense(6, name="fc")(y), "features": x}
+        return {"logits": Head(name="head")(y), "features": x}
 
 
 @pytest.mark.probes
@@ -156,3 +164,38 @@ def test_an_accepted_difference_is_known_behind_a_named_axis_a_cast_and_remat(po
     report = parity.check(Norm(), port, "4x3x5x4", accept=("bn-running-var-bias",))
     assert report.verdict == "equivalent", report.summary()
     assert "bn-running-var-bias" in [cause.id for cause in report.accepted]
+
+
+class Several(torch.nn.Module):
+    """Two convolutions, or one that is called twice."""
+
+    def __init__(self, shared):
+        super().__init__()
+        self.conv1, self.conv2 = torch.nn.Conv2d(3, 6, 1), torch.nn.Conv2d(6, 6, 1)
+        self.conv3 = None if shared else torch.nn.Conv2d(6, 6, 1)
+        self.fc = torch.nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = torch.relu(self.conv2(self.conv1(x)))
+        x = torch.relu((self.conv3 or self.conv2)(x))
+        return self.fc(x.mean((2, 3)))
+
+
+class SeveralPort(linen.Module):
+    shared: bool
+
+    @linen.compact
+    def __call__(self, x):
+        x, conv = linen.Conv(6, (1, 1))(x), linen.Conv(6, (1, 1))
+        x = linen.relu(conv(x))
+        x = linen.relu((conv if self.shared else linen.Conv(6, (1, 1)))(x))
+        return linen.Dense(5)(x.mean((1, 2)))
+
+
+@pytest.mark.parametrize("torch_shares", [True, False])
+@pytest.mark.parametrize("flax_shares", [True, False])
+def test_a_module_that_is_called_twice_is_no_two_modules(torch_shares, flax_shares):
+    report = parity.check(Several(torch_shares), SeveralPort(flax_shares), "2x3x4x4", mode="eval")
+    assert report.verdict == ("equivalent" if torch_shares == flax_shares else "divergent"), report.summary()
+    if report.verdict == "divergent":
+        assert {cause.id for cause in report.causes} == {"weight-tying"}
