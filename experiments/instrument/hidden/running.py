@@ -12,8 +12,8 @@ from pathlib import Path
 import jax
 
 from experiments.instrument.defects.benchmark import TASKS_A_WORKER, keep_programs
-from experiments.instrument.hidden.candidates import SOURCES, candidates
-from experiments.instrument.hidden.difference import KINDS
+from experiments.instrument.hidden.candidates import SOURCES, Source, candidates
+from experiments.instrument.hidden.difference import KINDS, Kind
 from experiments.instrument.hidden.evaluate import Result, evaluate, evaluate_clean
 from parity.errors import TraceError
 from parity.files import from_plain, to_plain, write_text
@@ -68,18 +68,33 @@ def prepare() -> None:
 
 
 def run_plants(each: int, kept: Kept) -> Iterator[Result]:
-    """Plants until `each` of every kind are hidden, half of them in generated hosts; with those that are discarded."""
+    """Plants until `each` of every kind are hidden, half of them in generated hosts; with those that are discarded.
+
+    Kinds and sources take turns, so that of a study that is interrupted every kind has about as many.
+    """
+    groups = []
     for kind in KINDS:
         for index, source in enumerate(SOURCES):
-            left = each // 2 + (each % 2 if index == 0 else 0)
-            for candidate in candidates(kind, source, kept.seed):
-                if left == 0:
-                    break
-                result = kept.result(candidate.name, lambda c=candidate: evaluate(c, kept.seed))
-                if result is None:
-                    break
-                left -= result.hidden
+            groups.append(_group(kind, source, each // 2 + (each % 2 if index == 0 else 0), kept))
+    while groups:
+        for group in list(groups):
+            result = next(group, None)
+            if result is None:
+                groups.remove(group)
+            else:
                 yield result
+
+
+def _group(kind: Kind, source: Source, count: int, kept: Kept) -> Iterator[Result]:
+    """Plants of a kind and source until some are hidden; ends sooner where nothing may be run."""
+    for candidate in candidates(kind, source, kept.seed) if count else ():
+        result = kept.result(candidate.name, lambda c=candidate: evaluate(c, kept.seed))
+        if result is None:
+            return
+        yield result
+        count -= result.hidden
+        if count == 0:
+            return
 
 
 def run_clean(count: int, kept: Kept) -> Iterator[Result]:
