@@ -1,16 +1,16 @@
 """The layers of a port one by one: how each is made and called."""
 
 from experiments.instrument.styles import flax_layers as layers
-from experiments.instrument.styles.flax_names import Names
+from experiments.instrument.styles.flax_moded import Moded
 from experiments.instrument.styles.network import (
     Act,
+    Block,
     Bound,
     Conv,
     Dense,
     Dropout,
     Flatten,
     Mean,
-    Network,
     Node,
     Norm,
     Pool,
@@ -18,8 +18,7 @@ from experiments.instrument.styles.network import (
     Twice,
     walk,
 )
-from experiments.instrument.styles.scope import Scope, Text, indented
-from experiments.instrument.styles.style import Style
+from experiments.instrument.styles.scope import Scope, indented
 
 _CLIPPED_GRADIENT = '''
 @jax.custom_vjp
@@ -32,20 +31,8 @@ clipped_gradient.defvjp(lambda x: (x, None), lambda _, g: (jnp.clip(g, -100.0, 1
 '''
 
 
-class Pieces:
+class Pieces(Moded):
     """What `FlaxWriter` writes for a node that is no block."""
-
-    network: Network
-    style: Style
-    nnx: bool
-    names: Names
-    text: Text
-    common: dict[str, set[str]]
-    top: bool
-    mode: str
-
-    def _value(self, wanted: str) -> str:
-        raise NotImplementedError
 
     # Partials
 
@@ -72,17 +59,6 @@ class Pieces:
         else:
             for name, text in made.items():
                 self.text.use(f"make_{name}", f"make_{name} = {text}")
-
-    def _piece(self, name: str) -> str:
-        """How the partial of convolutions or of norms is called here."""
-        if self.style.api != "compact":
-            return f"make_{name}"
-        return name if self.top else f"self.{name}"
-
-    def _head(self, piece: str, class_name: str) -> str:
-        if piece in self.common:
-            return self._piece(piece)
-        return f"{'nnx' if self.nnx else 'nn'}.{class_name}"
 
     # Activations
 
@@ -129,15 +105,29 @@ class Pieces:
         assert isinstance(node, Act)
         return f"lambda x: {self._act(node.kind, 'x')}"
 
-    def _layer(self, scope: Scope, node: Node, made: str, x: str, given: str = "") -> str:
-        """Make a layer and call it; the text of the call."""
-        name = self.names.of(node.name)
+    def _is_sequence(self, node: Node) -> bool:
+        """Whether a block can be a `Sequential`: nothing in it is told the mode, padded by hand or has a defect."""
+        return (
+            self.style.sequential
+            and isinstance(node, Block)
+            and not any(
+                inner.plant or (isinstance(inner, Norm) and inner.kind == "batch") for inner in node.nodes
+            )
+            and self.style.padding != "hand"
+            and self.style.pin != "cast"
+        )
+
+    def _sequence(self, scope: Scope, node: Node, name: str, x: str) -> None:
+        assert isinstance(node, Block)
+        items = [self._item(inner) for inner in node.nodes]
+        opening, closing = ("nnx.Sequential(", ")") if self.nnx else ("nn.Sequential([", "])")
+        text = f"{opening}{', '.join(items)}{closing}"
         if self.style.api == "compact":
-            if self.style.names != "auto":
-                made = f'{made[:-1]}{"" if made.endswith("()") else ", "}name="{name}")'
-            return f"{made}({x}{given})"
-        scope.made.append(f"self.{name} = {made}")
-        return f"self.{name}({x}{given})"
+            text = text if self.style.names == "auto" else f'{text[:-1]}, name="{name}")'
+            scope.call.append(f"{x} = {text}({x})")
+        else:
+            scope.made.append(f"self.{name} = {text}")
+            scope.call.append(f"{x} = self.{name}({x})")
 
     def _one(self, scope: Scope, node: Node, x: str) -> None:
         if isinstance(node, Conv):
@@ -225,62 +215,6 @@ class Pieces:
             ")",
         ]
         scope.call += [f"{x} = {x} + {added}"] * bias
-
-    def _by_hand(self, node: Norm) -> bool:
-        return node.kind == "batch" and (self.style.norm == "hand" or node.momentum is None)
-
-    def _norm(self, scope: Scope, node: Norm, x: str) -> None:
-        given = ""
-        if node.kind == "batch" and self.mode:
-            given = f", use_running_average={self._value('evaluation')}"
-        elif node.kind == "batch" and not self.nnx:
-            raise AssertionError("a batch norm of Linen has a mode")
-        if self._by_hand(node):
-            made = self._hand_norm(node)
-        else:
-            name, options = layers.norm(node, self.style, self.common.get("norm", set()))
-            made = f"{self._head('norm', name)}({options})"
-        cast = f"{x}.astype(jnp.float32)" if self.style.pin == "cast" else x
-        scope.call.append(f"{x} = {self._layer(scope, node, made, cast, given)}")
-
-    def _hand_norm(self, node: Norm) -> str:
-        template, name = (layers.NNX_NORM if self.nnx else layers.LINEN_NORM), "TorchBatchNorm"
-        plant = ""
-        if node.plant == "plain-copy":
-            name, plant = "PlainBatchNorm", "m = 1.0\n" + " " * (12 if self.nnx else 16)
-        text = template.replace("{plant}", plant).replace("TorchBatchNorm", name)
-        momentum = node.momentum
-        if node.plant == "momentum" and momentum is not None:
-            momentum = round(1 - momentum, 6)
-        options = layers.arguments(momentum=momentum, epsilon=layers.epsilon(node))
-        if momentum is None:
-            options = f"momentum=None, {options}"
-        self.text.use(name, text)
-        return f"{name}({f'{node.channels}, ' if self.nnx else ''}{options})"
-
-    def _dropout(self, scope: Scope, node: Dropout, x: str) -> None:
-        if node.plant == "dropout-missing":
-            return
-        off = self._value("evaluation") if self.mode else ""
-        if node.plant == "dropout-always":
-            off = "False"
-        given = f", deterministic={off}" if off else ""
-        rate, axes = layers.dropout_rate(node), layers.dropped_axes(node)
-        if self.style.by_hand and self.nnx:
-            self.text.use("Drop", layers.NNX_DROP.replace("{stream}", self.style.stream))
-            made = f"Drop({rate}, rngs{f', {axes}' if axes else ''})"
-            scope.call.append(f"{x} = {self._layer(scope, node, made, x, given)}")
-        elif self.style.by_hand:
-            shape = f"({x}.shape[0], 1, 1, {x}.shape[3])" if axes else f"{x}.shape"
-            lines = [
-                f'keep = jax.random.bernoulli(self.make_rng("{self.style.stream}"), {round(1 - rate, 4)}, {shape})',
-                f"{x} = jnp.where(keep, {x} / {round(1 - rate, 4)}, 0)",
-            ]
-            on = "True" if off == "False" else self._value("training")
-            scope.call += [f"if {on}:", *indented(lines)]
-        else:
-            made = f"{'nnx' if self.nnx else 'nn'}.Dropout({layers.dropout(node, self.style)})"
-            scope.call.append(f"{x} = {self._layer(scope, node, made, x, given)}")
 
     def _pool(self, scope: Scope, node: Pool, x: str) -> None:
         k, s, p = node.window, node.stride, node.padding

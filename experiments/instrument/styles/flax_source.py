@@ -268,30 +268,6 @@ class FlaxWriter(Pieces):
         else:
             scope.call.append(f"{x} = self.{name}({x}{self._passed()})")
 
-    def _is_sequence(self, node: Node) -> bool:
-        """Whether a block can be a `Sequential`: nothing in it is told the mode, padded by hand or has a defect."""
-        return (
-            self.style.sequential
-            and isinstance(node, Block)
-            and not any(
-                inner.plant or (isinstance(inner, Norm) and inner.kind == "batch") for inner in node.nodes
-            )
-            and self.style.padding != "hand"
-            and self.style.pin != "cast"
-        )
-
-    def _sequence(self, scope: Scope, node: Node, name: str, x: str) -> None:
-        assert isinstance(node, Block)
-        items = [self._item(inner) for inner in node.nodes]
-        opening, closing = ("nnx.Sequential(", ")") if self.nnx else ("nn.Sequential([", "])")
-        text = f"{opening}{', '.join(items)}{closing}"
-        if self.style.api == "compact":
-            text = text if self.style.names == "auto" else f'{text[:-1]}, name="{name}")'
-            scope.call.append(f"{x} = {text}({x})")
-        else:
-            scope.made.append(f"self.{name} = {text}")
-            scope.call.append(f"{x} = self.{name}({x})")
-
     def _inline(self, scope: Scope, node: Node, x: str) -> None:
         if isinstance(node, Block):
             self._row(scope, node.nodes, x)

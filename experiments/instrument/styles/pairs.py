@@ -8,7 +8,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-from experiments.instrument.styles import flax_source, network, planting, style, torch_source
+from experiments.instrument.styles import drawing, flax_source, network, planting, style, torch_source
 from experiments.instrument.styles.planting import Planted
 from experiments.instrument.styles.style import Style
 
@@ -37,7 +37,7 @@ class Pair:
 
 def pair(number: int, defect: bool) -> Pair:
     """The pair of this number, right or with the defect that belongs to the number."""
-    net = network.drawn(number)
+    net = drawing.drawn(number)
     how = style.drawn(number, net)
     planted = planting.drawn(number, net, how) if defect else None
     port = planted.network if planted else net

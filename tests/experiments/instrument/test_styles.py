@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from experiments.instrument import styles_study
-from experiments.instrument.styles import network, pairs, planting, running, style
+from experiments.instrument.styles import drawing, pairs, planting, running, style
 from experiments.instrument.styles.evaluate import Result, evaluate
 from experiments.instrument.styles.summary import summarised
 
@@ -18,7 +18,9 @@ def test_a_number_gives_one_pair_of_texts_that_can_be_read():
         made = pairs.pair(number, defect=False)
         assert made == pairs.pair(number, defect=False)
         for text in (made.torch, made.flax):
-            names = [node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+            names = [
+                node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef | ast.FunctionDef)
+            ]
             assert "Net" in names
             assert names[-1] == "build"
 
@@ -33,7 +35,7 @@ def test_a_defect_changes_the_port_and_nothing_else():
 
 
 def test_every_kind_of_defect_and_every_choice_of_style_is_drawn():
-    networks = {number: network.drawn(number) for number in range(2000, 2600)}
+    networks = {number: drawing.drawn(number) for number in range(2000, 2600)}
     styles = {number: style.drawn(number, net) for number, net in networks.items()}
     kinds = {p.kind for number, net in networks.items() for p in planting.possible(net, styles[number])}
     assert kinds == {kind for family in planting.FAMILIES.values() for kind in family}
@@ -68,7 +70,12 @@ def results(monkeypatch):
     made = pairs.pair(2000, defect=False)
     axes = {name: str(value) for name, value in dataclasses.asdict(made.style).items()}
     fake = dataclasses.replace(RESULT, style=axes)
-    verdicts = {(0, True): "divergent", (1, False): "crashed", (1, True): "equivalent", (2, False): "inconclusive"}
+    verdicts = {
+        (0, True): "divergent",
+        (1, False): "crashed",
+        (1, True): "equivalent",
+        (2, False): "inconclusive",
+    }
 
     def evaluated(number, defect):
         verdict = verdicts.get((number, defect), "divergent" if defect else "equivalent")
