@@ -1,6 +1,7 @@
 """Segments in which both sides draw random numbers outside of the layers that they share: each has its own numbers."""
 
 import dataclasses
+import functools
 
 from parity.capture.trace import Trace
 from parity.comparison.entries import Comparison
@@ -32,6 +33,7 @@ def _drawn(alignment: Alignment, flax: Trace) -> set[tuple[str, str]]:
     found = set()
     fed = {site.flax.key for site in alignment.sites}
 
+    @functools.cache
     def is_drawn(name: str) -> bool:
         before = [other for other in flax.made_from.get(name, ()) if not _is_output_of(other, fed)]
         return name in flax.drawn or any(map(is_drawn, before))
