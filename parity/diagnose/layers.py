@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from parity.capture.kinds import CONVOLUTION, DROPOUT, LINEAR, NORM, TRANSPOSED
+from parity.capture.kinds import CONVOLUTION, DROPOUT, LINEAR, NORM, OTHER, TRANSPOSED
 from parity.diagnose.evidence import Evidence, PairedCall, tensor
 from parity.diagnose.families.convolution import Convolution
 from parity.diagnose.families.dense import Dense
@@ -160,7 +160,7 @@ def near(computed: torch.Tensor | None, recorded: np.ndarray | None, bound: floa
 def _problem(
     evidence: Evidence, call: PairedCall, sides: tuple[Side, Side], parameters: Parameters
 ) -> Problem | None:
-    kind, path, train = call.torch.kind, call.torch.path, evidence.comparison.mode == "train"
+    kind, path, train = _kind(call), call.torch.path, evidence.comparison.mode == "train"
     if kind == CONVOLUTION:
         return Convolution.of(parameters, *sides)
     if kind == TRANSPOSED:
@@ -176,13 +176,18 @@ def _problem(
     return None
 
 
+def _kind(call: PairedCall) -> str:
+    """What a layer is: a module of the user's own in PyTorch may be what it is paired with in Flax."""
+    return call.flax.kind if call.torch.kind == OTHER else call.torch.kind
+
+
 def _parameters(evidence: Evidence, call: PairedCall, side: Side) -> Parameters:
-    path = call.torch.path
+    path, kind = call.torch.path, _kind(call)
     name = f"{path}.weight"
     weight, bias = evidence.weight(name), evidence.weight(f"{path}.bias")
     groups = 1
     if weight is not None and weight.ndim == side.inputs[0].ndim and weight.ndim > 2:
-        transposed = call.torch.kind == TRANSPOSED
+        transposed = kind == TRANSPOSED
         groups = (side.shape[1] if transposed else side.inputs[0].shape[1]) // weight.shape[1]
     others = {}
     for other, array in evidence.weights.items():
@@ -193,9 +198,9 @@ def _parameters(evidence: Evidence, call: PairedCall, side: Side) -> Parameters:
         weight,
         bias,
         groups,
-        others if call.torch.kind != NORM else {},
+        others if kind != NORM else {},
         _extra_bias(evidence, call),
-        call.torch.kind == TRANSPOSED,
+        kind == TRANSPOSED,
     )
 
 

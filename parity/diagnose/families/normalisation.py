@@ -27,6 +27,7 @@ class StatisticsSource(enum.Enum):
     RUNNING = "the running statistics"
     BATCH = "the statistics of the batch"
     INSTANCE = "each channel of each example"
+    CHANNELS = "the channels at each position"
     GROUPS = "{number} groups of channels"
     LAST = "the last {number} dimensions"
 
@@ -45,6 +46,7 @@ class Statistics(NamedTuple):
 RUNNING = Statistics(StatisticsSource.RUNNING)
 BATCH = Statistics(StatisticsSource.BATCH)
 INSTANCE = Statistics(StatisticsSource.INSTANCE)
+CHANNELS = Statistics(StatisticsSource.CHANNELS)
 
 
 class Affine(enum.Enum):
@@ -179,6 +181,8 @@ class Normalisation:
         elif setting.statistics == INSTANCE:
             axes = tuple(range(2, x.ndim))
             count = x[0, 0].numel()
+        elif setting.statistics == CHANNELS:
+            axes, count = (1,), x.shape[1]
         elif setting.statistics.source is StatisticsSource.LAST:
             last = setting.statistics.number
             axes = tuple(range(x.ndim - last, x.ndim))
@@ -270,6 +274,8 @@ def _options(
             Statistics(StatisticsSource.LAST, n) for n in range(1, x.ndim) if x.shape[-n:] == scale.shape
         ]
     if x.ndim > 2 and (scale is None or scale.numel() == x.shape[1]):
+        if not running:
+            options.append(CHANNELS)
         options += [
             Statistics(StatisticsSource.GROUPS, g) for g in range(1, x.shape[1] + 1) if x.shape[1] % g == 0
         ]

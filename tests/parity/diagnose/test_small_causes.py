@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
+from torchvision.models.convnext import LayerNorm2d
 
 import parity
 from experiments.instrument.defects.flax_functions import ACTIVATIONS
@@ -199,3 +200,36 @@ def test_a_loss_at_the_end_of_a_model_is_read(smoothing, planted, expected):
     report = parity.check(TorchLoss(smoothing), NnxLoss(smoothing, **planted), inputs, mode="eval")
     assert [(c.id, c.torch, c.flax) for c in report.causes] == expected
     assert (report.verdict == "equivalent") == (not expected)
+
+
+class OwnNorm(torch.nn.Module):
+    """A norm over the channels that is no norm of torch.nn."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.linspace(0.5, 1.5, channels))
+        self.bias = torch.nn.Parameter(torch.linspace(-1, 1, channels))
+
+    def forward(self, x):
+        mean = x.mean(1, keepdim=True)
+        scaled = (x - mean) / ((x - mean).pow(2).mean(1, keepdim=True) + 1e-5).sqrt()
+        return self.weight[:, None, None] * scaled + self.bias[:, None, None]
+
+
+class NnxConvNorm(nnx.Module):
+    def __init__(self, epsilon):
+        rngs = nnx.Rngs(0)
+        self.conv = nnx.Conv(3, 4, (1, 1), rngs=rngs)
+        self.norm = nnx.LayerNorm(4, epsilon=epsilon, rngs=rngs)
+
+    def __call__(self, x):
+        return self.norm(self.conv(x))
+
+
+@pytest.mark.parametrize("norm", [OwnNorm, lambda channels: LayerNorm2d(channels, eps=1e-5)])
+def test_the_epsilon_of_a_norm_over_the_channels_is_named(norm):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), norm(4))
+    report = parity.check(model, NnxConvNorm(1e-6), "2x3x4x4", mode="eval")
+    assert [(c.id, c.layer, c.torch, c.flax) for c in report.causes] == [
+        ("norm-epsilon", "1", "epsilon 1e-05", "epsilon 1e-06")
+    ]
