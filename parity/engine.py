@@ -186,9 +186,15 @@ class Engine:
         self.probes += probe_chance(self.sides, mode, free.alignment, torch, free.observed)
         if mode == "train":
             self.probes += probe_steps(self.sides, free.alignment, free.observed)
+        found = probe_range(self.sides, mode, free.alignment, torch, free.observed, free.masks)
+        known = {(probe.kind, probe.name, probe.phase, probe.quantity) for probe in self.probes}
+        self.probes += [
+            probe
+            for probe in found
+            if probe.name not in free.drawing
+            and (probe.kind, probe.name, probe.phase, probe.quantity) not in known
+        ]
         if mode == modes[0]:
-            found = probe_range(self.sides, mode, free.alignment, torch, free.observed, free.masks)
-            self.probes += [probe for probe in found if probe.name not in free.drawing]
             self.probes += probe_size(self.sides, mode, free.alignment, self.sizes)
             self.probes += probe_start(self.sides, mode, self.redraw)
 

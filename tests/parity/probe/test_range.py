@@ -135,3 +135,46 @@ def test_the_probe_loads_no_symbolic_algebra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.fx.experimental.symbolic_shapes", None)
     report = parity.check(Torch(F.relu), Flax(jax.nn.relu), SHAPE, mode="eval")
     assert [probe.outcome for probe in report.probes if probe.kind == "range"] == ["agrees"]
+
+
+class TorchGuarded(torch.nn.Module):
+    """Bounds the variance of the batch from below, which evaluation never computes."""
+
+    def __init__(self, floor):
+        super().__init__()
+        self.conv1, self.conv2 = torch.nn.Conv2d(3, 6, 3, padding=1), torch.nn.Conv2d(6, 5, 1)
+        self.floor = floor
+
+    def forward(self, x):
+        x = self.conv1(x)
+        if self.training:
+            x = x / x.var((0, 2, 3), keepdim=True).clamp(min=self.floor).sqrt()
+        return self.conv2(x)
+
+
+class FlaxGuarded(nnx.Module):
+    def __init__(self, floor):
+        rngs = nnx.Rngs(0)
+        self.conv1 = nnx.Conv(3, 6, (3, 3), padding=1, rngs=rngs)
+        self.conv2 = nnx.Conv(6, 5, (1, 1), rngs=rngs)
+        self.floor, self.training = floor, False
+
+    def train(self, **_):
+        self.training = True
+
+    def eval(self, **_):
+        self.training = False
+
+    def __call__(self, x):
+        x = self.conv1(x)
+        if self.training:
+            x = x / jnp.sqrt(jnp.maximum(jnp.var(x, (0, 1, 2), ddof=1), self.floor))
+        return self.conv2(x)
+
+
+def test_a_bound_of_training_alone_is_found():
+    right = parity.check(TorchGuarded(1e-6), FlaxGuarded(1e-6), SHAPE)
+    assert right.verdict == "equivalent"
+    report = parity.check(TorchGuarded(1e-6), FlaxGuarded(1e-12), SHAPE)
+    assert report.verdict == "divergent"
+    assert (report.first_divergence.layer, report.first_divergence.mode) == ("conv1 -> conv2", "train")
