@@ -7,8 +7,6 @@ from typing import Any
 from experiments.instrument.strangers.listing import Listing, Port, Reading
 from experiments.instrument.strangers.outcome import Outcome
 
-RUN = ("equivalent", "divergent", "inconclusive")
-
 
 def figures(listing: Listing, outcomes: Sequence[Outcome], versions: dict[str, str]) -> dict[str, Any]:
     """The record of the study.
@@ -46,13 +44,23 @@ def row(port: Port, outcome: Outcome) -> dict[str, Any]:
         "segments": outcome.segments,
         "seconds": outcome.seconds,
         "remarks": outcome.remarks,
-        "differences": differences(port, outcome),
+        "differences": (found := differences(port, outcome)),
+        "true": verdict_is_true(found),
     }
 
 
+def verdict_is_true(found: Sequence[dict[str, Any]]) -> bool | None:
+    """Whether a verdict is right: a divergence if one of its differences is there. None if not all were read."""
+    judged = [item["true"] for item in found]
+    return True if True in judged else None if None in judged or not judged else False
+
+
 def differences(port: Port, outcome: Outcome) -> list[dict[str, Any]]:
-    """The differences of an outcome, those of one id and one reading in one row. A refusal is read like them."""
-    if outcome.verdict in ("refused", "failed"):
+    """The differences of an outcome, those of one id and one reading in one row.
+
+    Where there is no difference, the verdict itself is read: whether the two are equal, whether a refusal is right.
+    """
+    if outcome.verdict not in ("divergent", "not run"):
         return [_judged(outcome.verdict, "", 1, outcome.sentence, "", port.reading(outcome.verdict, ""))]
     groups: dict[tuple[str, Reading | None], list[Any]] = {}
     for difference in outcome.differences:
@@ -92,6 +100,7 @@ def totals(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "implementations": len(rows),
         "repositories": len({row["repository"] for row in rows if row["verdict"] != "not run"}),
         "verdicts": {name: verdicts.count(name) for name in dict.fromkeys(verdicts)},
+        "false_verdicts": [row["true"] for row in rows].count(False),
         "true": judged.count(True),
         "false": judged.count(False),
         "not_read": judged.count(None),

@@ -5,6 +5,8 @@ from typing import Any
 from experiments import markdown, record
 
 NAME = "strangers"
+# Of what the check says, in a cell.
+LONGEST = 200
 WORDS = {True: "true", False: "**false**", None: "not read"}
 
 
@@ -15,8 +17,9 @@ def totals() -> str:
     verdicts = ", ".join(f"{number} {verdict}" for verdict, number in counts["verdicts"].items())
     lines = [
         f"{counts['implementations']} implementations from {counts['repositories']} repositories: {verdicts}.",
-        f"Differences and refusals, those of one kind in one implementation counted once: {counts['true']} true, "
-        f"{counts['false']} false, {counts['not_read']} not read.",
+        f"Verdicts that reading the code shows to be false: {counts['false_verdicts']}.",
+        f"Differences, and verdicts without any, those of one kind in one implementation counted once: "
+        f"{counts['true']} true, {counts['false']} false, {counts['not_read']} not read.",
     ]
     return _with_machine("\n".join(f"- {line}" for line in lines), result)
 
@@ -31,13 +34,14 @@ def ports() -> str:
             port["twin"],
             port["input"],
             port["verdict"],
+            WORDS[port["true"]] if port["verdict"] != "not run" else "",
             f"`{port['first'][0]}`, {port['first'][1]}" if port["first"] else "",
-            ", ".join(dict.fromkeys(f"`{item['id']}`" for item in port["differences"])),
+            ", ".join(dict.fromkeys(f"`{item['id']}`" for item in port["differences"] if item["place"])),
             f"{port['seconds']:.0f} s",
         ]
         for port in _ports(result)
     ]
-    header = ["repository", "what", "twin", "input", "verdict", "first place", "causes", "time"]
+    header = ["repository", "what", "twin", "input", "verdict", "so?", "first place", "causes", "time"]
     return _with_machine(markdown.rows(header, body), result)
 
 
@@ -73,7 +77,8 @@ def _ports(result: dict[str, Any]) -> list[dict[str, Any]]:
 def _line(result: dict[str, Any], port: dict[str, Any], item: dict[str, Any]) -> list[str]:
     commit = result["repositories"][port["repository"]]
     reading = item["reading"]
-    said = f"`{item['id']}`" + (f": {item['torch']} / {item['flax']}" if item["flax"] else "")
+    words = item["torch"] + (f" / {item['flax']}" if item["flax"] else "")
+    said = f"`{item['id']}`: {words if len(words) <= LONGEST else words[:LONGEST] + ' …'}"
     places = f"`{item['place']}`" + (f" and {item['places'] - 1} more" if item["places"] > 1 else "")
     seen = ""
     if reading is not None:

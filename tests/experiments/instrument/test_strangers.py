@@ -167,6 +167,7 @@ def test_the_study_keeps_what_it_ran_and_names_what_it_did_not(folder, tmp_path)
         "implementations": 2,
         "repositories": 1,
         "verdicts": {"refused": 1, "not run": 1},
+        "false_verdicts": 0,
         "true": 1,
         "false": 0,
         "not_read": 0,
@@ -184,6 +185,23 @@ def test_differences_of_one_kind_and_one_reading_are_one_row():
         ("c", 1, None),
     ]
     assert rows[0]["reading"] == {"file": "f", "line": 1, "says": "s"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "readings", "true"),
+    [
+        ("divergent", {"x": False, "y": True}, True),
+        ("divergent", {"x": False, "y": False}, False),
+        ("divergent", {"x": False}, None),
+        ("equivalent", {"equivalent": False}, False),
+        ("equivalent", {}, None),
+    ],
+)
+def test_a_verdict_is_true_where_one_of_its_differences_is(verdict, readings, true):
+    read = tuple(Reading(name, so, "f", 1, "s") for name, so in readings.items())
+    differences = () if verdict == "equivalent" else tuple(Difference(i, "here", "p", "q") for i in "xy")
+    row = summary.row(port(readings=read), Outcome("key", verdict, "s", None, differences))
+    assert row["true"] is true
 
 
 def test_the_tables_name_what_is_false(monkeypatch, tmp_path):
