@@ -1,5 +1,6 @@
 """What the user hands in, as the engine wants it: a Flax model of any kind, and a map of names."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,8 @@ def in_order(owners: list[Owner], trace: Trace, by: Literal["end", "begin"] = "e
     for position, call in enumerate(trace.calls):
         begin = position - call.inner, -position
         rank.setdefault(call.path, (position, 0) if by == "end" else begin)
-    return sorted(owners, key=lambda owner: rank.get(owner.path, (len(trace.calls), 0)))
+    known = [dataclasses.replace(owner, called=owner.path in rank) for owner in owners]
+    return sorted(known, key=lambda owner: rank.get(owner.path, (len(trace.calls), 0)))
 
 
 def adapt(

@@ -12,7 +12,8 @@ from parity.capture.kinds import torch_kind
 class Owner:
     """A module that holds arrays: their shapes by name, which are trained, and layout options.
 
-    `aliases` are its arrays that another module owns: from the name here to the full name there.
+    `aliases` are its arrays that another module owns: from the name here to the full name there. `called`: a call of it
+    was recorded, so that its place in the order is known.
     """
 
     path: str
@@ -22,6 +23,7 @@ class Owner:
     trainable: tuple[str, ...]
     options: dict[str, int]
     aliases: dict[str, str] = dataclasses.field(default_factory=dict)
+    called: bool = True
 
     def full(self, leaf: str) -> str:
         """The full name of one of its arrays."""

@@ -55,15 +55,16 @@ def pair_by_order(
 ) -> tuple[Pairs, list[Any], list[Any], list[str]]:
     """Pair two lists in order, where neighbours may be of one shape.
 
-    If all have a partner of their own last name (`stages.0.conv2` and `block1.conv2`), or pair off one by one in order,
-    that is the answer. Otherwise items are paired that alone have their last name or a single possible partner; items
-    with several are ambiguous.
+    If the lists pair off one by one in order, that is the answer; but if the order of some is not known, first if all
+    have a partner of their own last name (`stages.0.conv2` and `block1.conv2`). Otherwise items are paired that alone
+    have their last name or a single possible partner; items with several are ambiguous.
 
     Returns:
         The pairs, the items of either side that are left, and one sentence for each ambiguity.
     """
     named = _by_last_name(torch_side, flax_side, compatible)
-    if len(named) == len(torch_side) == len(flax_side):
+    is_order = all(getattr(item, "called", True) for item in (*torch_side, *flax_side))
+    if not is_order and len(named) == len(torch_side) == len(flax_side):
         return named, [], [], []
     if len(torch_side) == len(flax_side) and all(
         compatible(a, b) for a, b in zip(torch_side, flax_side, strict=True)

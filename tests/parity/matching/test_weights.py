@@ -154,3 +154,14 @@ def test_shared_parameters_have_one_owner():
     model[1].weight = model[0].weight
     assert [set(o.leaves) for o in torch_owners(model, [])] == [{"weight", "bias"}, {"bias"}]
     assert torch.equal(model[0].weight, model[1].weight)
+
+
+def test_a_last_name_tells_where_the_order_does_not():
+    torch_side = [owner(path, LINEAR, {"weight": (3, 3)}) for path in ("f.0.one", "f.0.two")]
+    flax_side = [owner(path, LINEAR, {"kernel": (3, 3)}) for path in ("block.two", "block.one")]
+    by_order = {"f.0.one": "block.two", "f.0.two": "block.one"}
+    assert plan_weights(torch_side, flax_side, {}).modules == by_order
+    # A module inside nnx.jit is not seen to be called.
+    unseen = [dataclasses.replace(one, called=False) for one in flax_side]
+    by_name = {"f.0.one": "block.one", "f.0.two": "block.two"}
+    assert plan_weights(torch_side, unseen, {}).modules == by_name
