@@ -13,7 +13,7 @@ from parity.capture.intercept import is_floating
 from parity.capture.shelf import Arrays
 from parity.capture.torch_forced import capture_torch_forced
 from parity.capture.trace import Trace
-from parity.comparison.entries import Comparison, Runs, all_metrics, entries, forced_sites
+from parity.comparison.entries import Comparison, Runs, all_metrics, dropout_masks, entries, forced_sites
 from parity.errors import CannotCompare
 from parity.matching.calls import Alignment
 from parity.probe.sides import Sides
@@ -128,12 +128,25 @@ class _Run:
             given.arrays.get(f"#0/input/{index}", array)
             for index, array in enumerate(self.sides.reference.inputs)
         ]
-        runs = Runs(
-            *(self._torch(given, inputs, dtype) for dtype in ("float32", "float64")),
-            *(self._flax(given, inputs, dtype) for dtype in ("float32", "float64")),
-        )
+        torch32, torch64 = (self._torch(given, inputs, dtype) for dtype in ("float32", "float64"))
+        masks = self.masks | self._masks(given, torch64)
+        flax32, flax64 = (self._flax(given, inputs, dtype, masks) for dtype in ("float32", "float64"))
+        runs = Runs(torch32, torch64, flax32, flax64)
         introduced = all_metrics(self.alignment, self.sides.plan, runs, forced=True)
         return entries(Comparison(self.mode, self.alignment, self.sides.plan, runs.torch64, introduced, {}))
+
+    def _masks(self, given: Trace, torch: Trace) -> dict[str, np.ndarray]:
+        """PyTorch's dropout factors on the given tensors.
+
+        Those of the run itself lack what no number and no gradient shows there, such as behind a ReLU and a max pool.
+        """
+        calls = [site.torch for site in self.alignment.sites if site.role == "layer"]
+        drawing = {call.key for call in calls if any(inner.draws for inner in torch.inside(call))}
+        names = [name for name in torch.arrays if name.rsplit("/", 2)[0] in drawing]
+        # What a call was given, and not what arrived there.
+        fed = [name for name in names if "/input/" in name or "/output_cotangent/" in name]
+        arrays = {name: (given if name in fed else torch).arrays[name] for name in names}
+        return dropout_masks(self.alignment, dataclasses.replace(torch, arrays=Arrays(arrays)), self.observed)
 
     def _given(self, kinds: tuple[Kind, ...]) -> Trace:
         calls = [site.torch for site in self.alignment.sites]
@@ -155,7 +168,9 @@ class _Run:
             output=self.sides.reference.output,
         )
 
-    def _flax(self, given: Trace, inputs: list[np.ndarray], dtype: str) -> Trace:
+    def _flax(
+        self, given: Trace, inputs: list[np.ndarray], dtype: str, masks: dict[str, np.ndarray]
+    ) -> Trace:
         cast = {n: a.astype(dtype) if is_floating(a) else a for n, a in given.arrays.items()}
         forced = forced_sites(self.alignment, dataclasses.replace(given, arrays=Arrays(cast)), self.observed)
         return self.sides.run_flax(
@@ -164,5 +179,5 @@ class _Run:
             inputs=self.sides.to_flax(inputs),
             observed=self.observed,
             forced=forced,
-            dropout_masks=self.masks,
+            dropout_masks=masks,
         )

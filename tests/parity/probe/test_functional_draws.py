@@ -62,6 +62,38 @@ def test_the_dropout_of_a_module_without_others_inside_stays_a_part_of_it():
     assert [call.draws for call in trace.calls] == [False, True, False]
 
 
+class BehindAnActivation(torch.nn.Module):
+    """Half of what the dropout is given is zero, and of four numbers three have no gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = torch.nn.Conv2d(3, 6, 1), torch.nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = F.dropout(torch.relu(self.conv(x)), 0.3, self.training)
+        return self.fc(F.max_pool2d(x, 2).mean((2, 3)))
+
+
+class BehindAnActivationPort(nnx.Module):
+    """The port of it."""
+
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.conv, self.fc = nnx.Conv(3, 6, (1, 1), rngs=rngs), nnx.Linear(6, 5, rngs=rngs)
+        self.drop = nnx.Dropout(0.3, rngs=rngs)
+
+    def __call__(self, x):
+        x = self.drop(nnx.relu(self.conv(x)))
+        return self.fc(nnx.max_pool(x, (2, 2), strides=(2, 2)).mean((1, 2)))
+
+
+def test_the_masks_of_synthetic_tensors_are_known_where_the_run_shows_none():
+    report = parity.check(
+        BehindAnActivation(), BehindAnActivationPort(), "2x3x6x6", mode="train", sizes="same"
+    )
+    assert report.verdict == "equivalent", report.summary()
+
+
 def test_no_hook_is_left_behind():
     model = Functional()
     capture_torch(
