@@ -17,9 +17,10 @@ import numpy as np
 from parity.errors import CannotCompare
 from parity.matching.weights import WeightPlan
 from parity.trajectory.flax_side import FlaxRun
+from parity.trajectory.masks import Masks
 from parity.trajectory.record import PHASES, Difference, FourRuns, StepPhase, StepTensor
 from parity.trajectory.stream import Batch
-from parity.trajectory.torch_side import Gradients, Masks, TorchRun
+from parity.trajectory.torch_side import Gradients, TorchRun
 from parity.trajectory.widening import WideUpdate
 
 Arrays = dict[str, np.ndarray]
@@ -80,7 +81,7 @@ class Sides:
         plan: how arrays go from one side to the other.
         params, state: Flax's at the first step.
         to_flax_input: a batch's inputs from PyTorch's layout to Flax's.
-        masks: the dropout masks of a step: PyTorch's as a function of the call; Flax's by call, once PyTorch has run.
+        masks: the random factors of a step: PyTorch's as a function of the call; Flax's by call, once PyTorch has run.
         order: PyTorch paths of layers in the order of execution.
     """
 

@@ -1,4 +1,4 @@
-"""The batches and dropout masks of a training: the same for all four runs."""
+"""The batches of a training: the same for all four runs."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -67,19 +67,6 @@ def _array(value: Any) -> np.ndarray:
     array = np.asarray(detached)
     # All four runs get the same numbers, so these must be exact in float32.
     return array.astype(np.float32) if array.dtype.kind == "f" else array
-
-
-def mask_of(key: str, shape: tuple[int, ...], rate: float, seed: int, step: int) -> np.ndarray:
-    """The factors [shape] by which dropout multiplies at one call of one step: 0, or 1 / (1 - rate).
-
-    Args:
-        key: of PyTorch's call, "path#n".
-        shape: of its input.
-        rate: the probability of 0, below 1.
-        seed, step: of the run; every call and step has a mask of its own.
-    """
-    generator = np.random.default_rng([seed, step, *key.encode()])
-    return np.where(generator.random(shape) < rate, 0.0, 1.0 / (1.0 - rate))
 
 
 def from_data(name: str, batch_size: int, seed: int) -> Iterator[Batch]:

@@ -1,22 +1,20 @@
 """The PyTorch side: a model, its optimiser and schedule, in one precision, one step at a time."""
 
-import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 import torch
 
-from parity.capture.kinds import DROPOUT, torch_kind
 from parity.capture.torch import DTYPES
 from parity.errors import CannotCompare
+from parity.trajectory.masks import Masks, masked
 
 # Parameters of the model -> optimiser, or (optimiser, scheduler).
 TorchOptimiser = Callable[[list[torch.nn.Parameter]], Any]
 TorchLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-Masks = Callable[[str, tuple[int, ...], float], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +43,9 @@ class TorchRun:
         optimiser: TorchOptimiser,
         loss: TorchLoss,
         clip_norm: float | None,
+        drawing: Collection[str] = (),
     ) -> None:
-        """Copy the model into `dtype` and build its optimiser.
+        """Copy the model into `dtype` and build its optimiser; `drawing` are the paths of the calls that draw.
 
         Raises:
             CannotCompare: the optimiser's factory returns no optimiser.
@@ -54,7 +53,7 @@ class TorchRun:
         self.dtype = dtype
         self.model = copy.deepcopy(model).to(DTYPES[dtype]).train()
         self.trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        self.loss, self.clip_norm = loss, clip_norm
+        self.loss, self.clip_norm, self.drawing = loss, clip_norm, drawing
         self.optimiser, self.scheduler = _built(optimiser, list(self.trained.values()))
 
     @property
@@ -89,7 +88,7 @@ class TorchRun:
     def gradients(self, x: np.ndarray, y: np.ndarray, masks: Masks) -> Gradients:
         """Run the model forward and backward on a batch; this updates the running statistics, but no parameter."""
         self.model.zero_grad(set_to_none=True)
-        with _dropout(self.model, masks):
+        with masked(self.model, self.drawing, masks):
             output = self.model(_tensor(x, self.dtype))
         value = self.loss(output, _tensor(y, self.dtype))
         value.backward()
@@ -134,27 +133,3 @@ def _built(factory: TorchOptimiser, parameters: list[torch.nn.Parameter]) -> tup
             "and return a torch.optim.Optimizer, or (optimizer, scheduler)."
         )
     return optimiser, scheduler
-
-
-@contextlib.contextmanager
-def _dropout(model: torch.nn.Module, masks: Masks) -> Iterator[None]:
-    """Inside this context every dropout layer multiplies by the given mask, not by one of its own."""
-    counts: dict[str, int] = {}
-
-    def hook(path: str) -> Callable[..., torch.Tensor]:
-        def masked(module: torch.nn.Module, args: Any, _: Any) -> torch.Tensor:
-            nth = counts.get(path, 0)
-            counts[path] = nth + 1
-            x = args[0]
-            factor = masks(f"{path}#{nth}", tuple(x.shape), float(module.p))
-            return x * torch.from_numpy(factor).to(x.dtype)
-
-        return masked
-
-    layers = [(path, m) for path, m in model.named_modules() if torch_kind(m) == DROPOUT]
-    handles = [module.register_forward_hook(hook(path)) for path, module in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -8,19 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from parity.capture.flax import capture_flax
-from parity.capture.kinds import DROPOUT
+from parity.capture.sampling import with_draws
+from parity.capture.trace import Trace
 from parity.diagnose.training.optimiser import rule_of
 from parity.diagnose.training.update_rules import UpdateRule
 from parity.engine import Engine, environment
 from parity.errors import CannotCompare
-from parity.matching.axes import image_to_flax, to_flax
+from parity.matching.axes import to_flax
 from parity.matching.calls import align
+from parity.matching.drawing import pair_drawing
 from parity.trajectory import flax_side, lockstep, torch_side
 from parity.trajectory.explain import explain, touched_statistics
 from parity.trajectory.lockstep import Arrays, Sides, StepRecord, first_divergence
+from parity.trajectory.masks import Layer, Masks, drawing_paths, factor_of, partners
 from parity.trajectory.record import PHASES, TRAJECTORY_VERSION, Step, StepDivergence, StepTensor, Trajectory
-from parity.trajectory.stream import Batch, batches, mask_of, same_batches
+from parity.trajectory.stream import Batch, batches, same_batches
 from parity.trajectory.together import growth, loss_divergence
 from parity.trajectory.widening import WideUpdate, rate_notes, rate_rounding
 from parity.verdict.policy import Policy, explained
@@ -62,7 +64,7 @@ def train(
 ) -> Trajectory:
     """Train a Flax model and its PyTorch twin in step, and judge every step.
 
-    Both start from PyTorch's weights and statistics and see the same batches and dropout masks. See
+    Both start from PyTorch's weights and statistics and see the same batches and random factors. See
     `parity.trajectory.lockstep` for what is run and `parity.verdict.policy` for the rule, which a single step must
     satisfy.
 
@@ -73,7 +75,7 @@ def train(
             streams, PyTorch's and Flax's, which must be equal.
         training: optimisers and losses.
         steps: how many updates to make.
-        seed: of dropout masks.
+        seed: of what layers draw.
         map: PyTorch path -> Flax path, where names and order do not tell.
         policy: thresholds of the judge.
         progress: called with the number of each finished step.
@@ -250,9 +252,14 @@ def _sides(torch_model: Any, engine: Engine, training: Training) -> Sides:
             f"Flax's optimiser is a {type(training.flax_optimiser).__name__}; give an optax.GradientTransformation."
         )
 
+    torch32, _ = engine.sides.reference.traces("train")
+    drawing = drawing_paths(torch32)
+
     def torch_run(dtype: str) -> torch_side.TorchRun:
         model = torch_model.cpu()
-        return torch_side.TorchRun(model, dtype, training.torch_optimiser, torch_loss, training.clip_norm)
+        return torch_side.TorchRun(
+            model, dtype, training.torch_optimiser, torch_loss, training.clip_norm, drawing
+        )
 
     def flax_run(dtype: str) -> flax_side.FlaxRun:
         return flax_side.FlaxRun(engine.sides.flax, names, dtype, training.flax_optimiser, flax_loss)
@@ -263,28 +270,28 @@ def _sides(torch_model: Any, engine: Engine, training: Training) -> Sides:
         plan=engine.sides.plan,
         params=engine.sides.params,
         state=engine.sides.state,
-        to_flax_input=image_to_flax,
-        masks=_masks(engine),
+        to_flax_input=lambda x: engine.sides.to_flax([x])[0],
+        masks=_masks(engine, torch32),
         order={owner.path: position for position, owner in enumerate(engine.sides.reference.owners)},
     )
 
 
-def _masks(engine: Engine) -> Callable[[int], tuple[torch_side.Masks, Callable[[], Arrays]]]:
-    """The masks of every step, for PyTorch's calls and their partners of Flax."""
-    partners = _dropout_partners(engine)
+def _masks(engine: Engine, torch32: Trace) -> Callable[[int], tuple[Masks, Callable[[], Arrays]]]:
+    """The factors of every step, for PyTorch's calls and their partners of Flax."""
+    paired = _drawing_partners(engine, torch32)
 
-    def of(step: int) -> tuple[torch_side.Masks, Callable[[], Arrays]]:
+    def of(step: int) -> tuple[Masks, Callable[[], Arrays]]:
         drawn: Arrays = {}
 
-        def draw(key: str, shape: tuple[int, ...], rate: float) -> np.ndarray:
+        def draw(key: str, layer: Layer, x: Any) -> np.ndarray:
             if key not in drawn:
-                drawn[key] = mask_of(key, shape, rate, engine.sides.seed, step)
+                drawn[key] = factor_of(layer, x, key, engine.sides.seed, step)
             return drawn[key]
 
         def for_flax() -> Arrays:
             return {
                 flax: to_flax(drawn[torch], shape, last_axis=False)
-                for torch, (flax, shape) in partners.items()
+                for torch, (flax, shape) in paired.items()
                 if torch in drawn
             }
 
@@ -293,24 +300,14 @@ def _masks(engine: Engine) -> Callable[[int], tuple[torch_side.Masks, Callable[[
     return of
 
 
-def _dropout_partners(engine: Engine) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Flax's dropout call and the shape of its output, by PyTorch's call. Models without dropout are not run."""
-    torch32, _ = engine.sides.reference.traces("train")
-    if not any(call.kind == DROPOUT for call in torch32.calls):
+def _drawing_partners(engine: Engine, torch32: Trace) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Flax's call and the shape of its output, by PyTorch's call that draws. Models that draw nothing are not run."""
+    if not any(call.draws for call in torch32.calls):
         return {}
-    observed = capture_flax(
-        engine.sides.flax,
-        engine.sides.params,
-        engine.sides.state,
-        engine.sides.inputs,
-        mode="train",
-        dtype="float32",
-        seed=engine.sides.seed,
-    )
-    sites = align(torch32, observed, engine.sides.plan.modules, engine.sides.mapping).sites
-    partners = {}
-    for site in sites:
-        output = observed.get(site.flax, "output")
-        if site.torch.kind == DROPOUT and output is not None:
-            partners[site.torch.key] = (site.flax.key, output.shape)
-    return partners
+    sides = engine.sides
+    observed = sides.run_flax("train", "float32")
+    observed = with_draws(observed, sides.flax, sides.params, sides.state, sides.inputs, sides.seed)
+    sites = align(torch32, observed, sides.plan.modules, sides.mapping)
+    if random := pair_drawing(sites, torch32, observed):
+        sites = align(torch32, observed, sides.plan.modules, {**random, **sides.mapping})
+    return partners(torch32, observed, sites.sites)

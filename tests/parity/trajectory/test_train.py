@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import numpy as np
 import optax
 import pytest
 import torch
@@ -104,11 +103,3 @@ def test_an_object_that_is_no_optimiser_is_refused():
         run(Training(sgd(), "sgd"))
     with pytest.raises(CannotCompare, match="optimiser factory returns a int"):
         run(Training(lambda parameters: 3, optax.sgd(0.1)))
-
-
-def test_masks_keep_the_mean_and_differ_by_step_and_call():
-    mask = stream.mask_of("dropout#0", (200, 50), 0.25, 0, 0)
-    assert set(np.unique(mask)) == {0.0, 1 / 0.75}
-    assert abs(np.mean(mask) - 1) < 0.02
-    assert np.any(mask != stream.mask_of("dropout#0", (200, 50), 0.25, 0, 1))
-    assert np.any(mask != stream.mask_of("dropout#1", (200, 50), 0.25, 0, 0))
