@@ -32,8 +32,9 @@ def by_identity(*modules):
 
 
 def test_a_call_is_routed_once_and_its_super_calls_are_part_of_it():
-    module, calls = Quadruple(), []
-    with intercepted(by_identity(module), recorder(calls)):
+    module, base, calls = Quadruple(), Double(), []
+    # With one of the base class, whose `__call__` is replaced too.
+    with intercepted(by_identity(module, base), recorder(calls)):
         assert float(module(jnp.ones(()))) == 4.0
         assert float(Double()(jnp.ones(()))) == 2.0  # not one of them
     assert calls == ["Quadruple"]
