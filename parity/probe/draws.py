@@ -17,7 +17,7 @@ from scipy import special, stats
 from parity.diagnose.words import number_words
 
 # No more tests than these are made of one layer.
-TESTS = 16
+TESTS = 17
 # Roundings, of a factor of 1, by which two factors may differ that are one number.
 _ROUNDINGS = 8
 
@@ -144,6 +144,13 @@ def what_is_dropped(draws: Draws) -> str:
 def unlike(torch: Draws, flax: Draws, level: float) -> list[Unlike]:
     """How two modules draw unlike; each of at most TESTS tests errs with a probability of `level`."""
     by_example = torch.varying[0] or flax.varying[0]
+    repeats = [_repeats(torch), _repeats(flax)]
+    if repeats[0] != repeats[1] and _is_no_chance(flax if repeats[0] else torch, level):
+        said = [
+            draws.words() + ", the same in each call" * same
+            for draws, same in zip((torch, flax), repeats, strict=True)
+        ]
+        return [Unlike("shape", *said)]
     if torch.kept is None or flax.kept is None:
         noise = _noise_differs(torch, flax, by_example, level)
         return [Unlike("noise", torch.words(), flax.words())] if noise else []
@@ -160,6 +167,21 @@ def unlike(torch: Draws, flax: Draws, level: float) -> list[Unlike]:
     shape = shape or (both and not rate and _changes_differ(torch, flax, by_example, level))
     kinds: tuple[tuple[Literal["rate", "shape"], bool], ...] = ("rate", rate), ("shape", shape)
     return [Unlike(what, torch.words(), flax.words()) for what, differs in kinds if differs]
+
+
+def _repeats(draws: Draws) -> bool:
+    """Whether every call drew what the first one drew, as with a key that never changes."""
+    values = draws.outputs if draws.kept is None else draws.mask
+    return draws.varies and bool(np.all(values == values[0]))
+
+
+def _is_no_chance(draws: Draws, level: float) -> bool:
+    """Whether independent calls that draw as this module does would hardly ever all draw the same."""
+    if draws.kept is None:
+        return True
+    share, calls = float(np.mean(draws.mask)), draws.factors.shape[0]
+    a_call = draws.draws() / calls
+    return bool((calls - 1) * a_call * np.log(share**2 + (1 - share) ** 2) < np.log(level))
 
 
 def _factors_differ(torch: Draws, flax: Draws) -> bool:

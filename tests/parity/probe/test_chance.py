@@ -419,3 +419,23 @@ def test_rare_drops_of_images_and_blocks_are_told_apart():
     ]
     columns = masks(generator, 0.3, (3, 2, 4)).repeat(2, axis=3)
     assert [u.what for u in unlike(draws(columns), draws(blocks), LEVEL)] == ["shape"]
+
+
+@pytest.mark.parametrize(("axes", "p"), [((), 0.3), ((2, 3), 0.2), ((1, 2, 3), 0.2)])
+def test_a_draw_that_every_call_repeats_is_no_draw(axes, p):
+    generator = np.random.default_rng(2)
+    anew = draws(masks(generator, p, (3, 2, 4), axes))
+    once = masks(generator, p, (3, 2, 4), axes)
+    fixed = draws(np.broadcast_to(once[:1], once.shape))
+    (found,) = unlike(anew, fixed, LEVEL)
+    assert (
+        found.what == "shape" and found.flax.endswith("the same in each call") and "call" not in found.torch
+    )
+    assert not unlike(fixed, fixed, LEVEL)
+
+
+def test_rare_drops_of_the_whole_batch_may_repeat_by_chance():
+    generator = np.random.default_rng(3)
+    seldom = draws(masks(generator, 0.05, (3, 2, 4), (0, 1, 2, 3)))
+    never = draws(np.full(seldom.outputs.shape, seldom.kept, np.float32))
+    assert not unlike(seldom, never, 1e-9)
