@@ -26,18 +26,6 @@ def cifar() -> Any:
     return of(module, "ResNet")(stage_sizes=(1, 1, 1, 1), block_cls=of(module, "ResNetBlock"))
 
 
-def torch_imagenet() -> Any:
-    """The ImageNet ResNet with one block for each stage."""
-    module = _module("imagenet_resnet", "imagenet", "pytorch")
-    return of(module, "ResNet")(of(module, "BasicBlock"), [1, 1, 1, 1], num_classes=10)
-
-
-def imagenet() -> Any:
-    """Its JAX side."""
-    module = _module("imagenet_resnet", "imagenet", "jax")
-    return of(module, "ResNet")(stage_sizes=(1, 1, 1, 1), block_cls=of(module, "ResNetBlock"), num_classes=10)
-
-
 def torch_fastmri() -> Any:
     """The U-Net of two levels."""
     return of(_module("fastmri", "fastmri", "pytorch"), "UNet")(num_channels=8, num_pool_layers=2)

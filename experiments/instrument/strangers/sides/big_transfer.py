@@ -55,15 +55,3 @@ def torch_scenic() -> Any:
 def scenic() -> Any:
     """The same of scenic."""
     return of("scenic.projects.baselines.resnet", "ResNet")(num_outputs=10, num_layers=9)
-
-
-def torch_scenic_bottleneck() -> Any:
-    """ResNet of bottleneck blocks, one for each stage."""
-    from torchvision.models.resnet import Bottleneck, ResNet
-
-    return ResNet(Bottleneck, [1, 1, 1, 1], num_classes=10)
-
-
-def scenic_bottleneck() -> Any:
-    """The same of scenic."""
-    return of("scenic.projects.baselines.resnet", "ResNet")(num_outputs=10, num_layers=14)

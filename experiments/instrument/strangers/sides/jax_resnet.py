@@ -17,18 +17,6 @@ def resnet() -> Any:
     return of("jax_resnet", "ResNet18")(stage_sizes=[1, 1, 1, 1], n_classes=10)
 
 
-def torch_resnext() -> Any:
-    """ResNeXt with one block for each stage."""
-    from torchvision.models.resnet import Bottleneck, ResNet
-
-    return ResNet(Bottleneck, [1, 1, 1, 1], num_classes=10, groups=32, width_per_group=4)
-
-
-def resnext() -> Any:
-    """The same of jax-resnet."""
-    return of("jax_resnet", "ResNeXt50")(stage_sizes=[1, 1, 1, 1], n_classes=10)
-
-
 def torch_resnet_d() -> Any:
     """ResNet-D of basic blocks, one for each stage."""
     from timm.models.resnet import BasicBlock, ResNet

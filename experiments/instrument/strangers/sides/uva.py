@@ -8,8 +8,6 @@ from experiments.instrument.strangers.sides.notebooks import definitions
 
 FIFTH, NINTH = "tutorial5/Inception_ResNet_DenseNet.ipynb", "tutorial9/AE_CIFAR10.ipynb"
 CLASSES = (
-    "InceptionBlock",
-    "GoogleNet",
     "ResNetBlock",
     "PreActResNetBlock",
     "ResNet",
@@ -21,7 +19,6 @@ CLASSES = (
 TABLES = (
     "act_fn_by_name",
     "resnet_blocks_by_name",
-    "googlenet_kernel_init",
     "resnet_kernel_init",
     "densenet_kernel_init",
 )
@@ -32,7 +29,7 @@ def _fifth(jax: bool) -> Any:
 
 
 def _notebook(name: str, jax: bool) -> Path:
-    # The runner makes the repository's folder the working folder's sibling; see `one.py`.
+    # A notebook is no module, so its path is needed; `one.py` sets it.
     folder = Path(os.environ["STRANGERS_FOLDER"]) / "phlippe+uvadlc_notebooks/docs/tutorial_notebooks"
     return folder / ("JAX" if jax else ".") / name
 
@@ -71,17 +68,6 @@ def torch_densenet() -> Any:
 def densenet() -> Any:
     """Its JAX side."""
     return _fifth(True).DenseNet(num_classes=10, num_layers=(2, 2), growth_rate=8)
-
-
-def torch_googlenet() -> Any:
-    """GoogleNet for CIFAR."""
-    return _fifth(False).GoogleNet()
-
-
-def googlenet() -> Any:
-    """Its JAX side."""
-    tutorial = _fifth(True)
-    return tutorial.GoogleNet(num_classes=10, act_fn=tutorial.nn.relu)
 
 
 def torch_autoencoder() -> Any:
