@@ -97,7 +97,9 @@ def _of_kind(generator: np.random.Generator, shape: tuple[int, ...], kind: Kind,
     exact = _exact(generator, shape)
     if len(shape) > 1:
         exact[generator.permutation(shape[0])[: shape[0] // 2]] = 0
-        exact[:, generator.random(shape[1:]) < 0.25] = 0
+        zero = generator.random(shape[1:]) < 0.25
+        zero.flat[generator.integers(zero.size)] = True  # one at least, in a small map too
+        exact[:, zero] = 0
     return exact
 
 

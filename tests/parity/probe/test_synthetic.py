@@ -50,6 +50,11 @@ def test_a_small_tensor_is_given_the_largest_values_of_both_signs():
     assert (wide.min(), wide.max()) == (-(10.0**LARGEST), 10.0**LARGEST)
 
 
+def test_in_a_small_map_too_a_position_is_zero_in_all_channels():
+    for seed in range(20):
+        assert (values(np.random.default_rng(seed), (1, 6, 2, 2), ("exact",))[0] == 0).all(0).any()
+
+
 def test_many_values_are_of_usual_size():
     wide = np.abs(drawn((1, 400), ("wide",)))
     assert 0.4 < ((wide > 1) & (wide < 100)).mean() < 0.75 and (wide < 0.01).mean() > 0.05
