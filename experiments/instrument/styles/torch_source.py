@@ -17,6 +17,7 @@ from experiments.instrument.styles.network import (
     Residual,
     Scale,
     Twice,
+    walk,
 )
 from experiments.instrument.styles.scope import Scope, Text, capital, indented
 from experiments.instrument.styles.style import Style
@@ -177,9 +178,10 @@ class TorchWriter:
     def _flat(self, scope: Scope, node: Node, x: str) -> None:
         extras, modules = self.style.torch_extras, not self.style.torch_functional
         if isinstance(node, Flatten):
-            scope.call.append(
-                f"{x} = {x}.view({x}.size(0), -1)" if extras else f"{x} = torch.flatten({x}, 1)"
-            )
+            # A norm over the channels leaves its axes moved, which a view refuses.
+            moved = any(isinstance(n, Norm) and n.kind == "layer" for n in walk(self.network.nodes))
+            view = f"{x}.{'reshape' if moved else 'view'}({x}.size(0), -1)"
+            scope.call.append(f"{x} = {view if extras else f'torch.flatten({x}, 1)'}")
         elif modules and not extras:
             scope.made.append("self.pool = nn.AdaptiveAvgPool2d(1)")
             scope.call.append(f"{x} = self.pool({x}).flatten(1)")
