@@ -38,7 +38,8 @@ def row(port: Port, outcome: Outcome) -> dict[str, Any]:
         "input": port.input,
         "options": port.options,
         "verdict": outcome.verdict,
-        "sentence": outcome.sentence,
+        # Otherwise it stands in `first`, or in the one row of `differences`.
+        "sentence": outcome.sentence if outcome.verdict == "not run" else "",
         "first": list(outcome.first) if outcome.first else None,
         "layers": outcome.layers,
         "segments": outcome.segments,
