@@ -19,9 +19,10 @@ def totals(summary: Summary) -> list[str]:
     """The sentences about all plants and all pairs without a difference."""
     a, alarms = summary.all, summary.alarms
     return [
-        f"{a.hidden} planted differences that their input alone does not show ({a.discarded} more were shown by it and "
-        f"discarded): found {_share(a.found, a.hidden)}, at the exact place {_share(a.located, a.hidden)}; "
-        f"{a.unproven} more inconclusive with the place named; median {a.seconds:.1f} s.",
+        f"{a.hidden} planted differences: {a.hidden - a.structural} that their input alone does not show, and "
+        f"{a.structural} that the structure shows without a probe ({a.discarded} more were tried and discarded). Found "
+        f"{_share(a.found, a.hidden)}, at the exact place {_share(a.located, a.hidden)}; {a.unproven} more "
+        f"inconclusive with the place named; median {a.seconds:.1f} s.",
         f"{alarms.trials} pairs without a difference: {alarms.hits} false alarms (95 % bound {alarms.low:.2%} to "
         f"{alarms.high:.2%}), {summary.inconclusive} inconclusive; median {summary.seconds_clean:.1f} s.",
     ]
