@@ -59,7 +59,7 @@ def modes_of(mode: str) -> tuple[Mode, ...]:
 class _Free:
     """What remains of the runs of one mode in which Flax was not forced.
 
-    `drawing`: the segments that hold other random numbers on each side.
+    `compared`: what was, by (name, phase, quantity): segments that draw apart on each side are left out.
     `refusal`: a sentence if one of the runs, PyTorch's too, produced NaN or infinity.
     """
 
@@ -68,7 +68,7 @@ class _Free:
     masks: dict[str, np.ndarray]
     inherited: dict[Key, Metrics]
     refusal: str
-    drawing: frozenset[str] = frozenset()
+    compared: frozenset[tuple[str, str, str]] = frozenset()
 
 
 @dataclasses.dataclass
@@ -191,7 +191,7 @@ class Engine:
         self.probes += [
             probe
             for probe in found
-            if probe.name not in free.drawing
+            if (probe.outcome != "differs" or (probe.name, probe.phase, probe.quantity) in free.compared)
             and (probe.kind, probe.name, probe.phase, probe.quantity) not in known
         ]
         if mode == modes[0]:
@@ -224,8 +224,8 @@ class Engine:
             self.sides.reference.derivative_error,
             self.sides.policy,
         )
-        silent = {entry.name for entry in found if entry.role == "segment" and not entry.quantities}
-        free = dataclasses.replace(free, drawing=frozenset(silent))
+        compared = frozenset((entry.name, q.phase, q.name) for entry in found for q in entry.quantities)
+        free = dataclasses.replace(free, compared=compared)
         if free.refusal:
             if not begins_on_one_side(found, torch64):
                 raise CannotCompare(free.refusal)

@@ -24,8 +24,33 @@ def without_unpaired_draws(comparison: Comparison, flax: Trace) -> Comparison:
     drawn = _drawn(alignment, flax)
     if not drawn or not any(call.draws and call.key not in paired for call in comparison.torch.calls):
         return comparison
-    introduced = {key: value for key, value in comparison.introduced.items() if key[:2] not in drawn}
+    inside = _owned_inside(comparison, {key for key, what in drawn if what in ("input", "output")})
+    introduced = {
+        key: value
+        for key, value in comparison.introduced.items()
+        if key[:2] not in drawn and not (key[0] == "" and key[2] in inside)
+    }
     return dataclasses.replace(comparison, introduced=introduced, inherited={})
+
+
+def _owned_inside(comparison: Comparison, ends: set[str]) -> set[int]:
+    """The numbers of the parameters and statistics that PyTorch's modules own inside a segment, by the segments' ends.
+
+    A layer of the alignment is fed by itself; any other call is a part of the segment that ends next.
+    """
+    positions = {call.key: position for position, call in enumerate(comparison.torch.calls)}
+    sites = sorted(comparison.alignment.sites, key=lambda site: positions[site.torch.key])
+    layers = {site.torch.key for site in sites if site.role == "layer"}
+    paths = set()
+    for position, call in enumerate(comparison.torch.calls):
+        if call.inner or call.key in layers:
+            continue
+        end = next((site for site in sites if positions[site.torch.key] >= position), None)
+        if end is not None and end.torch.key in ends:
+            paths.add(call.path)
+    return {
+        number for number, link in enumerate(comparison.plan.links) if link.torch.rpartition(".")[0] in paths
+    }
 
 
 def _drawn(alignment: Alignment, flax: Trace) -> set[tuple[str, str]]:

@@ -219,14 +219,14 @@ def _same_inputs(torch: Trace, flax: Trace, torch_call: Call, flax_call: Call) -
 
 
 def _padded_by_hand(torch: Trace, flax: Trace, torch_call: Call, flax_call: Call) -> bool:
-    """Whether Flax pads an image or signal in front of a layer that pads by itself in PyTorch."""
+    """Whether one side pads an image or signal in front of a layer that pads by itself on the other."""
     given, padded = torch.get(torch_call, "input"), flax.get(flax_call, "input")
     if given is None or padded is None or given.ndim != padded.ndim or given.ndim < 3:
         return False
     same = given.shape[0] == padded.shape[0] and given.shape[1] == padded.shape[-1]
     sizes = list(zip(given.shape[2:], padded.shape[1:-1], strict=True))
     # Twice the size is no padding: a stride that stands elsewhere.
-    return same and sizes != [] and all(a <= b < 2 * a for a, b in sizes)
+    return same and any(all(a <= b < 2 * a for a, b in pairs) for pairs in (sizes, [s[::-1] for s in sizes]))
 
 
 def _all_fit(torch_shapes: list[tuple[int, ...]], flax_shapes: list[tuple[int, ...]]) -> bool:

@@ -199,3 +199,45 @@ def test_a_module_that_is_called_twice_is_no_two_modules(torch_shares, flax_shar
     assert report.verdict == ("equivalent" if torch_shares == flax_shares else "divergent"), report.summary()
     if report.verdict == "divergent":
         assert {cause.id for cause in report.causes} == {"weight-tying"}
+
+
+class PaddedByHand(torch.nn.Module):
+    """Pads in front of a convolution that it calls twice, and drops between the layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.pad, self.conv2 = (
+            torch.nn.Conv2d(3, 6, 1),
+            torch.nn.ZeroPad2d(1),
+            torch.nn.Conv2d(6, 6, 3),
+        )
+
+    def forward(self, x):
+        x = torch.nn.functional.dropout(torch.relu(self.conv1(x)), 0.5, self.training)
+        return self.conv2(self.pad(torch.relu(self.conv2(self.pad(x)))))
+
+
+class PaddedByArgument(linen.Module):
+    drops: bool = True
+
+    @linen.compact
+    def __call__(self, x, train=False):
+        x = linen.relu(linen.Conv(6, (1, 1), name="conv1")(x))
+        if train:
+            keep = jax.random.bernoulli(self.make_rng("dropout"), 0.5, x.shape)
+            x = jnp.where(keep, x / 0.5, 0)
+        conv2 = linen.Conv(6, (3, 3), padding=1, name="conv2")
+        return conv2(linen.relu(conv2(x)))
+
+
+def test_padding_by_hand_in_pytorch_is_one_region_with_its_layer():
+    report = parity.check(PaddedByHand(), PaddedByArgument(), "2x3x6x5", mode="eval")
+    assert report.verdict == "equivalent"
+    assert not [note for note in report.notes if note.kind == "uncompared"]
+
+
+@pytest.mark.probes
+def test_the_weights_inside_a_segment_with_draws_of_its_own_are_not_called_different():
+    report = parity.check(PaddedByHand(), PaddedByArgument(), "2x3x6x5", mode="train")
+    assert report.verdict == "inconclusive"
+    assert "are not paired" in report.summary()
