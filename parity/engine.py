@@ -22,6 +22,7 @@ from parity.capture.trace import Trace
 from parity.comparison.coverage import Exercise
 from parity.comparison.entries import Comparison, Key, Runs, all_metrics, dropout_masks, entries, forced_sites
 from parity.comparison.finite import begins_on_one_side
+from parity.comparison.regions import with_regions
 from parity.comparison.unpaired import without_unpaired_draws
 from parity.comparison.worst_tensors import Tensors
 from parity.diagnose.reference_errors import with_reference_errors
@@ -206,13 +207,16 @@ class Engine:
         if is_large(torch64):
             release_memory()
         free = self._free(mode, torch32, torch64, exercise, tensors)
-        runs = Runs(
-            torch32,
-            torch64,
-            self._forced(mode, "float32", free, torch32),
-            self._forced(mode, "float64", free, torch64),
-        )
-        introduced = all_metrics(free.alignment, self.sides.plan, runs, forced=True)
+
+        def forced(alignment: Alignment) -> tuple[Runs, dict[Key, Metrics]]:
+            cut = dataclasses.replace(free, alignment=alignment)
+            flax = (self._forced(mode, t.dtype, cut, t) for t in (torch32, torch64))
+            runs = Runs(torch32, torch64, *flax)
+            return runs, all_metrics(alignment, self.sides.plan, runs, forced=True)
+
+        cut = free.alignment, *forced(free.alignment)
+        alignment, runs, introduced = with_regions(*cut, forced, self.sides.policy)
+        free = dataclasses.replace(free, alignment=alignment)
         comparison = Comparison(mode, free.alignment, self.sides.plan, torch64, introduced, free.inherited)
         if self.probing:
             comparison = without_unpaired_draws(comparison, free.observed)
