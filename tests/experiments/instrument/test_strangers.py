@@ -238,7 +238,6 @@ def test_a_notebook_gives_its_definitions_and_runs_nothing(tmp_path):
     assert module.json.dumps(1) == "1"
 
 
-@pytest.mark.skipif(not record.is_stored(table.NAME), reason="nothing is stored yet")
 def test_every_stored_difference_was_read():
     stored = record.read(table.NAME)
     unread = [
