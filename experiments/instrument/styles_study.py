@@ -35,6 +35,9 @@ def main() -> int:
     parser.add_argument("--only", type=int, metavar="N", help="check one pair")
     parser.add_argument("--defect", action="store_true", help="of that pair the one with the defect")
     options = parser.parse_args()
+    negative = next((n for n in (options.show, options.only) if n is not None and n < 0), None)
+    if negative is not None:
+        parser.error(f"there is no pair {negative}: pairs are numbered from 0.")
     if options.show is not None:
         print(shown(options.show, options.defect))
         return 0

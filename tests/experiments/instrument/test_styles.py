@@ -110,3 +110,12 @@ def test_a_pair_is_shown_with_its_defect():
     text = styles_study.shown(2000, defect=True)
     assert "# PyTorch\nimport torch" in text
     assert "# Flax\nimport dataclasses" in text
+
+
+@pytest.mark.parametrize("flag", ["--show", "--only"])
+def test_a_negative_number_is_refused_in_a_sentence(flag, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["styles_study", flag, "-3"])
+    with pytest.raises(SystemExit) as stopped:
+        styles_study.main()
+    assert stopped.value.code == 2
+    assert "there is no pair -3: pairs are numbered from 0." in capsys.readouterr().err
