@@ -57,8 +57,3 @@ def inputs_to_flax(arrays: list[np.ndarray], layout: Layout) -> list[np.ndarray]
         np.ascontiguousarray(np.moveaxis(array, 1, -1)) if moved else array
         for array, moved in zip(arrays, layout, strict=True)
     ]
-
-
-def image_to_flax(array: np.ndarray) -> np.ndarray:
-    """A model input: images and volumes (4 or 5 axes) go from channels-second to channels-last."""
-    return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if array.ndim in (4, 5) else array

@@ -301,11 +301,6 @@ def _gap_of(torch: Trace, flax: Trace, site: Site, kind: str, index: int) -> flo
     return gap / scale if scale else gap
 
 
-def is_dropout(site: Site) -> bool:
-    """Whether PyTorch's module of this site draws random numbers."""
-    return site.torch.draws
-
-
 def unpaired_leaves(alignment: Alignment, torch: Trace) -> list[Call]:
     """PyTorch's leaf calls without a partner: each is part of a connection."""
     paired = {site.torch.key for site in alignment.sites}
