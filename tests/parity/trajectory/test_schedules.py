@@ -64,6 +64,11 @@ def warmed(optimiser):
 
 RIGHT = {
     "exponential": (step, optax.exponential_decay(0.1, 3, 0.5, staircase=True)),
+    # Of so many digits a float32 does not tell what was written: only counters in int64 keep them.
+    "many digits": (
+        lambda optimiser: lr_scheduler.StepLR(optimiser, 3, 0.512345678),
+        optax.exponential_decay(0.1, 3, 0.512345678, staircase=True),
+    ),
     "polynomial": (polynomial, optax.polynomial_schedule(0.1, 0.0, 0.9, STEPS)),
     "joined": (
         warmed,
