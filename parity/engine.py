@@ -212,14 +212,17 @@ class Engine:
             cut = dataclasses.replace(free, alignment=alignment)
             flax = (self._forced(mode, t.dtype, cut, t) for t in (torch32, torch64))
             runs = Runs(torch32, torch64, *flax)
-            return runs, all_metrics(alignment, self.sides.plan, runs, forced=True)
+            found = all_metrics(alignment, self.sides.plan, runs, forced=True)
+            return runs, compared_with(alignment, found).introduced
+
+        def compared_with(alignment: Alignment, introduced: dict[Key, Metrics]) -> Comparison:
+            made = Comparison(mode, alignment, self.sides.plan, torch64, introduced, free.inherited)
+            return without_unpaired_draws(made, free.observed) if self.probing else made
 
         cut = free.alignment, *forced(free.alignment)
         alignment, runs, introduced = with_regions(*cut, forced, self.sides.policy)
         free = dataclasses.replace(free, alignment=alignment)
-        comparison = Comparison(mode, free.alignment, self.sides.plan, torch64, introduced, free.inherited)
-        if self.probing:
-            comparison = without_unpaired_draws(comparison, free.observed)
+        comparison = compared_with(alignment, introduced)
         unmatched_flax = {name: self.sides.params[name] for name in self.sides.plan.unmatched_flax}
         found = with_reference_errors(
             entries(comparison),

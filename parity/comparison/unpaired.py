@@ -1,7 +1,6 @@
 """Segments in which both sides draw random numbers outside of the layers that they share: each has its own numbers."""
 
 import dataclasses
-import functools
 
 from parity.capture.trace import Trace
 from parity.comparison.entries import Comparison
@@ -21,10 +20,12 @@ def without_unpaired_draws(comparison: Comparison, flax: Trace) -> Comparison:
         for call in comparison.torch.inside(site.torch)
         if site.role == "layer"
     }
-    drawn = _drawn(alignment, flax)
+    segments = _Segments(alignment, flax)
+    drawn = segments.drawn()
     if not drawn or not any(call.draws and call.key not in paired for call in comparison.torch.calls):
         return comparison
     inside = _owned_inside(comparison, {key for key, what in drawn if what in ("input", "output")})
+    inside |= _owned_by(comparison, segments.paths())
     introduced = {
         key: value
         for key, value in comparison.introduced.items()
@@ -53,27 +54,56 @@ def _owned_inside(comparison: Comparison, ends: set[str]) -> set[int]:
     }
 
 
-def _drawn(alignment: Alignment, flax: Trace) -> set[tuple[str, str]]:
-    """What the segments compare in which Flax draws: the tensor at their end, and the cotangent at their beginning."""
-    found = set()
-    fed = {site.flax.key for site in alignment.sites}
-
-    @functools.cache
-    def is_drawn(name: str) -> bool:
-        before = [other for other in flax.made_from.get(name, ()) if not _is_output_of(other, fed)]
-        return name in flax.drawn or any(map(is_drawn, before))
-
-    begin = (alignment.sites[-1].torch.key, "input_cotangent")
-    for site in alignment.sites:
-        what = "input" if site.role == "layer" else "output"
-        count = site.flax.inputs if what == "input" else site.flax.outputs
-        if any(is_drawn(f"{site.flax.key}/{what}/{index}") for index in range(count)):
-            found |= {(site.torch.key, what), begin}
-        begin = (site.torch.key, "output_cotangent")
-    return found
+def _owned_by(comparison: Comparison, paths: set[str]) -> set[int]:
+    """The numbers of the parameters and statistics that Flax's modules of these paths own."""
+    return {
+        number for number, link in enumerate(comparison.plan.links) if link.flax.rpartition(".")[0] in paths
+    }
 
 
-def _is_output_of(name: str, calls: set[str]) -> bool:
-    """Whether a tensor is what one of these calls hands on: PyTorch's is put in its place."""
-    key, what, _ = name.rsplit("/", 2)
-    return what == "output" and key in calls
+class _Segments:
+    """What leads to the tensors that the segments end in, by the flow of data: branches do not end in call order."""
+
+    def __init__(self, alignment: Alignment, flax: Trace) -> None:
+        self.flax, self.root = flax, alignment.sites[-1]
+        self.outputs = {site.flax.key: site.torch.key for site in alignment.sites}
+        self.ends: dict[str, tuple[str, str]] = {}
+        for site in alignment.sites:
+            what, count = (
+                ("input", site.flax.inputs) if site.role == "layer" else ("output", site.flax.outputs)
+            )
+            for index in range(count):
+                self.ends[f"{site.flax.key}/{what}/{index}"] = site.torch.key, what
+        self.inside = {
+            name: names for name in self.ends if not self.flax.drawn.isdisjoint(names := self._inside(name))
+        }
+
+    def drawn(self) -> set[tuple[str, str]]:
+        """What the segments compare in which Flax draws: the tensor at their end, and what their beginnings receive."""
+        found = {self.ends[name] for name in self.inside}
+        for name in set().union(*self.inside.values()):
+            before = self.flax.made_from.get(name, ())
+            found |= {(self.outputs[key], "output_cotangent") for key in map(self._fed, before) if key}
+            if any(other.startswith(f"{self.root.flax.key}/input/") for other in before):
+                found.add((self.root.torch.key, "input_cotangent"))
+        return found
+
+    def paths(self) -> set[str]:
+        """The modules that are run inside of these segments, and that are no layer."""
+        names = set().union(*self.inside.values()) - self.ends.keys()
+        return {name.rsplit("/", 2)[0].rpartition("#")[0] for name in names}
+
+    def _inside(self, end: str) -> set[str]:
+        """The recorded tensors that an end is made from, with itself, up to those that PyTorch's are put in place of."""
+        waiting, seen = [end], set()
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += [other for other in self.flax.made_from.get(name, ()) if not self._fed(other)]
+        return seen
+
+    def _fed(self, name: str) -> str:
+        """The call whose output a tensor is, if PyTorch's is put in its place."""
+        key, what, _ = name.rsplit("/", 2)
+        return key if what == "output" and key in self.outputs else ""
