@@ -94,7 +94,7 @@ class _Segments:
         return {name.rsplit("/", 2)[0].rpartition("#")[0] for name in names}
 
     def _inside(self, end: str) -> set[str]:
-        """The recorded tensors that an end is made from, with itself, up to those that PyTorch's are put in place of."""
+        """The recorded tensors that an end is made from, with itself, up to those that are replaced by PyTorch's."""
         waiting, seen = [end], set()
         while waiting:
             name = waiting.pop()

@@ -14,9 +14,9 @@ _PAIRS = 20
 Task = tuple[int, bool]
 
 
-def tasks(pairs: int) -> list[Task]:
-    """Each pair, right and with its defect; a study that is cut off has as many of either."""
-    return [(number, defect) for number in range(pairs) for defect in (False, True)]
+def tasks(pairs: int, first: int = 0) -> list[Task]:
+    """Each pair from `first` on, right and with its defect; a study that is cut off has as many of either."""
+    return [(number, defect) for number in range(first, first + pairs) for defect in (False, True)]
 
 
 def kept(folder: Path, listed: Sequence[Task]) -> dict[Task, Result]:
