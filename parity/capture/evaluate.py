@@ -1,7 +1,7 @@
 """Evaluate what a Flax model traces to, one operation at a time.
 
 A capture keeps every tensor, so there is nothing to fuse, and compiling it whole would cost more than running it.
-`evaluated` traces a function once to a jaxpr and walks through it:
+`parity.capture.traced` traces a function once to a jaxpr; `Evaluation` walks through it:
 
     exact in every precision (reshape, add, max ...)   NumPy, which rounds as IEEE 754 says and XLA does
     float64, of a known meaning (convolution, sum ...)  NumPy and BLAS: float64 says what the program means
@@ -12,12 +12,11 @@ are shared by layers, modes, runs and checks.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
@@ -25,8 +24,6 @@ from flaxcnn.ops.cpu.primitive import PREFIX, function_on_cpu
 from parity.capture.numpy_rules import Rule, rule_of
 from parity.capture.programs import Programs
 from parity.capture.shelf import Lazy, loaded
-from parity.capture.source import line_of
-from parity.capture.widen import narrowing_casts, widened
 
 Values = list[Any]
 # Operations that stand for a function written out in one of their parameters.
@@ -55,64 +52,6 @@ _OVER_DEVICES: dict[str, Callable[[JaxprEqn, Values], Values]] = {
 # A loop of more turns is left to XLA.
 _MOST_TURNS = 64
 _NOTHING: Mapping[int, Any] = MappingProxyType({})
-
-
-def evaluated(
-    function: Callable[..., Any],
-    *arguments: Any,
-    keep: Callable[[np.ndarray], Any] | None = None,
-    axes: Sequence[str] = (),
-    casts: list[str] | None = None,
-) -> Any:
-    """`function(*arguments)`, every array of it a NumPy array.
-
-    A function whose Python code asks for the values of its arrays (`if x.sum() > 0`) cannot be traced; it is run as
-    it is, operation by operation.
-
-    Args:
-        function: of pytrees of arrays, to pytrees of arrays.
-        arguments: its arguments; an array may be lazy, and is then made whenever it is used.
-        keep: what to give in place of a result, called as soon as nothing else needs it; the result itself if None.
-        axes: names that the function sums over, bound to one device.
-        casts: if given, casts from float64 to float32 are left out, and their lines in the model are added here.
-    """
-    try:
-        program, shapes = jax.make_jaxpr(function, return_shape=True, axis_env=[(name, 1) for name in axes])(
-            *jax.tree.map(_shape, arguments)
-        )
-    except jax.errors.ConcretizationTypeError:
-        found = function(*jax.tree.map(lambda leaf: jnp.asarray(loaded(leaf)), arguments))
-        return jax.tree.map(lambda leaf: as_numpy(leaf) if keep is None else keep(as_numpy(leaf)), found)
-    if casts is not None:
-        program = _without_casts(program, casts, axes)
-    flat = [
-        _in_precision(leaf, aval.dtype)
-        for leaf, aval in zip(jax.tree.leaves(arguments), program.in_avals, strict=True)
-    ]
-    results = Evaluation(program, keep).run(flat)
-    return jax.tree.unflatten(jax.tree.structure(shapes), results)
-
-
-def _without_casts(program: ClosedJaxpr, casts: list[str], axes: Sequence[str]) -> ClosedJaxpr:
-    narrowing = narrowing_casts(program.jaxpr)
-    wide = widened(program, axes) if narrowing else None
-    if wide is None:
-        return program
-    casts += [line_of(equation) for equation in narrowing]
-    return wide
-
-
-def _shape(leaf: Any) -> Any:
-    """What tracing needs of a lazy array."""
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if isinstance(leaf, Lazy) else leaf
-
-
-def _in_precision(leaf: Any, dtype: Any) -> Any:
-    """An argument as it was traced: without x64 a float64 array counts as float32."""
-    if isinstance(leaf, Lazy):
-        return leaf if leaf.dtype == dtype else Lazy(leaf.shape, dtype, lambda: leaf.load().astype(dtype))
-    array = as_numpy(leaf)
-    return array.astype(dtype, copy=False) if isinstance(leaf, np.ndarray) else array
 
 
 def as_numpy(array: Any) -> Any:

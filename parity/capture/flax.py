@@ -13,11 +13,12 @@ import numpy as np
 from flax.errors import FlaxError, TraceContextError
 
 from parity.capture.axes import with_axes
-from parity.capture.evaluate import as_numpy, evaluated
+from parity.capture.evaluate import as_numpy
 from parity.capture.intercept import Forced, Interceptor, is_floating, pull, trace_state
 from parity.capture.owner import Owner
 from parity.capture.shelf import Arrays, Lazy, Shelf, loaded
 from parity.capture.trace import Call, Trace
+from parity.capture.traced import Traces
 from parity.errors import CannotCompare
 from parity.verdict.policy import COARSE
 
@@ -29,6 +30,7 @@ class FlaxModel(Protocol):
     `axes` are names of mapped axes that it uses; `inlined`: its own jit and scan are written out; `output` is the part
     of its output that is compared, `parts` the names of PyTorch's parts in their order. With `unpin` its pins to
     float32 are lifted in float64 runs; `pins` (dtypes by module) and `casts` (lines) are those that were found.
+    `traces` are those of its latest runs.
     """
 
     framework: str
@@ -41,6 +43,7 @@ class FlaxModel(Protocol):
     unpin: bool
     pins: dict[str, str]
     casts: list[str]
+    traces: Traces
 
     def owners(self) -> list[Owner]:
         """The modules that hold arrays of their own."""
@@ -126,7 +129,7 @@ def capture_flax(
             trained={k: v for k, v in _as_dtype(params, dtype).items() if is_floating(v)},
             fixed={k: v for k, v in params.items() if not is_floating(v)},
             forced=forced or {},
-            masks=dropout_masks or {},
+            masks=_as_dtype(dropout_masks or {}, dtype),
             output_cotangents=output_cotangents or [],
         )
 
@@ -147,23 +150,26 @@ def capture_flax(
         casts: list[str] | None = None if pins is None else model.casts
         probes = {} if observed is None else _probes(observed, dtype)
 
-        def run() -> Any:
-            if observed is None:
-                _, rest = evaluated(
-                    lambda trained, given: objective(trained, {}, given),
-                    trained,
-                    given,
-                    keep=keep,
-                    axes=model.axes,
-                    casts=casts,
-                )
-                return ({}, {}), rest
-            differentiated = jax.grad(objective, (0, 1), has_aux=True)
-            return evaluated(differentiated, trained, probes, given, keep=keep, axes=model.axes, casts=casts)
+        def looked_at(trained: dict[str, Any], probes: dict[str, Any], given: Given) -> Any:
+            return ({}, {}), objective(trained, probes, given)[1]
 
-        (gradients, cotangents), (arrays, after) = taken_through(model, run)
+        def run() -> Any:
+            kind = mode, dtype, seed, observed is None, pins is None, model.inlined, tuple(model.axes)
+            return model.traces.evaluated(
+                kind,
+                looked_at if observed is None else jax.grad(objective, (0, 1), has_aux=True),
+                trained,
+                probes,
+                given,
+                beside=lambda: recorder[0].calls,
+                keep=keep,
+                axes=model.axes,
+                casts=casts,
+            )
+
+        ((gradients, cotangents), (arrays, after)), calls = taken_through(model, run)
         parts = arrays, gradients, cotangents, given.before, after
-        return _trace(model.framework, mode, dtype, recorder[0].calls, parts)
+        return _trace(model.framework, mode, dtype, calls, parts)
 
 
 class Given(NamedTuple):

@@ -23,6 +23,7 @@ from parity.capture.modes import (
 )
 from parity.capture.owner import Owner
 from parity.capture.source import source_of
+from parity.capture.traced import Traces
 from parity.capture.unpin import unpin
 
 # The user's settings of the model, by name: in train and in eval mode.
@@ -66,6 +67,7 @@ class LinenModel:
         self.output: str | None = None
         self.parts: tuple[str, ...] = ()
         self.unpin, self.pins, self.casts = True, {}, []
+        self.traces = Traces()
         call = type(model).__call__
         self.modes = known_modes(call)
         if settings is not None:

@@ -25,6 +25,7 @@ from parity.capture.modes import (
 from parity.capture.owner import Owner
 from parity.capture.shared import aliases, every_path
 from parity.capture.source import source_of
+from parity.capture.traced import Traces
 from parity.capture.unpin import unpin
 
 
@@ -56,6 +57,7 @@ class NnxModel:
         self.output: str | None = None
         self.parts: tuple[str, ...] = ()
         self.unpin, self.pins, self.casts = True, {}, []
+        self.traces = Traces()
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self.graph, params, rest = nnx.split(model, nnx.Param, ...)
         self._params, self._rest = params, rest

@@ -15,12 +15,12 @@ import torch
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from parity.capture.axes import with_axes
-from parity.capture.evaluate import evaluated
 from parity.capture.flax import FlaxModel, precision
 from parity.capture.functional_draws import FunctionalDraws
 from parity.capture.intercept import Interceptor, Module, is_floating, trace_state
 from parity.capture.torch import numpy_of, prepare, tensors_from
 from parity.capture.trace import Call, Trace
+from parity.capture.traced import evaluated
 from parity.capture.trees import list_tensors, map_tensors
 
 # Every sampled call is made this often: enough for an exact test where all that a call drops is one draw.

@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from parity.capture import evaluate, numpy_rules, programs
-from parity.capture.evaluate import evaluated
+from parity.capture.traced import evaluated
 
 X = np.linspace(-2.0, 3.0, 12).reshape(3, 4)
 

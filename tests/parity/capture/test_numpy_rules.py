@@ -9,7 +9,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from parity.capture import numpy_rules
-from parity.capture.evaluate import evaluated
+from parity.capture.traced import evaluated
 
 DRAW = np.random.default_rng(0)
 X = DRAW.standard_normal((3, 4, 5)) * 3
