@@ -27,6 +27,8 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_train(commands)
     arguments.add_eval(commands)
     arguments.add_predict(commands)
+    arguments.add_weights(commands)
+    arguments.add_recipes(commands)
     arguments.add_models(commands)
     arguments.add_data(commands)
     add_doctor(commands)

@@ -90,6 +90,7 @@ def set_up(config: Config) -> Job:
     Raises:
         ConfigError, DataError, InvalidArgument: a setting, name or file that cannot be used, in one sentence.
     """
+    config = config.resolved()
     splits = load_splits(config)
     steps_per_epoch = data.number_of_batches(splits.train, config.run.batch_size)
     model = model_of(config, splits.info)
@@ -134,7 +135,7 @@ def initial_state(config: Config, parts: Functional, optimiser: optax.GradientTr
 
 def schedule_of(config: Config, steps_per_epoch: int) -> optim.Schedule:
     """The learning rate of every step of a run; epochs in the configuration become steps."""
-    settings = config.optimiser
+    settings = config.resolved().optimiser
     warmup = round(settings.warmup_epochs * steps_per_epoch)
     total = config.run.epochs * steps_per_epoch
     if warmup >= total:
@@ -173,6 +174,7 @@ _OPTIONS = {
 
 def optimiser_of(settings: OptimiserConfig, schedule: Callable[..., Any]) -> optax.GradientTransformation:
     """The optimiser of a run, which follows `schedule`."""
+    settings = Config(optimiser=settings).resolved().optimiser
     used = optim.optimiser_options(settings.optimiser)
     defaults = OptimiserConfig()
     options: dict[str, Any] = {}
