@@ -20,10 +20,10 @@ def hint(name: str, known: Iterable[str]) -> str:
     import difflib
 
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     near += [
         whole
-        for whole in difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+        for whole in difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
         if whole not in near
     ]
     return f"did you mean {' or '.join(near[:3])}?" if near else f"choose one of {', '.join(known)}."

@@ -47,6 +47,10 @@ class Job:
 def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
     """The model of a run, freshly initialised, for images and classes as `info` describes them."""
     options = dict(config.model.model_options)
+    size = options.get("image_size")
+    taken = {**_DECIDED_ELSEWHERE, **({} if _same_size(size, info.image_shape) else _SIZE_DECIDED_ELSEWHERE)}
+    for name in options.keys() & taken.keys():
+        raise ConfigError(f"{name} was given as an option of the model, but {taken[name]}; leave it out.")
     if config.model.model == "cnn":
         options.setdefault("image_size", info.image_shape[:2])
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
@@ -57,6 +61,22 @@ def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
         in_channels=info.image_shape[2],
         **options,
     )
+
+
+# What the data or another setting says of a model.
+_DECIDED_ELSEWHERE = {
+    "num_classes": "the data set decides the number of classes",
+    "in_channels": "the images decide the number of channels",
+    "seed": "the run's --seed is that of the weights",
+    "rngs": "the run's --seed is that of the weights",
+    "name": "--model names it",
+}
+_SIZE_DECIDED_ELSEWHERE = {"image_size": "the images decide the size, and --image-size resizes them"}
+
+
+def _same_size(size: Any, image_shape: tuple[int, int, int]) -> bool:
+    """Whether the size that was given as an option, if any, is that of the images."""
+    return size is None or size == image_shape[0] == image_shape[1] or list(image_shape[:2]) == size
 
 
 def pure(config: Config, model: nnx.Module) -> Functional:
