@@ -19,7 +19,7 @@ def hint(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the names it may have been meant for, or else all of them."""
     import difflib
 
-    known = list(known)
+    known = list(dict.fromkeys(known))
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     near += [
         whole
