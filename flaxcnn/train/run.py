@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from flaxcnn.config import Config
+from flaxcnn.train import sense
 from flaxcnn.train.environment import environment
 from flaxcnn.train.loop import Trainer
 from flaxcnn.train.metrics import Evaluation
@@ -35,7 +36,11 @@ def train(config: Config, *, console: Console | None = None) -> dict[str, Any]:
     started = time.perf_counter()
     console = console or Console(quiet=True)
     # Everything that can be wrong is found out before a folder is made.
+    sense.check(config)
+    for remark in sense.remarks(config):
+        console.print(f"note: {remark}", markup=False, emoji=False, highlight=False, soft_wrap=True)
     job = _set_up(config, console)
+    sense.check_images(config, job.splits.info)
     folder = RunFolder.create(config.run.out, job.config)
     folder.write_data(job.splits.info, np.asarray(job.recipe.mean), np.asarray(job.recipe.std))
     return _run(Trainer(job, folder, console), started)
