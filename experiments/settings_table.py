@@ -67,6 +67,8 @@ def flag(field: dataclasses.Field[Any]) -> str:
 
 def default(field: dataclasses.Field[Any]) -> str:
     """The default value of a setting, in words."""
+    if field.metadata["shown"]:
+        return field.metadata["shown"]
     value = field.default if field.default is not dataclasses.MISSING else field.default_factory()
     if value is None or value == {}:
         return "none"

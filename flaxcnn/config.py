@@ -11,20 +11,30 @@ import math
 from pathlib import Path
 from typing import Any
 
-from flaxcnn.errors import FlaxcnnError
+from flaxcnn.errors import FlaxcnnError, hint
 
 
 class ConfigError(FlaxcnnError):
     """An invalid configuration: one sentence names the given and the expected value."""
 
 
-def field(default: Any, description: str) -> Any:
-    """A dataclass field with its description, which becomes the help text of its flag."""
+def field(default: Any, description: str, *, shown: str | None = None) -> Any:
+    """A dataclass field with its description, which becomes the help text of its flag; `shown` words the default."""
+    metadata = {"help": description, "shown": shown}
     if isinstance(default, dict | list):
-        return dataclasses.field(
-            default_factory=lambda: type(default)(default), metadata={"help": description}
-        )
-    return dataclasses.field(default=default, metadata={"help": description})
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+# What an optimiser takes where no other value is given: (learning rate, weight decay). The rates are PyTorch's and
+# Keras's for the adaptive ones, and that of He et al. 2015 for sgd. Coupled decay does not belong to Adam's rule, so
+# that adam and rmsprop have none, as in PyTorch; sgd's is that of the Wide ResNets, adamw's is PyTorch's.
+BY_OPTIMISER: dict[str, tuple[float, float]] = {
+    "sgd": (0.1, 5e-4),
+    "adam": (1e-3, 0.0),
+    "adamw": (1e-3, 1e-2),
+    "rmsprop": (1e-3, 0.0),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +66,7 @@ class AugmentConfig:
 
     crop_padding: int = field(0, "pixels of zero padding before a random crop back to size")
     flip: bool = field(False, "mirror left and right with probability one half")
-    rotate: float = field(15.0, "rotate by a random angle of at most this many degrees")
+    rotate: float = field(0.0, "rotate by a random angle of at most this many degrees")
     cutout: int = field(0, "side in pixels of a square set to zero at a random position")
     brightness: float = field(0.0, "change the brightness by a random factor within 1 +- this")
     contrast: float = field(0.0, "the same for the contrast")
@@ -70,7 +80,7 @@ class AugmentConfig:
 class LossConfig:
     """The objective: cross-entropy and the terms added to it."""
 
-    label_smoothing: float = field(0.1, "share of every label spread evenly over the classes")
+    label_smoothing: float = field(0.0, "share of every label spread evenly over the classes")
     l1: float = field(0.0, "weight of the sum of absolute parameters")
     l2: float = field(0.0, "weight of the sum of squared parameters (weight_decay is the optimiser's own)")
 
@@ -80,7 +90,9 @@ class OptimiserConfig:
     """The optimiser and its schedule, with PyTorch's update rules."""
 
     optimiser: str = field("sgd", "sgd, adam, adamw or rmsprop")
-    learning_rate: float = field(0.2, "peak learning rate")
+    learning_rate: float | None = field(
+        None, "peak learning rate", shown="by optimiser: 0.1 sgd; 0.001 adam, adamw, rmsprop"
+    )
     momentum: float = field(0.9, "momentum (sgd, rmsprop)")
     nesterov: bool = field(True, "Nesterov momentum (sgd)")
     dampening: float = field(0.0, "dampening of the momentum (sgd)")
@@ -88,7 +100,11 @@ class OptimiserConfig:
     beta2: float = field(0.999, "decay of the mean squared gradient (adam, adamw)")
     epsilon: float = field(1e-8, "added to the root of the mean squared gradient (adam, adamw, rmsprop)")
     alpha: float = field(0.99, "decay of the mean squared gradient (rmsprop)")
-    weight_decay: float = field(5e-4, "weight decay: coupled in sgd, adam and rmsprop, decoupled in adamw")
+    weight_decay: float | None = field(
+        None,
+        "weight decay: coupled in sgd, adam and rmsprop, decoupled in adamw",
+        shown="by optimiser: 0.0005 sgd; 0.01 adamw; 0 adam, rmsprop",
+    )
     decay_norm_and_bias: bool = field(False, "decay batch-norm parameters and biases too, as PyTorch does")
     schedule: str = field("one_cycle", "constant, step, multistep, exponential, linear, cosine or one_cycle")
     warmup_epochs: float = field(0.0, "epochs of linear warm-up before the schedule")
@@ -119,7 +135,7 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The whole configuration. `Config()` trains a CIFAR-style ResNet on scikit-learn's digits in about a minute."""
+    """The whole configuration. The defaults are neutral; `flaxcnn.recipes` holds what was tuned to a data set."""
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -158,6 +174,18 @@ class Config:
                 for section, new in sections.items()
             },
         )
+
+    def resolved(self) -> "Config":
+        """A copy in which the learning rate and the weight decay that were not given are those of the optimiser.
+
+        Raises:
+            ConfigError: there is no such optimiser.
+        """
+        name = self.optimiser.optimiser
+        if name not in BY_OPTIMISER:
+            raise ConfigError(f"There is no optimiser named {name!r}: {hint(name, BY_OPTIMISER)}")
+        defaults = dict(zip(("learning_rate", "weight_decay"), BY_OPTIMISER[name], strict=True))
+        return self.replace(**{key: value for key, value in defaults.items() if self.get(key) is None})
 
     def to_json(self) -> str:
         """The configuration as JSON, by section."""
@@ -206,32 +234,49 @@ def section_of(name: str) -> str:
     """The section that the field called `name` belongs to."""
     known = fields()
     if name not in known:
-        raise ConfigError(f"There is no setting {name!r}; the settings are {', '.join(known)}.")
+        raise ConfigError(f"There is no setting {name!r}: {hint(name, [*known, *_sections()])}")
     return known[name][0]
 
 
+def _sections() -> list[str]:
+    return [section.name for section in dataclasses.fields(Config)]
+
+
+# What a file may say of itself beside its settings, as the recipes do.
+REMARKS = ("description", "source")
+
+
 def read(path: str | Path) -> Config:
-    """Read a JSON file: sections as `config.json` of a run folder has them, or fields at the top level.
+    """Read a JSON file, see `read_settings`; what it does not set has its default."""
+    return Config().replace(**read_settings(path))
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """The settings in a JSON file, by name.
+
+    The file has sections, as `config.json` of a run folder, or the settings at its top level. Its keys `description`
+    and `source` are for readers.
 
     Raises:
         ConfigError: the file is missing, not JSON, or has a key or value that no setting takes.
     """
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}.") from None
     except ValueError as error:
         raise ConfigError(f"The configuration {path} is not JSON: {error}.") from None
     if not isinstance(content, dict):
         raise ConfigError(f"The configuration {path} holds {type(content).__name__}; expected an object.")
-    sections = {section.name for section in dataclasses.fields(Config)}
     flat: dict[str, Any] = {}
     for key, value in content.items():
-        if key in sections and isinstance(value, dict):
+        if key in _sections() and isinstance(value, dict):
             flat.update(value)
-        else:
+        elif key in _sections() and key not in fields():
+            raise ConfigError(f"{key} is {value!r}; expected an object of settings.")
+        elif key not in REMARKS:
             flat[key] = value
-    return Config().replace(**flat)
+    return {name: _converted(name, value) for name, value in flat.items()}
 
 
 _TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
@@ -249,11 +294,14 @@ _TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
 
 def _converted(name: str, value: Any) -> Any:
     """Check a value against its field's type, so that a wrong JSON file fails in one sentence."""
+    section_of(name)
     kind = fields()[name][1].type
     accepted, expected = _TYPES[kind]
     wrong_bool = isinstance(value, bool) and kind is not bool
     if not isinstance(value, accepted) or wrong_bool:
         raise ConfigError(f"{name} is {value!r}; expected {expected}.")
     if kind == list[float]:
+        if not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
+            raise ConfigError(f"{name} is {value!r}; expected {expected}.")
         return [float(item) for item in value]
     return float(value) if kind in (float, float | None) and value is not None else value

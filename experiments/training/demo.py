@@ -18,8 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import parity
-from flaxcnn import data, weights
-from flaxcnn.config import Config
+from flaxcnn import data, recipes, weights
 from flaxcnn.functional import bind
 from flaxcnn.train import run
 from flaxcnn.train.compiling import use_compilation_cache
@@ -35,7 +34,7 @@ def main() -> int:
     """Run the demonstration; 0 if the trained model was proven equal to its twin."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="demo", help="folder of its own, emptied first (default: demo)")
-    parser.add_argument("--epochs", type=int, default=Config().run.epochs)
+    parser.add_argument("--epochs", type=int, default=recipes.config("digits").run.epochs)
     options = parser.parse_args()
     console = Console()
     use_compilation_cache()
@@ -45,7 +44,7 @@ def main() -> int:
         shutil.rmtree(folder / name, ignore_errors=True)
 
     console.rule("1. Train resnet20 on handwritten digits")
-    config = Config().replace(out=str(folder / "run"), epochs=options.epochs)
+    config = recipes.config("digits", {"out": str(folder / "run"), "epochs": options.epochs})
     summary = run.train(config, console=console)
     show_results(console, summary)
 

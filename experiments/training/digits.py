@@ -1,4 +1,4 @@
-"""Digits, the default job over five seeds: test accuracy with mean, std and n.
+"""Digits, the recipe over five seeds: test accuracy with mean, std and n.
 
     python -m experiments.training.digits [--seeds 5]
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments import record
-from flaxcnn.config import Config
+from flaxcnn import recipes
 from flaxcnn.train import run
 
 TARGET = 0.985
@@ -28,7 +28,9 @@ def main() -> None:
     runs = []
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            config = Config().replace(seed=seed, out=str(Path(folder) / "run"), pictures=False)
+            config = recipes.config(
+                "digits", {"seed": seed, "out": str(Path(folder) / "run"), "pictures": False}
+            )
             summary = run.train(config)
         keep = (
             "test_accuracy",

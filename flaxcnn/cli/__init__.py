@@ -1,4 +1,4 @@
-"""The command `flaxcnn`: train, eval, predict, models, data, doctor."""
+"""The command `flaxcnn`: train, eval, predict, weights, recipes, models, data, doctor."""
 
 from flaxcnn.cli.main import main
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from flaxcnn import config as configuration
+from flaxcnn import recipes
 from flaxcnn.config import Config
 
 Commands = Any  # argparse has no public name for what add_subparsers returns
@@ -16,7 +17,13 @@ def add_train(commands: Commands) -> None:
     command = commands.add_parser(
         "train",
         help="train a model",
-        description="Train a model. With no argument: resnet20 on scikit-learn's digits, about a minute.",
+        description="Train a model. Without data, recipe or configuration: the recipe digits, which trains resnet20 on "
+        "scikit-learn's digits in about a minute.",
+    )
+    command.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="start from the settings of this recipe, see `flaxcnn recipes`; --config and flags override them",
     )
     command.add_argument("--config", metavar="FILE", help="JSON file of settings; flags override it")
     command.add_argument(
@@ -65,6 +72,30 @@ def add_predict(commands: Commands) -> None:
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
+def add_recipes(commands: Commands) -> None:
+    """`flaxcnn recipes [NAME]`."""
+    command = commands.add_parser(
+        "recipes",
+        help="list the recipes",
+        description="List the recipes: settings that were tuned to a data set, or published for one. With a name: "
+        "the recipe as JSON, which --config reads.",
+    )
+    command.add_argument("name", nargs="?", metavar="NAME", help="show this one")
+
+
+def add_weights(commands: Commands) -> None:
+    """`flaxcnn weights RUN OUT`."""
+    command = commands.add_parser(
+        "weights",
+        help="write the weights of a run as safetensors",
+        description="Write the weights of a run as a safetensors file with PyTorch's names and layouts, which "
+        "torchvision's models load. PyTorch is not needed.",
+    )
+    command.add_argument("run", metavar="RUN", help="run folder")
+    command.add_argument("out", metavar="OUT", help="file to write, such as weights.safetensors")
+    _add_checkpoint(command)
+
+
 def add_models(commands: Commands) -> None:
     """`flaxcnn models`."""
     command = commands.add_parser(
@@ -100,7 +131,7 @@ def _add_field(group: argparse._ArgumentGroup, item: dataclasses.Field[Any]) -> 
     """A flag for one field; absent flags stay out of the namespace, so that a file can fill them."""
     default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
     flag = "--" + item.name.replace("_", "-")
-    text = f"{item.metadata['help']} (default: {_shown(default)})"
+    text = f"{item.metadata['help']} (default: {item.metadata['shown'] or _shown(default)})"
     common = {"dest": item.name, "default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
     if item.type is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
@@ -138,12 +169,18 @@ def _option(text: str) -> tuple[str, Any]:
 
 
 def config_of(options: argparse.Namespace) -> Config:
-    """The configuration that `flaxcnn train` was given: defaults, then the file, then the flags."""
-    config = configuration.read(options.config) if options.config else Config()
-    given = {name: value for name, value in vars(options).items() if name in configuration.fields()}
-    if "model_options" in given:
-        given["model_options"] = config.model.model_options | dict(given["model_options"])
-    return config.replace(**given)
+    """The configuration that `flaxcnn train` was given: defaults, then the recipe, then the file, then the flags."""
+    given = configuration.read_settings(options.config) if options.config else {}
+    flags = {name: value for name, value in vars(options).items() if name in configuration.fields()}
+    if "model_options" in flags:
+        flags["model_options"] = given.get("model_options", {}) | dict(flags["model_options"])
+    name = recipe_of(options)
+    return Config().replace(**given | flags) if name is None else recipes.config(name, given | flags)
+
+
+def recipe_of(options: argparse.Namespace) -> str | None:
+    """The recipe that `flaxcnn train` starts from: `digits` where neither data nor settings were named."""
+    return options.recipe or (None if options.config or hasattr(options, "data") else "digits")
 
 
 def given_fields(options: argparse.Namespace) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from flaxcnn import recipes
 from flaxcnn.cli import arguments
 from flaxcnn.cli.doctor import doctor
 from flaxcnn.config import ConfigError
@@ -16,7 +17,8 @@ from flaxcnn.errors import FlaxcnnError, InvalidArgument
 from flaxcnn.train.loop import InterruptedRun
 from flaxcnn.train.run_folder import RunFolderError, to_json
 
-console = Console()
+# Names of classes and files are printed as they are: neither as markup nor as an emoji's code.
+console = Console(markup=False, emoji=False, highlight=False)
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
@@ -37,16 +39,30 @@ def train(options: argparse.Namespace) -> int:
     from flaxcnn.train import run
 
     if options.resume:
-        if given := arguments.given_fields(options) + (["config"] if options.config else []):
+        files = [name for name in ("recipe", "config") if getattr(options, name)]
+        if given := arguments.given_fields(options) + files:
             flags = ", ".join("--" + name.replace("_", "-") for name in given)
             raise ConfigError(
                 f"--resume was given with {flags}, but a run goes on as it was configured; leave them out."
             )
         summary = run.resume(options.resume, console=console)
     else:
-        summary = run.train(arguments.config_of(options), console=console)
+        config = arguments.config_of(options)
+        _print_recipe(arguments.recipe_of(options), options)
+        summary = run.train(config, console=console)
     _print_summary(summary)
     return 0
+
+
+def _print_recipe(name: str | None, options: argparse.Namespace) -> None:
+    """Say which recipe a run starts from, or that there would be one."""
+    if name is not None:
+        console.print(f"recipe {name}: {recipes.remarks(name)['description']}", soft_wrap=True)
+    elif not options.config and (tuned := recipes.tuned_to(options.data)):
+        console.print(
+            f"neutral settings; tuned to {options.data}: {' or '.join(f'--recipe {name}' for name in tuned)}",
+            soft_wrap=True,
+        )
 
 
 def _print_summary(summary: dict) -> None:
@@ -132,6 +148,37 @@ def _latest_run() -> Path:
     return found[-1].parent
 
 
+def write_weights(options: argparse.Namespace) -> int:
+    """`flaxcnn weights RUN OUT`."""
+    from flaxcnn import weights
+    from flaxcnn.train.trained import load_run
+
+    if Path(options.out).suffix != ".safetensors":
+        raise InvalidArgument(
+            f"The file to write is {options.out}; expected a name that ends in .safetensors "
+            "(`parity convert` writes .pth)."
+        )
+    trained = load_run(options.run, options.checkpoint)
+    path = weights.save(options.out, trained.params, trained.state)
+    console.print(
+        f"wrote {path}: {options.checkpoint} weights of {trained.config.model.model}, PyTorch's names and layouts",
+        soft_wrap=True,
+    )
+    return 0
+
+
+def list_recipes(options: argparse.Namespace) -> int:
+    """`flaxcnn recipes [NAME]`."""
+    if options.name:
+        print(recipes.text(options.name), end="")
+        return 0
+    # Lines, not a table: a cell would cut the address of a source.
+    for name in recipes.names():
+        said = recipes.remarks(name)
+        console.print(f"{name}: {said['description']}\n    {said['source']}", soft_wrap=True)
+    return 0
+
+
 def list_models(options: argparse.Namespace) -> int:
     """`flaxcnn models [NAME]`."""
     from flaxcnn.models import overview
@@ -179,7 +226,7 @@ def data(options: argparse.Namespace) -> int:
     splits = datasets.load(options.name, data_dir=options.data_dir)
     mean, std = datasets.channel_statistics(splits.train)
     sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    console.print(f"[bold]{splits.info.name}[/bold] {splits.info.description}", highlight=False)
+    console.print(f"{splits.info.name} {splits.info.description}", highlight=False)
     console.print("images " + "x".join(map(str, splits.info.image_shape)), highlight=False)
     console.print(
         "splits " + "  ".join(f"{k} {len(v):,}" for k, v in sizes.items() if v is not None), highlight=False
@@ -204,6 +251,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "weights": write_weights,
+    "recipes": list_recipes,
     "models": list_models,
     "data": data,
     "doctor": doctor,

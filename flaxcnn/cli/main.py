@@ -8,12 +8,15 @@ Exit codes: 0 done; 1 the work failed or stopped (an error in one sentence); 2 t
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 import flaxcnn
 from flaxcnn.cli import arguments
 from flaxcnn.cli.doctor import add_doctor
+from flaxcnn.cli.output import printable
+from flaxcnn.errors import hint
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,15 +30,35 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_train(commands)
     arguments.add_eval(commands)
     arguments.add_predict(commands)
+    arguments.add_weights(commands)
+    arguments.add_recipes(commands)
     arguments.add_models(commands)
     arguments.add_data(commands)
     add_doctor(commands)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return root
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by default the process's); return its exit code."""
-    options = parser().parse_args(argv)
+    with printable():
+        return _main(argv)
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; beside a flag that there is not, the nearest ones are named."""
+    options, unknown = parser().parse_known_args(argv)
+    if unknown:
+        known = re.findall(r"--[a-z][a-z0-9-]*", options.parser.format_help())
+        near = hint(unknown[0].partition("=")[0], known) if unknown[0].startswith("--") else ""
+        meant = f"; {near}" if near.startswith("did you mean") else ""
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+    return options
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    options = _parsed(argv)
     if argv is None and options.command == "train":
         from flaxcnn.cli import huge_pages
 
@@ -60,7 +83,11 @@ def _run(options: argparse.Namespace) -> int:
 
     use_compilation_cache()
     try:
-        return commands.COMMANDS[options.command](options)
+        code = commands.COMMANDS[options.command](options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        raise
     except commands.expected_errors() as error:
         print(f"flaxcnn: {error}", file=sys.stderr)
         return 1

@@ -89,17 +89,34 @@ class Residual(nnx.Module):
         return self.downsample[1](x, train=train, mask=mask) if len(self.downsample) > 1 else x
 
 
+def _check_plain(block: str, options: BlockOptions) -> None:
+    """Raise on an option that only bottlenecks have."""
+    for option, only in (("groups", 1), ("width_per_group", 64), ("stride_on", "3x3")):
+        if (value := getattr(options, option)) != only:
+            raise InvalidArgument(
+                f"{block} got {option}={value!r}; it knows only {only!r}: use a bottleneck network (50, 101 or 152 "
+                "layers)."
+            )
+
+
+def _bottleneck_width(planes: int, options: BlockOptions) -> int:
+    """The channels of the 3x3 convolution of a bottleneck."""
+    width = planes * options.width_per_group // 64 * options.groups
+    if width < 1:
+        raise InvalidArgument(
+            f"A bottleneck of {planes} planes with width_per_group={options.width_per_group} has no channel; choose "
+            "a larger width_per_group."
+        )
+    return width
+
+
 class BasicBlock(Residual):
     """Two 3x3 convolutions: conv-bn-relu-conv-bn, add, relu."""
 
     def __init__(
         self, inputs: int, planes: int, *, stride: int = 1, options: BlockOptions, rngs: nnx.Rngs
     ) -> None:
-        if options.groups != 1 or options.width_per_group != 64:
-            raise InvalidArgument(
-                f"BasicBlock got groups={options.groups} and width_per_group={options.width_per_group}; "
-                "it knows only 1 and 64: use a bottleneck network (50, 101 or 152 layers)."
-            )
+        _check_plain("BasicBlock", options)
         scale = 0.0 if options.zero_init_residual else 1.0
         self.conv1 = convolution(inputs, planes, 3, stride=stride, rngs=rngs)
         self.bn1 = BatchNorm(planes)
@@ -122,7 +139,7 @@ class Bottleneck(Residual):
     def __init__(
         self, inputs: int, planes: int, *, stride: int = 1, options: BlockOptions, rngs: nnx.Rngs
     ) -> None:
-        width = planes * options.width_per_group // 64 * options.groups
+        width = _bottleneck_width(planes, options)
         outputs = planes * self.expansion
         first, second = (stride, 1) if options.stride_on == "1x1" else (1, stride)
         scale = 0.0 if options.zero_init_residual else 1.0
@@ -148,6 +165,7 @@ class PreActivationBasicBlock(Residual):
     def __init__(
         self, inputs: int, planes: int, *, stride: int = 1, options: BlockOptions, rngs: nnx.Rngs
     ) -> None:
+        _check_plain("PreActivationBasicBlock", options)
         self.bn1 = BatchNorm(inputs)
         self.conv1 = convolution(inputs, planes, 3, stride=stride, rngs=rngs)
         self.bn2 = BatchNorm(planes)
@@ -170,7 +188,7 @@ class PreActivationBottleneck(Residual):
     def __init__(
         self, inputs: int, planes: int, *, stride: int = 1, options: BlockOptions, rngs: nnx.Rngs
     ) -> None:
-        width = planes * options.width_per_group // 64 * options.groups
+        width = _bottleneck_width(planes, options)
         outputs = planes * self.expansion
         first, second = (stride, 1) if options.stride_on == "1x1" else (1, stride)
         self.bn1 = BatchNorm(inputs)

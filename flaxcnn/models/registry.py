@@ -4,16 +4,17 @@ Names, defaults and parameter names of the ImageNet networks are torchvision's; 
 follow He et al. 2015, section 4.2 (`resnet20` ... `resnet110`, shortcut A); `resnet9` is DAWNBench's.
 """
 
-import difflib
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from flax import nnx
 
-from flaxcnn.errors import InvalidArgument
+from flaxcnn.errors import InvalidArgument, hint
 from flaxcnn.models.blocks import BasicBlock, Bottleneck, PreActivationBasicBlock, PreActivationBottleneck
 from flaxcnn.models.cnn import CNN
+from flaxcnn.models.options import check_options, parameters_of
 from flaxcnn.models.resnet import ResNet
 from flaxcnn.models.resnet9 import ResNet9
 
@@ -62,6 +63,19 @@ _BUILDERS: dict[str, Callable[..., nnx.Module]] = {
 }
 
 
+def _options() -> dict[str, dict[str, inspect.Parameter]]:
+    """The options of every model; what its name decides (blocks, depths) is none."""
+    width = inspect.Parameter("width", inspect.Parameter.KEYWORD_ONLY, default=16, annotation=int)
+    cifar = parameters_of(ResNet, "block", "depths", "widths") | {"width": width}
+    imagenet = parameters_of(ResNet, "block", "depths")
+    own = {"cnn": parameters_of(CNN), "resnet9": parameters_of(ResNet9)}
+    depths = {f"{prefix}resnet{depth}" for prefix in ("", "preact_") for depth in CIFAR_DEPTHS}
+    return {name: own.get(name, cifar if name in depths else imagenet) for name in _BUILDERS}
+
+
+_OPTIONS = _options()
+
+
 def names() -> list[str]:
     """The names of all models, in the order of the registry."""
     return list(_BUILDERS)
@@ -77,19 +91,14 @@ def create(name: str, *, seed: int = 0, rngs: nnx.Rngs | None = None, **options:
         options: those of the model's class (`ResNet`, `ResNet9`, `CNN`), such as `num_classes`, `in_channels`, `stem`.
 
     Raises:
-        InvalidArgument: there is no such model (the error names the nearest ones), or it has no such option.
+        InvalidArgument: there is no such model (the error names the nearest ones), or an option is unknown or has a
+            value of a wrong type or out of its range.
     """
     if name not in _BUILDERS:
-        near = difflib.get_close_matches(name, _BUILDERS, n=3, cutoff=0.4) or names()
-        raise InvalidArgument(f"There is no model {name!r}; the nearest names are {', '.join(near)}.")
-    try:
-        return _BUILDERS[name](**options, rngs=nnx.Rngs(seed) if rngs is None else rngs)
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise InvalidArgument(
-            f"The model {name!r} has no such option: {str(error).split('() ')[-1]}."
-        ) from None
+        raise InvalidArgument(f"There is no model {name!r}: {hint(name, names())}")
+    build = functools.partial(_BUILDERS[name], **options)
+    check_options(name, _OPTIONS[name], options, lambda: build(rngs=nnx.Rngs(0)))
+    return build(rngs=nnx.Rngs(seed) if rngs is None else rngs)
 
 
 def builder(name: str) -> Callable[..., nnx.Module]:

@@ -77,7 +77,17 @@ class ResNet(nnx.Module):
                 "zero_init_residual=True was given for a pre-activation network, whose blocks end in a "
                 "convolution and have no last scale; leave it False."
             )
+        if len(widths) != len(depths):
+            raise InvalidArgument(
+                f"ResNet got {len(widths)} widths for {len(depths)} stages; give one for each stage."
+            )
         channels = widths[0] if stem_width is None else stem_width
+        outputs = [channels, *(planes * block.expansion for planes in widths)]
+        if shortcut == "A" and outputs != sorted(outputs):
+            raise InvalidArgument(
+                f"ResNet got shortcut='A', which can only add channels, for {outputs} channels after the stem and "
+                "the stages; let them not fall, or choose shortcut='B'."
+            )
         size, stride, self.stem_pool = STEMS[stem]
         self.conv1 = convolution(in_channels, channels, size, stride=stride, rngs=rngs)
         if not self.pre_activation:

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from flaxcnn.errors import InvalidArgument
-from flaxcnn.plots.canvas import INK, add_title, new_figure, save, shortened
+from flaxcnn.plots.canvas import INK, add_title, new_figure, save
+from flaxcnn.plots.names import labels
 
 # Above these numbers of classes, counts, names and single cells would be too small to see.
 MOST_COUNTS = 20
@@ -120,11 +121,11 @@ def _name_axes(axes: Any, class_names: Sequence[str]) -> None:
     if len(class_names) > MOST_NAMES:
         return
     places = range(len(class_names))
-    labels = [shortened(name, 18) for name in class_names]
+    texts, family = labels(class_names, 18)
     size = 9 if len(class_names) <= MOST_COUNTS else 7
-    long = max(map(len, labels)) > 3
-    axes.set_xticks(places, labels, fontsize=size, rotation=90 if long else 0)
-    axes.set_yticks(places, labels, fontsize=size)
+    long = max(map(len, texts)) > 3
+    axes.set_xticks(places, texts, fontsize=size, family=family, rotation=90 if long else 0)
+    axes.set_yticks(places, texts, fontsize=size, family=family)
 
 
 def _write_counts(axes: Any, matrix: np.ndarray) -> None:
@@ -140,8 +141,18 @@ def _write_counts(axes: Any, matrix: np.ndarray) -> None:
 def _list_pairs(panel: Any, matrix: np.ndarray, class_names: Sequence[str]) -> None:
     panel.set_axis_off()
     pairs = most_frequent_confusions(matrix, PAIRS)
-    names = [shortened(name, 16) for name in class_names]
+    names, family = labels(class_names, 16)
     lines = [f"{number:>4} ×  {names[true]} → {names[said]}" for true, said, number in pairs]
     heading = ["Most frequent confusions", "(true → predicted)", ""] if lines else ["No confusions"]
     text = "\n".join(heading + lines)
-    panel.text(0.0, 0.94, text, va="top", fontsize=9, color=INK, linespacing=1.6, transform=panel.transAxes)
+    panel.text(
+        0.0,
+        0.94,
+        text,
+        va="top",
+        fontsize=9,
+        family=family,
+        color=INK,
+        linespacing=1.6,
+        transform=panel.transAxes,
+    )

@@ -16,8 +16,8 @@ from flaxcnn.plots.canvas import (
     message_figure,
     new_figure,
     save,
-    shortened,
 )
+from flaxcnn.plots.names import labels as drawn
 from flaxcnn.plots.tiles import displayable
 
 MOST = 24
@@ -86,6 +86,7 @@ def draw_most_confidently_wrong(
     width = max(1.7, 4.0 / columns)
     height = width * min(max(images.shape[1] / images.shape[2], 0.3), 3.0)
     figure = new_figure(width * columns, (height + 0.6) * rows + 0.5)
+    names, family = drawn(class_names, 12)
     for place, index in enumerate(shown):
         axes = figure.add_subplot(rows, columns, place + 1)
         image = displayable(images[index])
@@ -94,10 +95,9 @@ def draw_most_confidently_wrong(
         axes.set_xticks([])
         axes.set_yticks([])
         said, true = int(predictions[index]), int(labels[index])
-        axes.set_title(
-            _claim("says", class_names[said], probabilities[index, said]), fontsize=9, color=WRONG, pad=3
-        )
-        axes.set_xlabel(_claim("is", class_names[true], probabilities[index, true]), fontsize=9, color=RIGHT)
+        style = {"fontsize": 9, "family": family}
+        axes.set_title(_claim("says", names[said], probabilities[index, said]), color=WRONG, pad=3, **style)
+        axes.set_xlabel(_claim("is", names[true], probabilities[index, true]), color=RIGHT, **style)
         axes.spines[:].set_color(INK)
     count = len(order) if total is None else total
     number = f"{len(shown)} of {count}" if count > len(shown) else f"{len(shown)}"
@@ -106,7 +106,7 @@ def draw_most_confidently_wrong(
 
 
 def _claim(word: str, name: str, probability: float | np.floating) -> str:
-    return f"{word} {shortened(name, 12)} ({100 * probability:.0f} %)"
+    return f"{word} {name} ({100 * probability:.0f} %)"
 
 
 def confidently_wrong(

@@ -72,4 +72,6 @@ class ProgressDisplay:
         if record.get("validation_loss") is not None:
             line += f"  validation loss {record['validation_loss']:.4f} accuracy {record['validation_accuracy']:.2%}"
         line += f"  {record['images_per_second']:,.0f} images/s"
-        self.console.print(line + ("  best" if is_best else ""), highlight=False, soft_wrap=True)
+        self.console.print(
+            line + ("  best" if is_best else ""), markup=False, emoji=False, highlight=False, soft_wrap=True
+        )

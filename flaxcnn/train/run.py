@@ -7,8 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 from rich.console import Console
+from rich.text import Text
 
 from flaxcnn.config import Config
+from flaxcnn.train import sense
 from flaxcnn.train.environment import environment
 from flaxcnn.train.loop import Trainer
 from flaxcnn.train.metrics import Evaluation
@@ -20,7 +22,7 @@ def train(config: Config, *, console: Console | None = None) -> dict[str, Any]:
     """Train as `config` says in a new run folder.
 
     Args:
-        config: of the run; `Config()` trains a CIFAR-style ResNet on digits.
+        config: of the run, such as `Config()` or `recipes.config("digits")`.
         console: where progress is printed; nowhere if not given.
 
     Returns:
@@ -34,8 +36,12 @@ def train(config: Config, *, console: Console | None = None) -> dict[str, Any]:
     started = time.perf_counter()
     console = console or Console(quiet=True)
     # Everything that can be wrong is found out before a folder is made.
+    sense.check(config)
+    for remark in sense.remarks(config):
+        console.print(f"note: {remark}", markup=False, emoji=False, highlight=False, soft_wrap=True)
     job = _set_up(config, console)
-    folder = RunFolder.create(config.run.out, config)
+    sense.check_images(config, job.splits.info)
+    folder = RunFolder.create(config.run.out, job.config)
     folder.write_data(job.splits.info, np.asarray(job.recipe.mean), np.asarray(job.recipe.std))
     return _run(Trainer(job, folder, console), started)
 
@@ -61,7 +67,9 @@ def resume(path: str | Path, *, console: Console | None = None) -> dict[str, Any
 
 def _set_up(config: Config, console: Console) -> Job:
     """Set a run up while saying so, and say what will be trained on what."""
-    with console.status(f"loading {config.data.data}, building {config.model.model} ..."):
+    # A Text, since a status reads a string as markup, and a path may hold [red]; a spinner of ASCII.
+    doing = Text(f"loading {config.data.data}, building {config.model.model} ...")
+    with console.status(doing, spinner="line"):
         job = set_up(config)
     parameters = sum(value.size for value in job.train_state.params.values())
     splits = {"training": job.splits.train, "validation": job.splits.validation, "test": job.splits.test}
@@ -69,6 +77,8 @@ def _set_up(config: Config, console: Console) -> Job:
     console.print(
         f"{config.model.model} with {parameters:,} parameters on {config.data.data}: {counts} images of "
         f"{'x'.join(map(str, job.splits.info.image_shape))}",
+        markup=False,
+        emoji=False,
         highlight=False,
         soft_wrap=True,
     )
@@ -107,6 +117,9 @@ def _summary(
         "per_class_accuracy": dict(
             zip(job.splits.info.class_names, test.per_class_accuracy.tolist(), strict=True)
         ),
+        "optimiser": job.config.optimiser.optimiser,
+        "learning_rate": job.config.optimiser.learning_rate,
+        "weight_decay": job.config.optimiser.weight_decay,
         "train_accuracy": history[-1]["train_accuracy"],
         "validation_accuracy": history[-1]["validation_accuracy"],
         "best_epoch": position.best_epoch,

@@ -47,6 +47,10 @@ class Job:
 def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
     """The model of a run, freshly initialised, for images and classes as `info` describes them."""
     options = dict(config.model.model_options)
+    size = options.get("image_size")
+    taken = {**_DECIDED_ELSEWHERE, **({} if _same_size(size, info.image_shape) else _SIZE_DECIDED_ELSEWHERE)}
+    for name in options.keys() & taken.keys():
+        raise ConfigError(f"{name} was given as an option of the model, but {taken[name]}; leave it out.")
     if config.model.model == "cnn":
         options.setdefault("image_size", info.image_shape[:2])
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
@@ -57,6 +61,22 @@ def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
         in_channels=info.image_shape[2],
         **options,
     )
+
+
+# What the data or another setting says of a model.
+_DECIDED_ELSEWHERE = {
+    "num_classes": "the data set decides the number of classes",
+    "in_channels": "the images decide the number of channels",
+    "seed": "the run's --seed is that of the weights",
+    "rngs": "the run's --seed is that of the weights",
+    "name": "--model names it",
+}
+_SIZE_DECIDED_ELSEWHERE = {"image_size": "the images decide the size, and --image-size resizes them"}
+
+
+def _same_size(size: Any, image_shape: tuple[int, int, int]) -> bool:
+    """Whether the size that was given as an option, if any, is that of the images."""
+    return size is None or size == image_shape[0] == image_shape[1] or list(image_shape[:2]) == size
 
 
 def pure(config: Config, model: nnx.Module) -> Functional:
@@ -90,6 +110,7 @@ def set_up(config: Config) -> Job:
     Raises:
         ConfigError, DataError, InvalidArgument: a setting, name or file that cannot be used, in one sentence.
     """
+    config = config.resolved()
     splits = load_splits(config)
     steps_per_epoch = data.number_of_batches(splits.train, config.run.batch_size)
     model = model_of(config, splits.info)
@@ -134,7 +155,7 @@ def initial_state(config: Config, parts: Functional, optimiser: optax.GradientTr
 
 def schedule_of(config: Config, steps_per_epoch: int) -> optim.Schedule:
     """The learning rate of every step of a run; epochs in the configuration become steps."""
-    settings = config.optimiser
+    settings = config.resolved().optimiser
     warmup = round(settings.warmup_epochs * steps_per_epoch)
     total = config.run.epochs * steps_per_epoch
     if warmup >= total:
@@ -173,6 +194,7 @@ _OPTIONS = {
 
 def optimiser_of(settings: OptimiserConfig, schedule: Callable[..., Any]) -> optax.GradientTransformation:
     """The optimiser of a run, which follows `schedule`."""
+    settings = Config(optimiser=settings).resolved().optimiser
     used = optim.optimiser_options(settings.optimiser)
     defaults = OptimiserConfig()
     options: dict[str, Any] = {}

@@ -13,12 +13,15 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
+from flaxcnn.cli.output import printable
 from parity.cli import arguments as flags
 from parity.cli.equivalence import add_equivalence
 from parity.cli.exceptions import described
 from parity.errors import CannotCompare
 
 CANNOT_COMPARE = 2
+# What the extra `parity` adds to an installation.
+EXTRA = ("torch", "torchvision", "scipy")
 # Commands that there were, and what does the same now.
 REPLACED = {
     "defects": "it measures this program, not a port: in a checkout, run python -m experiments.instrument.defects_study"
@@ -53,6 +56,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by default the process's); return its exit code."""
+    with printable():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments and arguments[0] in REPLACED:
         print(f"parity {arguments[0]} is no longer a command; {REPLACED[arguments[0]]}.", file=sys.stderr)
@@ -75,7 +83,9 @@ def _run(options: argparse.Namespace) -> int:
     from parity.cli.commands import COMMANDS
 
     try:
-        return COMMANDS[options.command](options)
+        code = COMMANDS[options.command](options)
+        sys.stdout.flush()
+        return code
     except CannotCompare as refusal:
         print(f"parity: {refusal}", file=sys.stderr)
     except (BrokenPipeError, KeyboardInterrupt):
@@ -84,6 +94,9 @@ def _run(options: argparse.Namespace) -> int:
         # Not foreseen: the user's model or this program failed. Still one sentence, unless more is asked for.
         if getattr(options, "traceback", False):
             traceback.print_exc()
+        elif isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in EXTRA:
+            install = "pip install 'flaxcnn[parity]'"
+            print(f"parity: this needs {error.name}, which is not installed: {install}", file=sys.stderr)
         else:
             print(f"parity: stopped by {described(error)}; --traceback shows more", file=sys.stderr)
     return CANNOT_COMPARE

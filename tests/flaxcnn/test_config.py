@@ -15,7 +15,7 @@ def of(*flags):
 
 
 def test_defaults_are_the_configuration_without_flags():
-    assert of() == Config()
+    assert of("--data", "digits") == Config()
 
 
 def test_every_field_is_a_flag_and_a_key(tmp_path):
@@ -69,10 +69,21 @@ def test_a_configuration_survives_its_own_json(tmp_path):
     [
         ("{", "is not JSON"),
         ("[1]", "holds list; expected an object"),
-        ('{"epoch": 3}', "There is no setting 'epoch'"),
+        ('{"epoch": 3}', r"There is no setting 'epoch': did you mean epochs"),
+        ('{"optimizer": "adam"}', r"There is no setting 'optimizer': did you mean optimiser"),
+        ('{"optimizer": {"momentum": 0.5}}', r"There is no setting 'optimizer': did you mean optimiser"),
+        ('{"run": {"lerning_rate": 1}}', r"There is no setting 'lerning_rate': did you mean learning_rate"),
+        ('{"Batch-Size": 3}', r"did you mean batch_size"),
+        ('{"zzz": 3}', r"There is no setting 'zzz': choose one of model, "),
+        ('{"milestone_epochs": [1, null]}', r"milestone_epochs is \[1, None\]; expected a list of numbers"),
+        ('{"milestone_epochs": ["1"]}', r"expected a list of numbers"),
+        ('{"milestone_epochs": [true]}', r"expected a list of numbers"),
+        ('{"milestone_epochs": null}', r"expected a list of numbers"),
+        ('{"model_options": [1]}', r"model_options is \[1\]; expected an object"),
+        ('{"run": null}', r"run is None; expected an object of settings"),
         ('{"epochs": "three"}', "epochs is 'three'; expected a whole number"),
         ('{"epochs": true}', "epochs is True; expected a whole number"),
-        ('{"learning_rate": null}', "learning_rate is None; expected a number"),
+        ('{"momentum": null}', "momentum is None; expected a number"),
         ('{"epochs": 0}', "epochs is 0; expected a number from 1"),
         ('{"learning_rate": -1}', "learning_rate is -1"),
         ('{"label_smoothing": 2}', "label_smoothing is 2"),

@@ -174,8 +174,8 @@ def test_everything_that_does_not_fit_is_listed_at_once(tmp_path, resnet):
     pattern = r"4 problems.*bn1\.bias is missing.*extra\.weight is not in the model.*fc\.bias has shape \[7\]"
     refused(pattern, tmp_path / "a.pth", out, model="resnet18", options={"num_classes": 8})
     assert not out.exists()
-    refused("no model 'resnet19'; the nearest names are", tmp_path / "a.pth", out, model="resnet19")
-    refused("has no such option", tmp_path / "a.pth", out, model="resnet18", options={"wide": 3})
+    refused("no model 'resnet19': did you mean", tmp_path / "a.pth", out, model="resnet19")
+    refused("has no option 'wide'", tmp_path / "a.pth", out, model="resnet18", options={"wide": 3})
 
 
 class Thing:

@@ -20,7 +20,7 @@ from experiments import record
 from experiments.instrument.equivalence.images import write_digits
 from experiments.instrument.equivalence.picture import draw
 from experiments.instrument.equivalence.table import table
-from flaxcnn.config import Config
+from flaxcnn import recipes
 from parity.files import to_plain
 from parity.seeds.equivalence import EquivalenceResult, tost
 from parity.seeds.runs import SeedRun, accuracies, run_both, run_seed
@@ -37,7 +37,7 @@ def commands(images: Path, epochs: int) -> dict[str, str]:
     """The command of each side, and the handicapped one of the control."""
     common = f"--data {shlex.quote(str(images))} --epochs {epochs} --seed {{seed}}"
     flax = f"python -m experiments.instrument.equivalence.flax_digits {common}"
-    slow = HANDICAP * Config().optimiser.learning_rate
+    slow = HANDICAP * recipes.config("digits").optimiser.learning_rate
     return {
         "torch": f"python experiments/instrument/equivalence/torch_digits.py {common}",
         "flax": flax,

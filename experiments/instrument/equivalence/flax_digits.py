@@ -1,4 +1,4 @@
-"""The same recipe in flaxcnn: `flaxcnn train` with its defaults for digits, but fewer epochs.
+"""The same recipe in flaxcnn: `flaxcnn train --recipe digits`, but fewer epochs.
 
     python -m experiments.instrument.equivalence.flax_digits --data digits.npz --seed 0 --epochs 20
 
@@ -11,12 +11,13 @@ import json
 import tempfile
 from pathlib import Path
 
+from flaxcnn import recipes
 from flaxcnn.config import Config
 
 
 def recipe(data: str, seed: int, epochs: int, learning_rate: float) -> Config:
-    """The default run (resnet20, one cycle, rotation, label smoothing) without a validation split."""
-    return Config().replace(
+    """The recipe digits (resnet20, one cycle, rotation, label smoothing) without a validation split."""
+    return recipes.config("digits").replace(
         data=data,
         validation_fraction=0.0,
         seed=seed,
@@ -33,7 +34,9 @@ def main() -> None:
     parser.add_argument("--data", required=True, help=".npz file with x_train, y_train, x_test, y_test")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--learning-rate", type=float, default=Config().optimiser.learning_rate)
+    parser.add_argument(
+        "--learning-rate", type=float, default=recipes.config("digits").optimiser.learning_rate
+    )
     options = parser.parse_args()
 
     from flaxcnn.train import run

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from flaxcnn import recipes
 from flaxcnn.config import Config
 
 
@@ -21,7 +22,8 @@ class RunSetting(NamedTuple):
 
 def _config(**settings: Any) -> Config:
     common = {"data": "fashion_mnist", "validation_fraction": 0.0, "flip": True, "crop_padding": 2}
-    return Config().replace(**common | {"rotate": 0.0} | settings)
+    # The settings of the recorded figures, whatever the defaults are.
+    return recipes.config("digits", common | {"rotate": 0.0} | settings)
 
 
 SETTINGS = (

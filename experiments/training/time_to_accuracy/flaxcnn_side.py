@@ -11,33 +11,27 @@ import json
 from typing import Any
 
 from experiments.training.time_to_accuracy.recipe import RECIPE, Recipe
+from flaxcnn import recipes
 from flaxcnn.cli import huge_pages
 from flaxcnn.config import Config
 
 
 def config_of(recipe: Recipe, seed: int, data_dir: str | None = None) -> Config:
-    """The recipe as the configuration of a run of flaxcnn."""
-    return Config().replace(
-        model="resnet9",
+    """The recipe as the configuration of a run of flaxcnn; `RECIPE` is flaxcnn's own recipe `fashion_mnist`."""
+    return recipes.config("fashion_mnist").replace(
         model_options={
             "widths": recipe.widths,
             "pools": recipe.pools,
             "branches": recipe.branches,
             "logit_scale": recipe.logit_scale,
         },
-        data="fashion_mnist",
         data_dir=data_dir,
-        validation_fraction=0.0,
-        rotate=0.0,
         flip=recipe.flip,
         crop_padding=recipe.crop_padding,
         label_smoothing=recipe.label_smoothing,
-        optimiser="sgd",
         learning_rate=recipe.learning_rate,
         momentum=recipe.momentum,
-        nesterov=True,
         weight_decay=recipe.weight_decay,
-        schedule="one_cycle",
         one_cycle_warmup=recipe.warmup,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,

@@ -111,14 +111,14 @@ def bad(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        bad("train", "--model", "resnt20", r"no model 'resnt20'; the nearest names are .*resnet20"),
+        bad("train", "--model", "resnt20", r"no model 'resnt20': did you mean resnet20"),
         bad("train", "--data", "digit", r"no data set named 'digit'; did you mean digits"),
         bad("train", "--data", "fashion_mnist", "--data-dir", "MISSING", r"MISSING"),
         bad("train", "--data", "none.npz", r"none\.npz"),
         bad("train", "--data", "broken.npz", r"broken\.npz"),
         bad("train", "--data", "labels.npz", r"label -1 at position 3"),
         bad("train", "--batch-size", "5000", r"batch size is 5000.*holds 1294 images"),
-        bad("train", "--model-option", "widht=3", r"'resnet20' has no such option"),
+        bad("train", "--model-option", "widht=3", r"'resnet20' has no option 'widht': did you mean width"),
         bad("train", "--model-option", "stem=round", r"stem='round'; expected one of imagenet, cifar, plain"),
         bad("train", "--optimiser", "sdg", r"sgd"),
         bad("train", "--schedule", "cosin", r"cosine"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from flaxcnn.config import Config
+from flaxcnn import recipes
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def digits_file(tmp_path_factory):
 @pytest.fixture
 def config(digits_file, tmp_path):
     """Two epochs of five steps, the last of each with 7 of 32 rows."""
-    return Config().replace(
+    return recipes.config("digits").replace(
         data=str(digits_file),
         validation_fraction=0.1,
         model="cnn",

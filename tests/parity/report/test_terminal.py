@@ -1,9 +1,12 @@
 """The terminal rendering: what a person must find in ten seconds is there, at any width."""
 
 import dataclasses
+import io
+import sys
 
 import pytest
 
+from flaxcnn.cli.output import printable
 from parity.report import terminal
 from parity.report.html import prose
 from parity.verdict.record import Cause
@@ -112,3 +115,16 @@ def test_the_second_call_of_a_module_is_marked(make_report):
     first = report.layers[1]
     again = dataclasses.replace(first, entry=dataclasses.replace(first.entry, call=1))
     assert "conv1 (call 2)" in terminal.text(dataclasses.replace(report, layers=(*report.layers, again)))
+
+
+def test_names_in_brackets_and_an_ascii_output_lose_nothing(make_report, monkeypatch):
+    """A layer's name is not markup, and a mark that the output lacks has a stand-in."""
+    cause = Cause("norm-epsilon", "[red]bn:cat:", "epsilon 1e-5", "epsilon [b]1e-6", "")
+    report = make_report(1, "layer1.0.conv2", accepted=(cause,))
+    taken = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict", write_through=True)
+    monkeypatch.setattr(sys, "stdout", taken)
+    with printable():
+        terminal.show(report)
+    out = taken.buffer.getvalue().decode("ascii")
+    assert "at [red]bn:cat:" in out and "epsilon [b]1e-6" in out
+    assert all(f"\n{mark} " in out for mark in "+v")
