@@ -20,7 +20,9 @@ def add_train(commands: Commands) -> None:
     )
     command.add_argument("--config", metavar="FILE", help="JSON file of settings; flags override it")
     command.add_argument(
-        "--resume", metavar="RUN", help="go on with the run in this folder, as it was configured"
+        "--resume",
+        metavar="RUN",
+        help="go on with the run in this folder, as it was configured; --epochs, --data-dir and a few others may differ",
     )
     command.add_argument(
         "--huge-pages",
@@ -90,9 +92,9 @@ def add_data(commands: Commands) -> None:
 def _add_checkpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--checkpoint",
-        choices=("last", "best"),
         default="last",
-        help="which of the run's weights (default: last)",
+        metavar="KIND",
+        help="which of the run's weights: last, best, or best-2 and so on (default: last)",
     )
 
 
@@ -146,6 +148,6 @@ def config_of(options: argparse.Namespace) -> Config:
     return config.replace(**given)
 
 
-def given_fields(options: argparse.Namespace) -> list[str]:
+def given_values(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as flags."""
-    return [name for name in vars(options) if name in configuration.fields()]
+    return {name: value for name, value in vars(options).items() if name in configuration.fields()}
