@@ -22,7 +22,7 @@ def add_train(commands: Commands) -> None:
     command.add_argument(
         "--resume",
         metavar="RUN",
-        help="go on with the run in this folder, as it was configured; --epochs, --data-dir and a few others may differ",
+        help="go on with the run in this folder, as it was configured; --epochs and --data-dir may differ",
     )
     command.add_argument(
         "--huge-pages",

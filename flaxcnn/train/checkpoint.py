@@ -128,17 +128,16 @@ class Checkpoints:
             return orbax_checkpoint.find(self.folder)
         with self._told(newest := self.path(steps[-1])):
             best = array_file.read_info(newest)["best"]
-        names = ["best", *(f"best-{place}" for place in range(2, len(best) + 1))]
-        return {"last": newest} | {name: self.path(step) for name, step in zip(names, best, strict=True)}
+        places = {f"best-{place}" if place > 1 else "best": step for place, step in enumerate(best, 1)}
+        return {"last": newest} | {name: self.path(step) for name, step in places.items()}
 
     def adopt(self, like: TrainState) -> None:
         """Write the checkpoints of version 0.1 as this version has them, if there are no others, to go on from."""
         if self.steps():
             return
-        for kind in sorted(
-            orbax_checkpoint.find(self.folder)
-        ):  # the best one before the last one, which names it
-            train_state, info = self.restore(kind, like)
+        # The best one comes before the last one, which names it.
+        restored = [self.restore(kind, like) for kind in sorted(orbax_checkpoint.find(self.folder))]
+        for train_state, info in restored:
             del info["checksums"]  # every file has its own now
             self.save(train_state, info)
 

@@ -55,6 +55,7 @@ def changed(config: Config, typed: dict[str, Any], fields: dict[str, Any]) -> Co
     name = typed.get("data", config.data.data)
     if _path_in(name)[1] is None or _expanded(name.partition(":")[2] or name).is_absolute():
         raise ConfigError(
-            f"data_dir was given as {fields['data_dir']}, but the run's data is {path} itself; give its new place as data."
+            f"data_dir was given as {fields['data_dir']}, but the run's data is the path {path}; "
+            "give its new place as data."
         )
     return config.replace(data=name, **fields)

@@ -47,7 +47,7 @@ class Trainer:
         self.resumed = self.compiled = False
 
     def resume(self) -> None:
-        """Go back to the last checkpoint, or to the start if none was saved; what was recorded after it is made again."""
+        """Go back to the last checkpoint, or to the start if there is none; forget what was recorded after it."""
         self.checkpoints.adopt(self.train_state)
         if self.checkpoints.exists():
             self.train_state, info = self.checkpoints.restore("last", self.train_state)
@@ -72,15 +72,15 @@ class Trainer:
         # The events of finished epochs stay; a run that begins again hides all of them.
         purge = position.epoch * per_epoch + 1 if self.resumed else None
         with (
-            stop or StopRequest() as stop,
+            stop or StopRequest() as request,
             EventWriter(self.folder.path, config.tensorboard, purge) as events,
             ProgressDisplay(
                 self.console, epochs=config.epochs, steps_per_epoch=per_epoch, first_step=first_step
             ) as display,
         ):
             while not self.finished():
-                self._train_epoch(display, stop)
-                self._finish_epoch(display, events, stop)
+                self._train_epoch(display, request)
+                self._finish_epoch(display, events, request)
         return self.train_state
 
     def finished(self) -> bool:
@@ -119,7 +119,7 @@ class Trainer:
         return metrics
 
     def _first_step(self, batch: Batch, display: ProgressDisplay, stop: StopRequest) -> Metrics:
-        """Compile and run; nothing was done since the last checkpoint, so that a signal needs no answer but to leave."""
+        """Compile and run; nothing was done since the last checkpoint, so that a signal may end the run at once."""
         place = f"after step {self.saved_step}" if self.saved_step else "before the first step"
         with stop.immediate(self._sentence(place)), display.compiling():
             metrics = self._step(batch)

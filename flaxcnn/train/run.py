@@ -50,13 +50,13 @@ def train(
     """
     started = time.perf_counter()
     console = console or Console(quiet=True)
-    with stop or StopRequest() as stop:
+    with stop or StopRequest() as request:
         # Everything that can be wrong is found out before a folder is made.
-        with stop.immediate("Interrupted before the run began; nothing was written."):
+        with request.immediate("Interrupted before the run began; nothing was written."):
             job = _set_up(config, console)
         folder = RunFolder.create(config.run.out, config)
         with locked(folder.path), telling_of_a_full_disk(folder.path):
-            return _run(Trainer(job, folder, console), stop, started)
+            return _run(Trainer(job, folder, console), request, started)
 
 
 def resume(
@@ -89,12 +89,14 @@ def resume(
     before, after = folder.config(), folder.config_with(**changes)
     if folder.summary() is not None and not {"epochs", "early_stopping"} & set(changes):
         raise _complete(folder, before)
-    with stop or StopRequest() as stop, locked(folder.path), telling_of_a_full_disk(folder.path):
-        with stop.immediate(f"Interrupted before the run in {printable(path)} went on; nothing was changed."):
+    with stop or StopRequest() as request, locked(folder.path), telling_of_a_full_disk(folder.path):
+        with request.immediate(
+            f"Interrupted before the run in {printable(path)} went on; nothing was changed."
+        ):
             trainer = Trainer(_set_up(after, console), folder, console)
             trainer.resume()
         _take_changes(trainer, before)
-        return _run(trainer, stop, started)
+        return _run(trainer, request, started)
 
 
 def _complete(folder: RunFolder, config: Config) -> RunFolderError:
@@ -135,8 +137,8 @@ def _of_the_rate(trainer: Trainer, before: Config) -> str:
         float(schedule_of(config, job.steps_per_epoch)(step)) for config in (before, trainer.job.config)
     )
     return (
-        f"the schedule {job.config.optimiser.schedule} now spans {job.config.run.epochs} epochs: after step {int(step)} "
-        f"the learning rate goes on at {new:.3g}"
+        f"the schedule {job.config.optimiser.schedule} now spans {job.config.run.epochs} epochs: "
+        f"after step {int(step)} the learning rate goes on at {new:.3g}"
         + ("" if new == old else f", by the old number at {old:.3g}")
     )
 

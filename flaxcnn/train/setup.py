@@ -92,8 +92,8 @@ def set_up(config: Config) -> Job:
     """
     if config.run.early_stopping and not config.data.validation_fraction:
         raise ConfigError(
-            f"early_stopping is {config.run.early_stopping}, but validation_fraction is 0, so that nothing is validated; "
-            "leave one of them out."
+            f"early_stopping is {config.run.early_stopping}, but validation_fraction is 0, so that nothing is "
+            "validated; leave one of them out."
         )
     if config.run.batch_size % config.optimiser.accumulate:
         raise ConfigError(
