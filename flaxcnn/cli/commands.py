@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from flaxcnn.cli import arguments
 from flaxcnn.cli.doctor import doctor
@@ -52,7 +53,9 @@ def train(options: argparse.Namespace) -> int:
 
 
 def _print_summary(summary: dict) -> None:
-    table = Table(title=f"{summary['model']} on {summary['data']}", show_header=False, title_justify="left")
+    # A text, and not markup, in which the brackets of a path would have a meaning.
+    title = Text(f"{summary['model']} on {printable(summary['data'])}")
+    table = Table(title=title, show_header=False, title_justify="left")
     for name, value in (
         ("test accuracy", f"{summary['test_accuracy']:.2%} of {summary['test_count']} images"),
         *_of_the_raw_weights(summary),

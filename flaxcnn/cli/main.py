@@ -9,6 +9,7 @@ Exit codes: 0 done; 1 the work failed or stopped (an error in one sentence); 2 t
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import flaxcnn
@@ -60,7 +61,10 @@ def _run(options: argparse.Namespace) -> int:
 
     use_compilation_cache()
     try:
-        return commands.COMMANDS[options.command](options)
+        with warnings.catch_warnings():
+            # A program that cannot be kept, or read again, is compiled: a full disk is told where it matters.
+            warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+            return commands.COMMANDS[options.command](options)
     except commands.expected_errors() as error:
         print(f"flaxcnn: {error}", file=sys.stderr)
         return 1

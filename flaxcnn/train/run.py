@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from flaxcnn.config import Config, ConfigError
 from flaxcnn.train.environment import environment
@@ -118,7 +119,9 @@ def _take_changes(trainer: Trainer, before: Config) -> None:
     folder.delete_summary()
     for name in CHANGEABLE:
         if (old := before.get(name)) != (new := config.get(name)):
-            trainer.console.print(f"changed: {name} was {old}, is {new}", **_PLAIN)
+            trainer.console.print(
+                f"changed: {name} was {printable(str(old))}, is {printable(str(new))}", **_PLAIN
+            )
     if config.run.epochs != before.run.epochs:
         trainer.console.print(_of_the_rate(trainer, before), **_PLAIN)
     if config != before:
@@ -145,7 +148,7 @@ def _of_the_rate(trainer: Trainer, before: Config) -> str:
 
 def _set_up(config: Config, console: Console) -> Job:
     """Set a run up while saying so, and say what will be trained on what."""
-    with console.status(f"loading {config.data.data}, building {config.model.model} ..."):
+    with console.status(escape(f"loading {printable(config.data.data)}, building {config.model.model} ...")):
         job = set_up(config)
     parameters = sum(value.size for value in job.train_state.params.values())
     splits = {"training": job.splits.train, "validation": job.splits.validation, "test": job.splits.test}

@@ -74,7 +74,7 @@ def telling_of_a_full_disk(path: Path) -> Iterator[None]:
         if error.errno not in reasons:
             raise
         raise RunFolderError(
-            f"{reasons[error.errno]}: the run in {printable(path)} could not be written; its last checkpoint is good. "
+            f"{reasons[error.errno]}: the run in {printable(path)} could not be written; what it has saved is good. "
             f"Make room, then go on with: flaxcnn train --resume {shell_word(path)}"
         ) from None
 
