@@ -30,13 +30,18 @@ def start(
     arguments: list[str], folder: Path, environment: dict[str, str] | None = None, **options: Any
 ) -> subprocess.Popen:
     """Start `flaxcnn` with some arguments as a process of its own in a folder."""
+    # A process that is killed may leave half a compiled program, which the user's own folder is spared.
+    own = {
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "flaxcnn", *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])} | (environment or {}),
+        env=os.environ | own | (environment or {}),
         **options,
     )
 
