@@ -13,6 +13,9 @@ from typing import Any
 
 from flaxcnn.errors import FlaxcnnError, hint
 
+# The key of `config.json` that has the paths as they were typed; no setting.
+AS_TYPED = "as_typed"
+
 
 class ConfigError(FlaxcnnError):
     """An invalid configuration: one sentence names the given and the expected value."""
@@ -117,6 +120,9 @@ class OptimiserConfig:
     ema_decay: float = field(
         0.0, "decay of an exponential moving average of the weights, used to evaluate; 0 is off"
     )
+    accumulate: int = field(
+        1, "compute the gradient of a batch in this many parts, one after another, to save memory"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +132,8 @@ class RunConfig:
     epochs: int = field(60, "passes over the training images")
     batch_size: int = field(64, "images a step")
     seed: int = field(0, "seed of weights, order, augmentation and dropout")
+    early_stopping: int = field(0, "stop after this many epochs without a better validation; 0 is off")
+    keep_best: int = field(1, "number of best checkpoints to keep: best, best-2, ...")
     precision: str = field("float32", "float32, bfloat16 (compute), or tensorfloat32 (matrix units)")
     fast_rules: bool = field(True, "on a CPU, compute convolutions by the fast rules of flaxcnn.ops")
     out: str | None = field(None, "run folder, new or empty; runs/DATA-MODEL-TIME if not given")
@@ -214,7 +222,10 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("warmup_epochs", 0.0, 1e6),
     ("one_cycle_warmup", 0.0, 1.0),
     ("ema_decay", 0.0, 1.0),
+    ("accumulate", 1, 1e6),
     ("epochs", 1, 1e6),
+    ("early_stopping", 0, 1e6),
+    ("keep_best", 1, 1000),
     ("batch_size", 1, 1e7),
     ("seed", 0, 2**32 - 1),
     ("split_seed", 0, 2**32 - 1),
@@ -270,6 +281,8 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"The configuration {path} holds {type(content).__name__}; expected an object.")
     flat: dict[str, Any] = {}
     for key, value in content.items():
+        if key == AS_TYPED:
+            continue
         if key in _sections() and isinstance(value, dict):
             flat.update(value)
         elif key in _sections() and key not in fields():

@@ -27,7 +27,9 @@ def add_train(commands: Commands) -> None:
     )
     command.add_argument("--config", metavar="FILE", help="JSON file of settings; flags override it")
     command.add_argument(
-        "--resume", metavar="RUN", help="go on with the run in this folder, as it was configured"
+        "--resume",
+        metavar="RUN",
+        help="go on with the run in this folder, as it was configured; --epochs and --data-dir may differ",
     )
     command.add_argument(
         "--huge-pages",
@@ -121,9 +123,9 @@ def add_data(commands: Commands) -> None:
 def _add_checkpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--checkpoint",
-        choices=("last", "best"),
         default="last",
-        help="which of the run's weights (default: last)",
+        metavar="KIND",
+        help="which of the run's weights: last, best, or best-2 and so on (default: last)",
     )
 
 
@@ -183,6 +185,6 @@ def recipe_of(options: argparse.Namespace) -> str | None:
     return options.recipe or (None if options.config or hasattr(options, "data") else "digits")
 
 
-def given_fields(options: argparse.Namespace) -> list[str]:
+def given_values(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as flags."""
-    return [name for name in vars(options) if name in configuration.fields()]
+    return {name: value for name, value in vars(options).items() if name in configuration.fields()}

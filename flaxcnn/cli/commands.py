@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from flaxcnn import recipes
 from flaxcnn.cli import arguments
 from flaxcnn.cli.doctor import doctor
 from flaxcnn.config import ConfigError
 from flaxcnn.errors import FlaxcnnError, InvalidArgument
-from flaxcnn.train.loop import InterruptedRun
-from flaxcnn.train.run_folder import RunFolderError, to_json
+from flaxcnn.train.interrupts import InterruptedRun, StopRequest
+from flaxcnn.train.run_folder import RunFolderError, printable, to_json
 
 # Names of classes and files are printed as they are: neither as markup nor as an emoji's code.
 console = Console(markup=False, emoji=False, highlight=False)
@@ -38,18 +39,19 @@ def train(options: argparse.Namespace) -> int:
     """`flaxcnn train`."""
     from flaxcnn.train import run
 
+    # Lines are printed as they are: brackets in a path are no markup.
+    stop = StopRequest(lambda line: console.print(line, highlight=False, markup=False), leaves=True)
     if options.resume:
-        files = [name for name in ("recipe", "config") if getattr(options, name)]
-        if given := arguments.given_fields(options) + files:
-            flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        if files := [name for name in ("recipe", "config") if getattr(options, name)]:
             raise ConfigError(
-                f"--resume was given with {flags}, but a run goes on as it was configured; leave them out."
+                f"--resume was given with --{files[0]}, but a run has settings of its own; leave one of them out."
             )
-        summary = run.resume(options.resume, console=console)
+        changes = arguments.given_values(options)
+        summary = run.resume(options.resume, console=console, stop=stop, changes=changes)
     else:
         config = arguments.config_of(options)
         _print_recipe(arguments.recipe_of(options), options)
-        summary = run.train(config, console=console)
+        summary = run.train(config, console=console, stop=stop)
     _print_summary(summary)
     return 0
 
@@ -66,9 +68,12 @@ def _print_recipe(name: str | None, options: argparse.Namespace) -> None:
 
 
 def _print_summary(summary: dict) -> None:
-    table = Table(title=f"{summary['model']} on {summary['data']}", show_header=False, title_justify="left")
+    # A text, and not markup, in which the brackets of a path would have a meaning.
+    title = Text(f"{summary['model']} on {printable(summary['data'])}")
+    table = Table(title=title, show_header=False, title_justify="left")
     for name, value in (
         ("test accuracy", f"{summary['test_accuracy']:.2%} of {summary['test_count']} images"),
+        *_of_the_raw_weights(summary),
         ("test loss", f"{summary['test_loss']:.4f}"),
         ("calibration error", f"{summary['calibration_error']:.4f}"),
         ("training", f"{summary['steps']} steps, {summary['training_seconds']:.1f} s"),
@@ -78,7 +83,14 @@ def _print_summary(summary: dict) -> None:
     ):
         table.add_row(name, value)
     console.print(table)
-    console.print(f"run folder: {summary['run_folder']}", highlight=False, soft_wrap=True)
+    folder = printable(summary["run_folder"])
+    console.print(f"run folder: {folder}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _of_the_raw_weights(summary: dict) -> list[tuple[str, str]]:
+    """A row for the weights that a moving average was taken of, where one was."""
+    raw = summary["raw_test_accuracy"]
+    return [] if raw is None else [("without averaging", f"{raw:.2%}")]
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -100,7 +112,10 @@ def evaluate(options: argparse.Namespace) -> int:
         console.print_json(to_json(figures | {"confusion": result.confusion.tolist()}))
         return 0
     console.print(
-        f"{options.run}: {options.split} split, {options.checkpoint} weights", highlight=False, soft_wrap=True
+        f"{printable(options.run)}: {options.split} split, {options.checkpoint} weights",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
     )
     table = Table()
     table.add_column("class")

@@ -10,6 +10,7 @@ import argparse
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 
 import flaxcnn
@@ -83,7 +84,10 @@ def _run(options: argparse.Namespace) -> int:
 
     use_compilation_cache()
     try:
-        code = commands.COMMANDS[options.command](options)
+        with warnings.catch_warnings():
+            # A program that cannot be kept, or read again, is compiled: a full disk is told where it matters.
+            warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+            code = commands.COMMANDS[options.command](options)
         sys.stdout.flush()
         return code
     except BrokenPipeError:

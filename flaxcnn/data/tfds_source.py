@@ -200,7 +200,7 @@ def find_prepared(name: str, data_dir: Path | None) -> Path:
     Raises:
         DataError: there is none (the error lists the nearest names), or it has several configurations.
     """
-    default = Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
+    default = Path(os.environ.get("TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets"))
     roots = search_roots(data_dir, [default])
     for root in roots:
         folder = root / name

@@ -56,12 +56,23 @@ def use_compilation_cache() -> None:
     it, every new program reads a file of every old one, and a killed process leaves a folder that cannot be written.
     """
     if jax.config.jax_compilation_cache_dir is None:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(home) / "flaxcnn" / "programs"
+        if (home := cache_home()) is None:
+            return
+        folder = home / "flaxcnn" / "programs"
         trim(folder, _CACHE_LIMIT)
         jax.config.update("jax_compilation_cache_dir", str(folder))
     # The many small programs of an initialisation take 0.1 s each and minutes in all.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+
+
+def cache_home() -> Path | None:
+    """The user's cache folder; `None` for a user without a home, as in some containers."""
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        return None
 
 
 def trim(folder: Path, limit: int) -> None:

@@ -1,5 +1,6 @@
 """TensorBoard events, written by tensorboardX: TensorFlow is not needed."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ class EventWriter:
     Args:
         folder: the run folder; events go to its `events/`.
         enabled: write nothing if False.
-        first_step: events after it, of a run that is resumed, are hidden by TensorBoard.
+        purge: of a run that is resumed, the step from which on TensorBoard hides the events of before; else `None`.
     """
 
-    def __init__(self, folder: Path, enabled: bool, first_step: int) -> None:
-        self.folder, self.enabled, self.first_step = folder, enabled, first_step
+    def __init__(self, folder: Path, enabled: bool, purge: int | None) -> None:
+        self.folder, self.enabled, self.purge = folder.absolute() / "events", enabled, purge
         self.writer: Any = None
 
     def __enter__(self) -> "EventWriter":
@@ -27,18 +28,40 @@ class EventWriter:
             self.writer.close()
 
     def write(self, record: dict[str, Any]) -> None:
-        """One epoch."""
+        """One epoch; it is in the file when this returns.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         if not self.enabled:
             return
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.summary_pb2 import Summary
+
         if self.writer is None:
             self.writer = self._opened()
-        for name, value in record.items():
-            if name not in ("step", "epoch") and value is not None:
-                self.writer.add_scalar(name.replace("_", "/", 1), value, record["step"])
+        values = [
+            Summary.Value(tag=name.replace("_", "/", 1), simple_value=float(value))
+            for name, value in record.items()
+            if name not in ("step", "epoch") and value is not None
+        ]
+        self._add(Event(step=record["step"], summary=Summary(value=values)))
         self.writer.flush()
 
     def _opened(self) -> Any:
         # tensorboardX imports PyTorch where that is installed, which takes seconds: a run must not start with it.
-        from tensorboardX import SummaryWriter
+        # Its SummaryWriter writes from a thread, in which a full disk would end that thread and be told to nobody.
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-        return SummaryWriter(str(self.folder / "events"), purge_step=self.first_step or None)
+        self.folder.mkdir(exist_ok=True)
+        # Names start with the second; the number tells apart, and orders, what is written in one second.
+        number = len(list(self.folder.iterdir()))
+        self.writer = EventsWriter(str(self.folder / "events"), f".{number:04d}")
+        if self.purge is not None:
+            self._add(Event(step=self.purge, session_log=SessionLog(status=SessionLog.START)))
+        return self.writer
+
+    def _add(self, event: Any) -> None:
+        event.wall_time = time.time()
+        self.writer.write_event(event)

@@ -9,10 +9,8 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
-import jax
-import numpy as np
 from rich.console import Console
 
 from flaxcnn import data
@@ -20,10 +18,11 @@ from flaxcnn.errors import FlaxcnnError
 from flaxcnn.train.checkpoint import Checkpoints
 from flaxcnn.train.evaluate import evaluate
 from flaxcnn.train.events import EventWriter
-from flaxcnn.train.interrupts import StopRequest
+from flaxcnn.train.interrupts import InterruptedRun, StopRequest
 from flaxcnn.train.metrics import Evaluation
+from flaxcnn.train.position import Position
 from flaxcnn.train.progress import ProgressDisplay
-from flaxcnn.train.run_folder import RunFolder
+from flaxcnn.train.run_folder import RunFolder, shell_word
 from flaxcnn.train.setup import Job
 from flaxcnn.train.state import TrainState
 from flaxcnn.train.step import Batch, Metrics
@@ -36,43 +35,6 @@ class NonFiniteLossError(FlaxcnnError):
     """The loss became NaN or infinite."""
 
 
-class InterruptedRun(Exception):
-    """The run was asked to stop and has saved its state; `signal` says by which signal."""
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.signal = number
-
-
-@dataclasses.dataclass
-class Position:
-    """Where a run stands; saved with every checkpoint."""
-
-    epoch: int = 0
-    batch: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
-    count: int = 0
-    seconds: float = 0.0
-    learning_rate: float = 0.0
-    gradient_norm: float = 0.0
-    best_accuracy: float = -1.0
-    best_loss: float = math.inf
-    best_epoch: int = 0
-
-    def add(self, metrics: Metrics) -> float:
-        """Add the sums of one step; return its loss."""
-        # One call, so that all the numbers travel at once.
-        values = jax.device_get(metrics)
-        self.loss_sum += float(values["loss_sum"])
-        self.correct += int(values["correct"])
-        self.count += int(values["count"])
-        self.batch += 1
-        self.learning_rate = float(values["learning_rate"])
-        self.gradient_norm = float(values["gradient_norm"])
-        return float(values["loss"])
-
-
 class Trainer:
     """Runs a job to its end, or to a signal, from wherever its last checkpoint left it."""
 
@@ -81,38 +43,49 @@ class Trainer:
         self.checkpoints = Checkpoints(folder.path)
         self.train_state: TrainState = job.train_state
         self.position = Position()
-        self.saved_at = time.monotonic()
+        self.saved_at, self.saved_step = time.monotonic(), 0
+        self.resumed = self.compiled = False
 
     def resume(self) -> None:
-        """Go back to the last checkpoint; epochs that were recorded after it are made again."""
-        self.train_state, info = self.checkpoints.restore("last", self.train_state)
-        self.position = Position(**info["position"])
+        """Go back to the last checkpoint, or to the start if there is none; forget what was recorded after it."""
+        self.checkpoints.adopt(self.train_state)
+        if self.checkpoints.exists():
+            self.train_state, info = self.checkpoints.restore("last", self.train_state)
+            self.position = Position(**info["position"])
+            self.saved_step = int(self.train_state.step)
+        self.resumed = True
+        self._stop_early()  # which may be set otherwise now
         self.folder.keep_epochs(self.position.epoch)
 
-    def run(self) -> TrainState:
+    def run(self, stop: StopRequest | None = None) -> TrainState:
         """Train to the last epoch; return the final state.
+
+        Args:
+            stop: by which the run may be asked to stop; one of its own if not given.
 
         Raises:
             NonFiniteLossError: the loss is NaN or infinite; the checkpoints of before are kept.
             InterruptedRun: SIGINT or SIGTERM came; everything is saved to go on from.
         """
-        epochs = self.job.config.run.epochs
+        config, position, per_epoch = self.job.config.run, self.position, self.job.steps_per_epoch
+        first_step = int(self.train_state.step)
+        # The events of finished epochs stay; a run that begins again hides all of them.
+        purge = position.epoch * per_epoch + 1 if self.resumed else None
         with (
-            StopRequest() as stop,
-            EventWriter(
-                self.folder.path, self.job.config.run.tensorboard, int(self.train_state.step)
-            ) as events,
+            stop or StopRequest() as request,
+            EventWriter(self.folder.path, config.tensorboard, purge) as events,
             ProgressDisplay(
-                self.console,
-                epochs=epochs,
-                steps_per_epoch=self.job.steps_per_epoch,
-                first_step=int(self.train_state.step),
+                self.console, epochs=config.epochs, steps_per_epoch=per_epoch, first_step=first_step
             ) as display,
         ):
-            while self.position.epoch < epochs:
-                self._train_epoch(display, stop)
-                self._finish_epoch(display, events)
+            while not self.finished():
+                self._train_epoch(display, request)
+                self._finish_epoch(display, events, request)
         return self.train_state
+
+    def finished(self) -> bool:
+        """Whether all epochs are made, or early stopping has ended the run."""
+        return self.position.stopped_early or self.position.epoch >= self.job.config.run.epochs
 
     def _train_epoch(self, display: ProgressDisplay, stop: StopRequest) -> None:
         position, step = self.position, self.job.train_step
@@ -121,7 +94,7 @@ class Trainer:
         waiting: Metrics | None = None
         for batch in self._batches():
             before = step.compile_seconds
-            self.train_state, metrics = step(self.train_state, batch)
+            metrics = self._step(batch) if self.compiled else self._first_step(batch, display, stop)
             start += step.compile_seconds - before
             if waiting is not None:
                 self._account(waiting)
@@ -136,15 +109,34 @@ class Trainer:
             waiting = metrics
             if stop.signal is not None:
                 self._account(waiting)
-                self._save("last")
-                raise InterruptedRun(
-                    f"Interrupted in epoch {position.epoch + 1} after step {int(self.train_state.step)}, all is saved; "
-                    f"go on with: flaxcnn train --resume {self.folder.path}",
-                    stop.signal,
-                )
+                self._save_and_stop(stop.signal)
         if waiting is not None:
             self._account(waiting)
         position.seconds = time.monotonic() - start
+
+    def _step(self, batch: Batch) -> Metrics:
+        self.train_state, metrics = self.job.train_step(self.train_state, batch)
+        return metrics
+
+    def _first_step(self, batch: Batch, display: ProgressDisplay, stop: StopRequest) -> Metrics:
+        """Compile and run; nothing was done since the last checkpoint, so that a signal may end the run at once."""
+        place = f"after step {self.saved_step}" if self.saved_step else "before the first step"
+        with stop.immediate(self._sentence(place)), display.compiling():
+            metrics = self._step(batch)
+        self.compiled = True
+        return metrics
+
+    def _save_and_stop(self, number: int) -> NoReturn:
+        if self.saved_step != int(self.train_state.step):
+            self._save()
+        place = f"in epoch {self.position.epoch + 1} after step {int(self.train_state.step)}"
+        raise InterruptedRun(self._sentence(place), number)
+
+    def _sentence(self, place: str) -> str:
+        return (
+            f"Interrupted {place}, all is saved; "
+            f"go on with: flaxcnn train --resume {shell_word(self.folder.path)}"
+        )
 
     def _batches(self) -> Iterator[Batch]:
         config = self.job.config
@@ -165,18 +157,22 @@ class Trainer:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             step = self.position.epoch * self.job.steps_per_epoch + self.position.batch
             kept = (
-                "the last good checkpoint is kept"
-                if self.checkpoints.exists("last")
-                else "none was saved yet"
+                f"the last good checkpoint, of step {self.saved_step}, is kept"
+                if self.saved_step
+                else "no checkpoint was saved yet"
             )
             raise NonFiniteLossError(
                 f"The loss is {loss} and the gradient's norm {norm} at step {step} (epoch "
                 f"{self.position.epoch + 1}): training stopped, {kept}; try a lower --learning-rate or --clip-norm."
             )
 
-    def _finish_epoch(self, display: ProgressDisplay, events: EventWriter) -> None:
+    def _finish_epoch(self, display: ProgressDisplay, events: EventWriter, stop: StopRequest) -> None:
         position = self.position
-        validation = self.evaluate(self.job.splits.validation)
+        try:
+            with stop.immediate("Interrupted while validating."):
+                validation, raw = self.evaluate_both(self.job.splits.validation)
+        except InterruptedRun as interrupted:
+            self._save_and_stop(interrupted.signal)
         record = {
             "epoch": position.epoch + 1,
             "step": int(self.train_state.step),
@@ -187,39 +183,51 @@ class Trainer:
             "learning_rate": position.learning_rate,
             "gradient_norm": position.gradient_norm,
         }
-        timings = {"images_per_second": position.count / position.seconds, "seconds": position.seconds}
-        self.folder.append(record | timings)
-        is_best = self._is_best(validation, record)
-        if is_best:
-            # The split is asked about, not its figures: an accuracy or a loss of 0.0 is a figure.
-            split = "train" if validation is None else "validation"
-            position.best_accuracy = record[f"{split}_accuracy"]
-            position.best_loss = record[f"{split}_loss"]
-            position.best_epoch = record["epoch"]
-        position.epoch, position.batch = position.epoch + 1, 0
-        position.loss_sum, position.correct, position.count, position.seconds = 0.0, 0, 0, 0.0
-        last = position.epoch == self.job.config.run.epochs
-        if is_best:
-            self._save("best")
-        if last or time.monotonic() - self.saved_at > SECONDS_BETWEEN_CHECKPOINTS:
-            self._save("last")
-        events.write(record | timings)
-        display.epoch(record | timings, is_best=is_best)
+        if raw is not None:
+            record |= {"raw_validation_loss": raw.loss, "raw_validation_accuracy": raw.accuracy}
+        record |= {"images_per_second": position.count / position.seconds, "seconds": position.seconds}
+        # What a checkpoint counts as made is recorded before it: a process that is killed between makes it again.
+        self.folder.append(record)
+        events.write(record)
+        is_best = self._rank(validation, record)
+        position.next_epoch()
+        self._stop_early()
+        if is_best or self.finished() or time.monotonic() - self.saved_at > SECONDS_BETWEEN_CHECKPOINTS:
+            self._save()
+        display.epoch(record, is_best=is_best and position.best_epoch == record["epoch"])
+        if stop.signal is not None and not self.finished():
+            self._save_and_stop(stop.signal)
 
-    def _is_best(self, validation: Evaluation | None, record: dict[str, Any]) -> bool:
-        """By validation accuracy, then loss; without a validation split the latest epoch is the best."""
+    def _rank(self, validation: Evaluation | None, record: dict[str, Any]) -> bool:
+        """Whether an epoch is among the best on validation; without such a split only the last one is."""
+        if validation is None and record["epoch"] < self.job.config.run.epochs:
+            return False
+        # The split is asked about, not its figures: an accuracy or a loss of 0.0 is a figure.
+        split = "train" if validation is None else "validation"
         if validation is None:
-            return record["epoch"] == self.job.config.run.epochs
-        this_epoch = (validation.accuracy, -validation.loss)
-        return this_epoch > (self.position.best_accuracy, -self.position.best_loss)
+            self.position.best.clear()
+        figures = {"accuracy": record[f"{split}_accuracy"], "loss": record[f"{split}_loss"]}
+        figures |= {"epoch": record["epoch"], "step": record["step"]}
+        return self.position.rank(figures, self.job.config.run.keep_best)
 
-    def evaluate(self, source: data.Source | None) -> Evaluation | None:
-        """Metrics of a split with the current weights (their moving average, where there is one)."""
+    def _stop_early(self) -> None:
+        patience, position = self.job.config.run.early_stopping, self.position
+        position.stopped_early = 0 < patience <= position.epoch - position.best_epoch
+
+    def evaluate_both(self, source: data.Source | None) -> tuple[Evaluation | None, Evaluation | None]:
+        """Metrics of a split with the weights that count, and with the raw ones if the former are an average."""
+        raw = None if self.train_state.ema is None else self.train_state._replace(ema=None)
+        return self.evaluate(source), self.evaluate(source, raw) if raw is not None else None
+
+    def evaluate(
+        self, source: data.Source | None, train_state: TrainState | None = None
+    ) -> Evaluation | None:
+        """Metrics of a split with the current weights (their moving average, where there is one), or with others."""
         if source is None:
             return None
         return evaluate(
             self.job.predict,
-            *self.train_state.evaluated,
+            *(train_state or self.train_state).evaluated,
             source,
             batch_size=self.evaluation_batch_size,
             workers=self.job.config.data.workers,
@@ -231,10 +239,11 @@ class Trainer:
         splits = [split for split in (self.job.splits.validation, self.job.splits.test) if split is not None]
         return min([self.job.config.run.batch_size, *(len(split) for split in splits)])
 
-    def _save(self, kind: str) -> None:
-        info = {"position": dataclasses.asdict(self.position), "model": self.job.config.model.model}
-        if not math.isfinite(info["position"]["best_loss"]):
-            info["position"]["best_loss"] = float(np.finfo(np.float64).max)
-        self.checkpoints.save(kind, self.train_state, info)
-        if kind == "last":
-            self.saved_at = time.monotonic()
+    def _save(self) -> None:
+        info = {
+            "position": dataclasses.asdict(self.position),
+            "best": [item["step"] for item in self.position.best],
+            "model": self.job.config.model.model,
+        }
+        self.checkpoints.save(self.train_state, info)
+        self.saved_at, self.saved_step = time.monotonic(), int(self.train_state.step)

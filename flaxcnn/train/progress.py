@@ -1,13 +1,37 @@
 """What a person sees of a run: a bar with loss, accuracy, images a second and time left; a line an epoch."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 # Drawing the bar takes some milliseconds of a core that a CPU computes with (`experiments.performance.overhead`).
 DRAWN_PER_SECOND = 4
+
+
+class _Figures(ProgressColumn):
+    """Loss, accuracy and speed; while the step compiles, the seconds that it takes, which show that it is alive."""
+
+    max_refresh = 0.0
+
+    def render(self, task: Task) -> Text:
+        """The text of this moment."""
+        since = task.fields["compiling_since"]
+        return Text(
+            task.fields["figures"] if since is None else f"compiling ... {time.monotonic() - since:.0f} s"
+        )
 
 
 class ProgressDisplay:
@@ -26,7 +50,7 @@ class ProgressDisplay:
             TextColumn("[bold]epoch {task.fields[epoch]}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
+            _Figures(),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
             transient=True,
@@ -38,7 +62,8 @@ class ProgressDisplay:
             total=epochs * steps_per_epoch,
             completed=first_step,
             epoch=f"{first_step // steps_per_epoch + 1}/{epochs}",
-            figures="compiling ...",
+            figures="",
+            compiling_since=None,
         )
         self.shown = 0.0
 
@@ -50,6 +75,17 @@ class ProgressDisplay:
     def __exit__(self, *error: object) -> None:
         """Take the bar away."""
         self.progress.stop()
+
+    @contextlib.contextmanager
+    def compiling(self) -> Iterator[None]:
+        """Show inside that the training step is being compiled, which may take a minute."""
+        if not self.console.is_terminal:
+            self.console.print("compiling the training step ...", highlight=False)
+        self.progress.update(self.task, compiling_since=time.monotonic())
+        try:
+            yield
+        finally:
+            self.progress.update(self.task, compiling_since=None)
 
     def step(self, epoch: int, step: int, *, loss: float, accuracy: float, images_per_second: float) -> None:
         """Show where the run is; called at every step, drawn a few times a second."""

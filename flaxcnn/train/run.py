@@ -9,21 +9,38 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from flaxcnn.config import Config
+from flaxcnn.config import Config, ConfigError
 from flaxcnn.train import sense
 from flaxcnn.train.environment import environment
+from flaxcnn.train.interrupts import StopRequest
+from flaxcnn.train.lock import locked
 from flaxcnn.train.loop import Trainer
 from flaxcnn.train.metrics import Evaluation
-from flaxcnn.train.run_folder import RunFolder, RunFolderError
+from flaxcnn.train.run_folder import RunFolder, RunFolderError, printable, shell_word, telling_of_a_full_disk
 from flaxcnn.train.setup import Job, set_up
 
+# The settings that a run may go on with otherwise than it was started.
+CHANGEABLE = (
+    "data",
+    "data_dir",
+    "workers",
+    "epochs",
+    "early_stopping",
+    "keep_best",
+    "tensorboard",
+    "pictures",
+)
 
-def train(config: Config, *, console: Console | None = None) -> dict[str, Any]:
+
+def train(
+    config: Config, *, console: Console | None = None, stop: StopRequest | None = None
+) -> dict[str, Any]:
     """Train as `config` says in a new run folder.
 
     Args:
         config: of the run, such as `Config()` or `recipes.config("digits")`.
         console: where progress is printed; nowhere if not given.
+        stop: by which the run may be asked to stop; by default by SIGINT and SIGTERM.
 
     Returns:
         what `summary.json` holds: `test_accuracy`, `test_loss`, `images_per_second`, `compilations`, `seconds`,
@@ -35,76 +52,156 @@ def train(config: Config, *, console: Console | None = None) -> dict[str, Any]:
     """
     started = time.perf_counter()
     console = console or Console(quiet=True)
-    # Everything that can be wrong is found out before a folder is made.
-    sense.check(config)
-    for remark in sense.remarks(config):
-        console.print(f"note: {remark}", markup=False, emoji=False, highlight=False, soft_wrap=True)
-    job = _set_up(config, console)
-    sense.check_images(config, job.splits.info)
-    folder = RunFolder.create(config.run.out, job.config)
-    folder.write_data(job.splits.info, np.asarray(job.recipe.mean), np.asarray(job.recipe.std))
-    return _run(Trainer(job, folder, console), started)
+    with stop or StopRequest() as request:
+        # Everything that can be wrong is found out before a folder is made.
+        with request.immediate("Interrupted before the run began; nothing was written."):
+            sense.check(config)
+            for remark in sense.remarks(config):
+                console.print(f"note: {remark}", **_PLAIN)
+            job = _set_up(config, console)
+            sense.check_images(config, job.splits.info)
+        folder = RunFolder.create(config.run.out, job.config)
+        with locked(folder.path), telling_of_a_full_disk(folder.path):
+            return _run(Trainer(job, folder, console), request, started)
 
 
-def resume(path: str | Path, *, console: Console | None = None) -> dict[str, Any]:
+def resume(
+    path: str | Path,
+    *,
+    console: Console | None = None,
+    stop: StopRequest | None = None,
+    changes: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Go on with the run in the folder `path` from its last checkpoint, to the same end.
+
+    Args:
+        path: the run folder.
+        console, stop: as `train` has them.
+        changes: settings of `CHANGEABLE` to go on with, by name: where the data is now, more epochs.
 
     Raises:
         RunFolderError: it is no run folder, or the run is complete.
-        CheckpointError: the last checkpoint is missing, damaged or of another model.
+        LockedError: another process trains in it.
+        ConfigError: a setting cannot be changed, or not to this value.
+        CheckpointError: the last checkpoint is damaged or of another model.
     """
     started = time.perf_counter()
-    folder = RunFolder.open(path)
-    if folder.summary() is not None:
-        raise RunFolderError(
-            f"The run in {path} is complete; there is nothing to resume, start another with train."
-        )
+    folder, changes = RunFolder.open(path), changes or {}
     console = console or Console(quiet=True)
-    trainer = Trainer(_set_up(folder.config(), console), folder, console)
-    trainer.resume()
-    return _run(trainer, started)
+    if fixed := [name for name in changes if name not in CHANGEABLE]:
+        raise ConfigError(
+            f"{fixed[0]} was given to a run that goes on; only {', '.join(CHANGEABLE)} can be changed."
+        )
+    before, after = folder.config(), folder.config_with(**changes)
+    if folder.summary() is not None and not {"epochs", "early_stopping"} & set(changes):
+        raise _complete(folder, before)
+    with stop or StopRequest() as request, locked(folder.path), telling_of_a_full_disk(folder.path):
+        with request.immediate(
+            f"Interrupted before the run in {printable(path)} went on; nothing was changed."
+        ):
+            trainer = Trainer(_set_up(after, console), folder, console)
+            trainer.resume()
+        _take_changes(trainer, before)
+        return _run(trainer, request, started)
+
+
+def _complete(folder: RunFolder, config: Config) -> RunFolderError:
+    return RunFolderError(
+        f"The run in {printable(folder.path)} is complete; to train on, give --epochs with more than "
+        f"{config.run.epochs} (and --early-stopping 0 if it stopped early), or start another."
+    )
+
+
+def _take_changes(trainer: Trainer, before: Config) -> None:
+    """Write the settings that are new and say what they are; a run that was complete is so no longer."""
+    config, folder, made = trainer.job.config, trainer.folder, trainer.position.epoch
+    if config.run.epochs < made:
+        raise ConfigError(
+            f"epochs is {config.run.epochs}, but the run has made {made} already; give at least {made}."
+        )
+    if trainer.finished() and folder.summary() is not None:
+        raise _complete(folder, config)
+    folder.delete_summary()
+    for name in CHANGEABLE:
+        if (old := before.get(name)) != (new := config.get(name)):
+            trainer.console.print(
+                f"changed: {name} was {printable(str(old))}, is {printable(str(new))}", **_PLAIN
+            )
+    if config.run.epochs != before.run.epochs:
+        trainer.console.print(_of_the_rate(trainer, before), **_PLAIN)
+    if config != before:
+        folder.write_config(config)
+
+
+_PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
+
+
+def _of_the_rate(trainer: Trainer, before: Config) -> str:
+    """What another number of epochs does to the learning rate."""
+    from flaxcnn.train.setup import schedule_of
+
+    job, step = trainer.job, trainer.train_state.step
+    old, new = (
+        float(schedule_of(config, job.steps_per_epoch)(step)) for config in (before, trainer.job.config)
+    )
+    return (
+        f"the schedule {job.config.optimiser.schedule} now spans {job.config.run.epochs} epochs: "
+        f"after step {int(step)} the learning rate goes on at {new:.3g}"
+        + ("" if new == old else f", by the old number at {old:.3g}")
+    )
 
 
 def _set_up(config: Config, console: Console) -> Job:
     """Set a run up while saying so, and say what will be trained on what."""
     # A Text, since a status reads a string as markup, and a path may hold [red]; a spinner of ASCII.
-    doing = Text(f"loading {config.data.data}, building {config.model.model} ...")
+    doing = Text(f"loading {printable(config.data.data)}, building {config.model.model} ...")
     with console.status(doing, spinner="line"):
         job = set_up(config)
     parameters = sum(value.size for value in job.train_state.params.values())
     splits = {"training": job.splits.train, "validation": job.splits.validation, "test": job.splits.test}
     counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items() if split is not None)
     console.print(
-        f"{config.model.model} with {parameters:,} parameters on {config.data.data}: {counts} images of "
+        f"{config.model.model} with {parameters:,} parameters on {printable(config.data.data)}: {counts} images of "
         f"{'x'.join(map(str, job.splits.info.image_shape))}",
-        markup=False,
-        emoji=False,
-        highlight=False,
-        soft_wrap=True,
+        **_PLAIN,
     )
     return job
 
 
-def _run(trainer: Trainer, started: float) -> dict[str, Any]:
-    train_state = trainer.run()
+def _run(trainer: Trainer, stop: StopRequest, started: float) -> dict[str, Any]:
+    job, folder = trainer.job, trainer.folder
+    if not folder.has_data():  # of a new run, or of one that was killed before it was written
+        folder.write_data(job.splits.info, np.asarray(job.recipe.mean), np.asarray(job.recipe.std))
+    train_state = trainer.run(stop)
     jax.block_until_ready(train_state.params)
-    test = trainer.evaluate(trainer.job.splits.test)
-    assert test is not None  # a data set without a test split is refused when it is loaded
-    history = trainer.folder.history()
-    if trainer.job.config.run.pictures:
-        from flaxcnn.train.pictures import draw
+    if trainer.position.stopped_early:
+        trainer.console.print(
+            f"stopped early after epoch {trainer.position.epoch}: the best was epoch {trainer.position.best_epoch}; "
+            "its weights are the checkpoint best",
+            **_PLAIN,
+        )
+    with stop.immediate(
+        "The training is finished and saved; for its test figures: "
+        f"flaxcnn train --resume {shell_word(folder.path)}"
+    ):
+        test, raw = trainer.evaluate_both(job.splits.test)
+        assert test is not None  # a data set without a test split is refused when it is loaded
+        history = folder.history()
+        if job.config.run.pictures:
+            from flaxcnn.train.pictures import draw
 
-        draw(trainer, test, history)
-    summary = _summary(trainer, test, history, time.perf_counter() - started)
-    trainer.folder.write_summary(summary)
+            draw(trainer, test, history)
+        summary = _summary(trainer, test, raw, history, time.perf_counter() - started)
+        folder.write_summary(summary)
     return summary
 
 
 def _summary(
-    trainer: Trainer, test: Evaluation, history: list[dict[str, Any]], seconds: float
+    trainer: Trainer, test: Evaluation, raw: Evaluation | None, history: list[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
     job, position = trainer.job, trainer.position
     trained = sum(record["seconds"] for record in history)
+    validated = job.splits.validation is not None
     return {
         "data": job.config.data.data,
         "model": job.config.model.model,
@@ -120,10 +217,15 @@ def _summary(
         "optimiser": job.config.optimiser.optimiser,
         "learning_rate": job.config.optimiser.learning_rate,
         "weight_decay": job.config.optimiser.weight_decay,
+        # Where the weights that count are a moving average: the figures of the weights it was taken of.
+        "raw_test_accuracy": raw.accuracy if raw is not None else None,
+        "raw_test_loss": raw.loss if raw is not None else None,
         "train_accuracy": history[-1]["train_accuracy"],
         "validation_accuracy": history[-1]["validation_accuracy"],
         "best_epoch": position.best_epoch,
-        "best_validation_accuracy": position.best_accuracy if job.splits.validation is not None else None,
+        "best_validation_accuracy": position.best_accuracy if validated else None,
+        "best": position.best,
+        "stopped_early": position.stopped_early,
         "epochs": position.epoch,
         "steps": history[-1]["step"],
         "images_per_second": len(job.splits.train) * len(history) / trained,

@@ -3,11 +3,15 @@
 config.json  data.json  metrics.jsonl  summary.json  checkpoints/  events/  *.png
 """
 
+import contextlib
 import dataclasses
+import errno
 import json
 import math
 import os
+import shlex
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,11 @@ from flaxcnn import config as configuration
 from flaxcnn.config import Config
 from flaxcnn.data import DatasetInfo
 from flaxcnn.errors import FlaxcnnError
+from flaxcnn.train import data_paths, lock
+from flaxcnn.train.lock import locked
+
+# `checkpoints/.step-00000000.safetensors.tmp`, or an event file, which has the name of the host in it.
+_LONGEST_NAME = 120
 
 
 class RunFolderError(FlaxcnnError):
@@ -26,9 +35,48 @@ class RunFolderError(FlaxcnnError):
 def write_text(path: Path, text: str) -> Path:
     """Write a file under a temporary name, then rename it, so that no reader sees half of it."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
     return path
+
+
+def shell_word(path: str | Path) -> str:
+    """A path as it is typed on a command line: quoted where it must be, and never taken for a flag."""
+    text = printable(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+def printable(path: str | Path) -> str:
+    """A path as text that can be printed: bytes that are no UTF-8 as `\\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def telling_of_a_full_disk(path: Path) -> Iterator[None]:
+    """Tell in one sentence that no more could be written into a run folder.
+
+    Raises:
+        RunFolderError: the disk is full, or a quota or a limit of size is reached; other errors are passed on.
+    """
+    try:
+        yield
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: "The disk is full",
+            errno.EDQUOT: "The disk quota is reached",
+            errno.EFBIG: "A file would be larger than this process may write",
+        }
+        if error.errno not in reasons:
+            raise
+        raise RunFolderError(
+            f"{reasons[error.errno]}: the run in {printable(path)} could not be written; what it has saved is good. "
+            f"Make room, then go on with: flaxcnn train --resume {shell_word(path)}"
+        ) from None
 
 
 def to_json(value: Any) -> str:
@@ -64,18 +112,21 @@ class RunFolder:
         if path is None:
             stamp = time.strftime("%Y%m%d-%H%M%S")
             data = Path(config.data.data).stem.replace(":", "-")
-            path = _unused(Path("runs") / f"{data}-{config.model.model}-{stamp}")
+            path = _unused(Path("runs") / f"{data[:100]}-{config.model.model}-{stamp}")
         path = Path(path)
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise RunFolderError(
-                    f"The run folder {path} is used already; give another with --out, or go on with --resume {path}."
-                )
+            _require_unused(path)
             path.mkdir(parents=True, exist_ok=True)
-            write_text(path / "config.json", config.to_json() + "\n")
-        except OSError as error:
+            with locked(path):
+                _require_unused(path)
+                _require_room_for_names(path)
+                cls(path).write_config(config)
+        except (OSError, ValueError) as error:
+            if isinstance(error, FlaxcnnError):
+                raise
+            reason = error.strerror if isinstance(error, OSError) else error
             raise RunFolderError(
-                f"The run folder {path} cannot be written ({error.strerror}); give another with --out."
+                f"The run folder {printable(path)} cannot be written ({reason}); give another with --out."
             ) from None
         return cls(path)
 
@@ -94,8 +145,30 @@ class RunFolder:
         return cls(path)
 
     def config(self) -> Config:
-        """The configuration that the run was started with."""
+        """The configuration that the run was started with, its paths absolute."""
         return configuration.read(self.path / "config.json")
+
+    def config_with(self, **changed: Any) -> Config:
+        """The configuration with some fields changed; `data_dir` moves relative paths of data with it.
+
+        Raises:
+            ConfigError: a value cannot be used.
+        """
+        return data_paths.changed(self.config(), self._typed(), changed)
+
+    def write_config(self, config: Config) -> None:
+        """Write `config.json`: paths of data as absolute ones, and beside them as they were typed, and where."""
+        typed = {"data": config.data.data, "data_dir": config.data.data_dir, "folder": os.getcwd()}
+        absolute = data_paths.absolute(config)
+        if (before := self._typed()) and absolute.data == self.config().data:
+            typed = before
+        content = json.loads(absolute.to_json()) | {configuration.AS_TYPED: typed}
+        write_text(self.path / "config.json", json.dumps(content, indent=2) + "\n")
+
+    def _typed(self) -> dict[str, Any]:
+        """The paths of data as they were typed; nothing in a run of version 0.1."""
+        path = self.path / "config.json"
+        return json.loads(path.read_text()).get(configuration.AS_TYPED, {}) if path.exists() else {}
 
     def write_data(self, info: DatasetInfo, mean: np.ndarray, std: np.ndarray) -> None:
         """Write `data.json`: what predicting needs to know of the training data."""
@@ -152,10 +225,35 @@ class RunFolder:
         """Write `summary.json`, which marks the run as complete."""
         return write_text(self.path / "summary.json", to_json(summary))
 
+    def delete_summary(self) -> None:
+        """Mark a run that goes on as not complete."""
+        (self.path / "summary.json").unlink(missing_ok=True)
+
+    def has_data(self) -> bool:
+        """Whether `data.json` is there."""
+        return (self.path / "data.json").is_file()
+
     def summary(self) -> dict[str, Any] | None:
         """What `summary.json` says, or `None` while the run is not complete."""
         path = self.path / "summary.json"
         return json.loads(path.read_text()) if path.exists() else None
+
+
+def _require_unused(path: Path) -> None:
+    """Raise if a folder holds anything but what a process left that was killed before it wrote `config.json`."""
+    ignored = {lock.NAME, ".config.json.tmp"}
+    if path.exists() and (not path.is_dir() or any(item.name not in ignored for item in path.iterdir())):
+        raise RunFolderError(
+            f"The run folder {printable(path)} is used already; give another with --out, or go on with "
+            f"--resume {shell_word(path)}."
+        )
+
+
+def _require_room_for_names(path: Path) -> None:
+    """Raise `OSError` now, and not after an epoch, if a path would be too long for what a run writes."""
+    probe = path.absolute() / ("x" * _LONGEST_NAME)
+    probe.touch()
+    probe.unlink()
 
 
 def _unused(path: Path) -> Path:

@@ -111,6 +111,16 @@ def set_up(config: Config) -> Job:
         ConfigError, DataError, InvalidArgument: a setting, name or file that cannot be used, in one sentence.
     """
     config = config.resolved()
+    if config.run.early_stopping and not config.data.validation_fraction:
+        raise ConfigError(
+            f"early_stopping is {config.run.early_stopping}, but validation_fraction is 0, so that nothing is "
+            "validated; leave one of them out."
+        )
+    if config.run.batch_size % config.optimiser.accumulate:
+        raise ConfigError(
+            f"accumulate is {config.optimiser.accumulate}, which does not divide the batch size "
+            f"{config.run.batch_size}; choose a divisor of it."
+        )
     splits = load_splits(config)
     steps_per_epoch = data.number_of_batches(splits.train, config.run.batch_size)
     model = model_of(config, splits.info)
@@ -127,6 +137,7 @@ def set_up(config: Config) -> Job:
         augment=config.augment,
         loss=config.loss,
         ema_decay=config.optimiser.ema_decay,
+        accumulate=config.optimiser.accumulate,
     )
     return Job(
         config=config,

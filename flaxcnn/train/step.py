@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from flaxcnn import data, ops, optim
 from flaxcnn.config import AugmentConfig, LossConfig
-from flaxcnn.functional import Apply, Parameters
+from flaxcnn.functional import Apply, Parameters, State
 from flaxcnn.train import ema
 from flaxcnn.train.mix import cutmix, mixup
 from flaxcnn.train.state import TrainState, averaged
@@ -37,7 +37,8 @@ class Recipe:
         num_classes: size of the logits.
         mean, std: of the training images per channel, in units of [0, 1].
         augment, loss: settings.
-        ema_decay: of the moving average of the weights; 0 is off.
+        ema_decay: of the moving average of the weights, which warms up to it; 0 is off.
+        accumulate: number of parts in which the gradient of a batch is computed; it divides the size of a batch.
     """
 
     apply: Apply
@@ -49,6 +50,7 @@ class Recipe:
     augment: AugmentConfig = AugmentConfig()
     loss: LossConfig = LossConfig()
     ema_decay: float = 0.0
+    accumulate: int = 1
 
 
 def prepared(
@@ -107,22 +109,17 @@ def make_train_step(recipe: Recipe) -> TrainStep:
         images = prepared(jnp.asarray(batch["image"]), recipe, augment_key)
         images, targets = mixed(images, labels, mask, recipe, mix_key)
 
-        def objective(params: Parameters) -> tuple[Float[Array, ""], tuple]:
-            logits, state = recipe.apply(
-                params, train_state.state, images, train=True, key=model_key, mask=mask
-            )
-            data_loss = ops.cross_entropy(
-                logits, targets, label_smoothing=recipe.loss.label_smoothing, mask=mask
-            )
-            return data_loss + penalty(params, recipe.loss), (data_loss, logits, state)
-
-        gradient, (data_loss, logits, state) = jax.grad(objective, has_aux=True)(train_state.params)
+        gradient, (data_loss, logits, state) = gradient_of(
+            recipe, train_state, images, targets, mask, model_key
+        )
         updates, opt_state = recipe.optimiser.update(gradient, train_state.opt_state, train_state.params)
         params = optax.apply_updates(train_state.params, updates)
         count = jnp.sum(mask, dtype=jnp.int32)
         average = train_state.ema
         if average is not None:
-            average = ema.update(average, averaged(params, state), recipe.ema_decay, train_state.step)
+            average = ema.update(
+                average, averaged(params, state), recipe.ema_decay, train_state.step, warm_up=True
+            )
         predictions = jnp.argmax(logits, axis=-1).astype(labels.dtype)
         metrics = {
             "loss": data_loss + penalty(train_state.params, recipe.loss),
@@ -135,6 +132,71 @@ def make_train_step(recipe: Recipe) -> TrainStep:
         return TrainState(params, state, opt_state, average, train_state.key, train_state.step + 1), metrics
 
     return train_step
+
+
+Targets = Int[Array, " n"] | Float[Array, "n k"]
+Gradient = tuple[Parameters, tuple[Float[Array, ""], Float[Array, "n k"], State]]
+
+
+def gradient_of(
+    recipe: Recipe,
+    train_state: TrainState,
+    images: Float[Array, "n h w c"],
+    targets: Targets,
+    mask: Bool[Array, " n"],
+    key: Key[Array, ""],
+) -> Gradient:
+    """The gradient of the objective, with the mean loss of the rows, their logits and the model's new state."""
+    if recipe.accumulate == 1:
+        return jax.grad(_objective, has_aux=True)(
+            train_state.params, recipe, train_state.state, images, targets, mask, key, None
+        )
+    parts = jax.tree.map(
+        lambda array: array.reshape(recipe.accumulate, -1, *array.shape[1:]), (images, targets, mask)
+    )
+    total = jnp.sum(mask, dtype=jnp.int32)
+
+    def add(so_far: tuple, part: tuple) -> tuple[tuple, Float[Array, "n k"]]:
+        gradient, loss, state = so_far
+        number, (x, y, valid) = part
+        more, (part_loss, logits, new_state) = jax.grad(_objective, has_aux=True)(
+            train_state.params, recipe, state, x, y, valid, jax.random.fold_in(key, number), total
+        )
+        # A part of padding only leaves the running statistics as they are.
+        state = jax.tree.map(lambda new, old: jnp.where(jnp.any(valid), new, old), new_state, state)
+        return (jax.tree.map(jnp.add, gradient, more), loss + part_loss, state), logits
+
+    start = jax.tree.map(jnp.zeros_like, train_state.params)
+    dtype = next(iter(train_state.params.values())).dtype
+    (gradient, loss, state), logits = jax.lax.scan(
+        add,
+        (start, jnp.zeros((), dtype), train_state.state),
+        (jnp.arange(recipe.accumulate), parts),
+    )
+    # The penalty is of the weights and not of the rows: it counts once.
+    of_penalty = jax.grad(penalty)(train_state.params, recipe.loss)
+    gradient = jax.tree.map(jnp.add, gradient, of_penalty)
+    return gradient, (loss, logits.reshape(mask.shape[0], -1), state)
+
+
+def _objective(
+    params: Parameters,
+    recipe: Recipe,
+    state: State,
+    images: Float[Array, "n h w c"],
+    targets: Targets,
+    mask: Bool[Array, " n"],
+    key: Key[Array, ""],
+    total: Int[Array, ""] | None,
+) -> tuple[Float[Array, ""], tuple]:
+    """The objective of a batch; of a part of a batch with `total` rows, its share of it, without the penalty."""
+    logits, state = recipe.apply(params, state, images, train=True, key=key, mask=mask)
+    loss = ops.cross_entropy(logits, targets, label_smoothing=recipe.loss.label_smoothing, mask=mask)
+    if total is None:
+        return loss + penalty(params, recipe.loss), (loss, logits, state)
+    share = jnp.sum(mask, dtype=loss.dtype) / jnp.maximum(total, 1).astype(loss.dtype)
+    loss = jnp.where(jnp.any(mask), loss * share, jnp.zeros_like(loss))
+    return loss, (loss, logits, state)
 
 
 def penalty(params: Parameters, loss: LossConfig) -> Float[Array, ""]:

@@ -16,7 +16,7 @@ from flaxcnn.config import Config
 from flaxcnn.errors import InvalidArgument
 from flaxcnn.functional import Parameters, State
 from flaxcnn.models.folding import folding
-from flaxcnn.train.checkpoint import Checkpoints, Kind
+from flaxcnn.train.checkpoint import Checkpoints
 from flaxcnn.train.compiling import Compiled
 from flaxcnn.train.evaluate import evaluate, make_predict, probabilities
 from flaxcnn.train.metrics import Evaluation
@@ -91,21 +91,19 @@ class TrainedModel:
         return answers
 
 
-def load_run(path: str | Path, kind: Kind = "last", *, data_dir: str | None = None) -> TrainedModel:
+def load_run(path: str | Path, kind: str = "last", *, data_dir: str | None = None) -> TrainedModel:
     """Load the weights of a run folder; batch norms are folded into convolutions here, once.
 
     Args:
         path: a folder that `flaxcnn train` wrote.
-        kind: `last` or `best` (on validation).
+        kind: `last`, `best` (on validation), or `best-2` and so on where the run keeps several.
         data_dir: folder of the data set, if it has moved since.
 
     Raises:
         RunFolderError, CheckpointError: one sentence each.
     """
     folder = RunFolder.open(path)
-    config = folder.config()
-    if data_dir is not None:
-        config = config.replace(data_dir=data_dir)
+    config = folder.config() if data_dir is None else folder.config_with(data_dir=data_dir)
     info, mean, std = folder.read_data()
     model = model_of(config, info)
     parts = pure(config, model)

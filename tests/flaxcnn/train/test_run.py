@@ -14,8 +14,8 @@ from rich.console import Console
 from flaxcnn.train import run
 from flaxcnn.train.checkpoint import CheckpointError, Checkpoints
 from flaxcnn.train.evaluate import make_predict
-from flaxcnn.train.interrupts import StopRequest
-from flaxcnn.train.loop import InterruptedRun, NonFiniteLossError, Trainer
+from flaxcnn.train.interrupts import InterruptedRun, StopRequest
+from flaxcnn.train.loop import NonFiniteLossError, Trainer
 from flaxcnn.train.run_folder import RunFolder, RunFolderError
 from flaxcnn.train.setup import load_splits, model_of, pure, set_up
 from flaxcnn.train.step import make_train_step
@@ -123,7 +123,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_checkpoint(config, m
     monkeypatch.setattr("flaxcnn.train.loop.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     config = config.replace(schedule="multistep", milestone_epochs=[1.2], gamma=1e30)
     with pytest.raises(
-        NonFiniteLossError, match=r"at step ([7-9]|10) \(epoch 2\): training stopped, the last good"
+        NonFiniteLossError,
+        match=r"at step ([7-9]|10) \(epoch 2\): training stopped, the last good checkpoint, of step 5, is",
     ):
         run.train(config)
     folder = RunFolder.open(config.run.out)
@@ -144,7 +145,7 @@ def damage(folder):
 def test_a_damaged_or_missing_or_foreign_checkpoint_is_one_sentence(config, tmp_path):
     run.train(config.replace(epochs=1))
     folder = RunFolder.open(config.run.out)
-    with pytest.raises(CheckpointError, match="There is no last checkpoint in"):
+    with pytest.raises(CheckpointError, match="There is no checkpoint in"):
         Checkpoints(tmp_path).info("last")
     other = config.replace(model_options={"channels": [4, 5], "hidden": 8, "batch_norm": True}, epochs=1)
     (folder.path / "config.json").write_text(other.to_json())
@@ -153,21 +154,10 @@ def test_a_damaged_or_missing_or_foreign_checkpoint_is_one_sentence(config, tmp_
     ):
         load_run(folder.path)
     (folder.path / "config.json").write_text(config.to_json())
-    damage(folder.path / "checkpoints" / "last")
-    with pytest.raises(CheckpointError, match=r"cannot be read|is damaged") as caught:
+    damage(folder.path / "checkpoints")
+    with pytest.raises(CheckpointError, match=r"is damaged or cannot be read \(.*\); train again") as caught:
         load_run(folder.path)
     assert "\n" not in str(caught.value)
-
-
-def test_a_checksum_finds_what_the_file_format_does_not(config):
-    run.train(config.replace(epochs=1))
-    path = RunFolder.open(config.run.out).path
-    info = next((path / "checkpoints" / "last").rglob("info/metadata"))
-    content = json.loads(info.read_text())
-    content["checksums"]["params/fc1.bias"][1] ^= 1
-    info.write_text(json.dumps(content))
-    with pytest.raises(CheckpointError, match=r"is damaged: params/fc1\.bias"):
-        load_run(path)
 
 
 def test_a_used_or_unwritable_run_folder_is_refused_and_left_alone(config, tmp_path):
