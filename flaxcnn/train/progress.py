@@ -1,10 +1,13 @@
 """What a person sees of a run: a bar with loss, accuracy, images a second and time left; a line an epoch."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
+
+from flaxcnn.data import Track
 
 # Drawing the bar takes some milliseconds of a core that a CPU computes with (`experiments.performance.overhead`).
 DRAWN_PER_SECOND = 4
@@ -73,3 +76,14 @@ class ProgressDisplay:
             line += f"  validation loss {record['validation_loss']:.4f} accuracy {record['validation_accuracy']:.2%}"
         line += f"  {record['images_per_second']:,.0f} images/s"
         self.console.print(line + ("  best" if is_best else ""), highlight=False, soft_wrap=True)
+
+
+def tracked(console: Console) -> Track:
+    """A bar for work on the files before the training; nothing on a pipe."""
+
+    def shown(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
+        if not total:
+            return items
+        return track(items, what, total, console=console, transient=True, disable=not console.is_terminal)
+
+    return shown

@@ -9,9 +9,12 @@ import numpy as np
 from rich.console import Console
 
 from flaxcnn.config import Config
+from flaxcnn.data import Fingerprint, known_files
 from flaxcnn.train.environment import environment
+from flaxcnn.train.loading import Loaded, load_again, load_data
 from flaxcnn.train.loop import Trainer
 from flaxcnn.train.metrics import Evaluation
+from flaxcnn.train.progress import tracked
 from flaxcnn.train.run_folder import RunFolder, RunFolderError
 from flaxcnn.train.setup import Job, set_up
 
@@ -34,18 +37,24 @@ def train(config: Config, *, console: Console | None = None) -> dict[str, Any]:
     started = time.perf_counter()
     console = console or Console(quiet=True)
     # Everything that can be wrong is found out before a folder is made.
-    job = _set_up(config, console)
+    job = _set_up(config, load_data(config, track=tracked(console)), console)
     folder = RunFolder.create(config.run.out, config)
-    folder.write_data(job.splits.info, np.asarray(job.recipe.mean), np.asarray(job.recipe.std))
+    _write_data(folder, job)
     return _run(Trainer(job, folder, console), started)
 
 
-def resume(path: str | Path, *, console: Console | None = None) -> dict[str, Any]:
+def resume(path: str | Path, *, data_changed: bool = False, console: Console | None = None) -> dict[str, Any]:
     """Go on with the run in the folder `path` from its last checkpoint, to the same end.
+
+    Args:
+        path: a folder that `train` wrote.
+        data_changed: go on although the data is not what the run began with.
+        console: where progress is printed; nowhere if not given.
 
     Raises:
         RunFolderError: it is no run folder, or the run is complete.
         CheckpointError: the last checkpoint is missing, damaged or of another model.
+        DataError: the data is missing, or not what the run began with.
     """
     started = time.perf_counter()
     folder = RunFolder.open(path)
@@ -54,15 +63,35 @@ def resume(path: str | Path, *, console: Console | None = None) -> dict[str, Any
             f"The run in {path} is complete; there is nothing to resume, start another with train."
         )
     console = console or Console(quiet=True)
-    trainer = Trainer(_set_up(folder.config(), console), folder, console)
+    config = folder.config()
+    loaded = load_again(config, folder.remembered(), data_changed=data_changed, track=tracked(console))
+    job = _set_up(config, loaded, console)
+    trainer = Trainer(job, folder, console)
     trainer.resume()
+    if loaded.changed:
+        # The epoch in which the run stopped may be shorter now.
+        trainer.position.batch = min(trainer.position.batch, job.steps_per_epoch)
+        _write_data(folder, job)
     return _run(trainer, started)
 
 
-def _set_up(config: Config, console: Console) -> Job:
+def _write_data(folder: RunFolder, job: Job) -> None:
+    """Keep what the run must remember of its data."""
+    folder.write_data(
+        job.splits.info,
+        np.asarray(job.recipe.mean),
+        np.asarray(job.recipe.std),
+        fingerprint=Fingerprint.of(job.splits),
+        files=known_files(job.splits),
+    )
+
+
+def _set_up(config: Config, loaded: Loaded, console: Console) -> Job:
     """Set a run up while saying so, and say what will be trained on what."""
-    with console.status(f"loading {config.data.data}, building {config.model.model} ..."):
-        job = set_up(config)
+    for note in loaded.notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+    with console.status(f"building {config.model.model} ..."):
+        job = set_up(config, loaded)
     parameters = sum(value.size for value in job.train_state.params.values())
     splits = {"training": job.splits.train, "validation": job.splits.validation, "test": job.splits.test}
     counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items() if split is not None)
@@ -71,6 +100,7 @@ def _set_up(config: Config, console: Console) -> Job:
         f"{'x'.join(map(str, job.splits.info.image_shape))}",
         highlight=False,
         soft_wrap=True,
+        markup=False,
     )
     return job
 
