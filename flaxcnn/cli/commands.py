@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,7 +74,12 @@ def evaluate(options: argparse.Namespace) -> int:
     from flaxcnn.train.trained import load_run
 
     trained = load_run(options.run, options.checkpoint, data_dir=options.data_dir)
-    result = trained.evaluate(options.split, batch_size=options.batch_size, data_changed=options.data_changed)
+    result = trained.evaluate(
+        options.split,
+        batch_size=options.batch_size,
+        data_changed=options.data_changed,
+        tell=lambda note: print(f"note: {note}", file=sys.stderr),
+    )
     info = trained.info
     figures = {
         "split": options.split,

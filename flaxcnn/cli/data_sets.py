@@ -3,7 +3,6 @@
 import argparse
 import shlex
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -69,7 +68,7 @@ def show(options: argparse.Namespace) -> None:
     say("splits " + "  ".join(f"{role} {len(source):,}" for role, source in splits.sources().items()))
     more = f" and {info.num_classes - NAMED:,} more" if info.num_classes > NAMED else ""
     say(f"classes {info.num_classes}: {', '.join(info.class_names[:NAMED])}{more}")
-    say(f"mean {np.round(mean, 4).tolist()}  std {np.round(std, 4).tolist()}")
+    say("mean " + ", ".join(f"{value:.4f}" for value in mean) + "  std " + ", ".join(f"{v:.4f}" for v in std))
     for note in (*splits.notes, *datasets.advice(splits)):
         say(f"note: {note}")
 

@@ -112,6 +112,11 @@ def facts(content: bytes, where: str) -> dict[str, int | bool | None]:
         }
 
 
+def number(count: int, one: str, more: str) -> str:
+    """Write `1 image is` or `7 images are`."""
+    return f"{count:,} {one if count == 1 else more}"
+
+
 def some(names: list[str], limit: int = 3) -> str:
     """Name the first few, and say how many more there are."""
     more = len(names) - limit

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from flaxcnn.data.errors import DataError
-from flaxcnn.data.examination import File, examine, some
+from flaxcnn.data.examination import File, examine, number, some
 from flaxcnn.data.image import decode_image, read_bytes
 from flaxcnn.data.listing import list_folder
 from flaxcnn.data.reading import Reading
@@ -140,12 +140,12 @@ def without_damaged(found: list[File], root: Path, skip: bool, notes: list[str])
     """Return the files that were decoded; say which were not, or raise."""
     damaged = [file for file in found if file.error is not None]
     if damaged and not skip:
-        number = "1 image" if len(damaged) == 1 else f"{len(damaged):,} of {len(found):,} images"
+        count = "1 image" if len(damaged) == 1 else f"{len(damaged):,} of {len(found):,} images"
         reasons = "; ".join(str(file.error) for file in damaged[:3])
         more = f"; and {len(damaged) - 3:,} more" if len(damaged) > 3 else ""
         raise DataError(
-            f"{number} in {root} cannot be used: {reasons}{more}. Mend or remove them, or leave them out with "
-            "--skip-damaged."
+            f"{count} in {root} cannot be used: {reasons}{more}. Mend or remove what is damaged, or leave it "
+            "out with --skip-damaged."
         )
     if damaged:
         notes.append(
@@ -207,14 +207,15 @@ def scale_of(sound: list[File], reading: Reading, notes: list[str]) -> int | Non
             f"; {sum(peak > reading.max_value for peak in peaks):,} hold larger ones, which become white too"
         )
         notes.append(
-            f"{len(peaks):,} images are grey with 16 bits: {reading.max_value} becomes white, as was chosen"
+            f"{number(len(peaks), 'image is', 'images are')} grey with 16 bits: {reading.max_value} becomes white, as "
+            "was chosen"
             f"{above if largest > reading.max_value else ''}."
         )
         return reading.max_value
     scale = next(depth for depth in DEPTHS if largest <= depth)
     notes.append(
-        f"{len(peaks):,} images are grey with 16 bits and hold values up to {largest}: {scale} becomes white "
-        f"({scale.bit_length()} bits); --max-value sets another."
+        f"{number(len(peaks), 'image is', 'images are')} grey with 16 bits, with values up to {largest}: {scale} "
+        f"becomes white ({scale.bit_length()} bits); --max-value sets another."
     )
     return scale
 
@@ -228,12 +229,15 @@ def note_the_rest(sound: list[File], notes: list[str]) -> None:
     ):
         names = [file.path for file in sound if getattr(file, chosen)]
         if names:
-            notes.append(f"{len(names):,} images have {what}: {some(names)}.")
+            notes.append(f"{number(len(names), 'image has', 'images have')} {what}: {some(names)}.")
     counts = Counter(file.digest for file in sound)
     copies = len(sound) - len(counts)
     if copies:
         names = [file.path for file in sound if counts[file.digest] > 1]
-        notes.append(f"{copies:,} images are exact copies of others: {some(names)}.")
+        notes.append(
+            f"{number(copies, 'image is an exact copy of another', 'images are exact copies of others')}: "
+            f"{some(names)}."
+        )
 
 
 def content_of(files: list[File]) -> str:

@@ -111,7 +111,7 @@ def to_mode(image: "PIL.Image.Image", mode: str, where: str, max_value: int) -> 
         return image
     if is_deep(image):
         pixels = deep_pixels(image, where)
-        grey = np.rint(np.minimum(pixels, max_value) * (255 / max_value)).astype(np.uint8)
+        grey = np.rint(np.minimum(pixels, max_value) * 255.0 / max_value).astype(np.uint8)
         return Image.fromarray(grey).convert(mode)
     if image.has_transparency_data:
         image = with_alpha(image)

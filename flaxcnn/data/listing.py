@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flaxcnn.data.errors import DataError
-from flaxcnn.data.examination import File, some
+from flaxcnn.data.examination import File, number, some
 
 # Folders that hold a part of the data set, by role, in order of preference; capitals do not matter.
 PART_FOLDERS = {
@@ -41,16 +41,13 @@ class Listing:
         """Say what was left out."""
         if not self.others:
             return []
-        one = len(self.others) == 1
-        notes = [
-            f"{len(self.others):,} other {'entry' if one else 'entries'} of the folder "
-            f"{'is' if one else 'are'} left out: {some(self.others)}."
-        ]
+        entries = number(len(self.others), "other entry of the folder is", "other entries of the folder are")
+        notes = [f"{entries} left out: {some(self.others)}."]
         unread = [name for name in self.others if os.path.splitext(name)[1].lower() in UNREAD]
         if unread:
             notes.append(
-                f"{len(unread):,} of them look like photos in a format that is not read ({some(unread)}); "
-                "convert them to JPEG or PNG to use them."
+                f"{number(len(unread), 'of them looks like a photo', 'of them look like photos')} in a format that is "
+                f"not read ({some(unread)}); convert to JPEG or PNG what is to be used."
             )
         return notes
 

@@ -4,7 +4,7 @@ The data set itself is needed only to evaluate: classes, image size and normalis
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from flaxcnn.models.folding import folding
 from flaxcnn.train.checkpoint import Checkpoints, Kind
 from flaxcnn.train.compiling import Compiled
 from flaxcnn.train.evaluate import evaluate, make_predict, probabilities
-from flaxcnn.train.loading import Loaded, load_again
+from flaxcnn.train.loading import load_again
 from flaxcnn.train.metrics import Evaluation
 from flaxcnn.train.run_folder import RunFolder
 from flaxcnn.train.setup import initial_state, model_of, optimiser_of, pure
@@ -53,17 +53,26 @@ class TrainedModel:
         return np.asarray(self.predict(*self.folded, images))
 
     def evaluate(
-        self, split: str = "test", *, batch_size: int | None = None, data_changed: bool = False
+        self,
+        split: str = "test",
+        *,
+        batch_size: int | None = None,
+        data_changed: bool = False,
+        tell: Callable[[str], object] = str,
     ) -> Evaluation:
         """Metrics of one split (`train`, `validation`, `test`); by default with the batch size of the training.
 
-        Images keep the split that they had in the training; `data_changed` allows others among them.
+        Images keep the split that they had in the training; `data_changed` allows others among them, and `tell` is
+        given what changed.
 
         Raises:
             DataError: the split is empty, or the data set is missing or another one than before.
             InvalidArgument: the batch size is not positive.
         """
-        splits = self.load(data_changed=data_changed).splits
+        loaded = load_again(self.config, self.remembered, data_changed=data_changed)
+        splits = loaded.splits
+        for note in loaded.notes if loaded.changed else ():
+            tell(note)
         source = getattr(splits, split)
         if source is None:
             raise data.DataError(
@@ -73,10 +82,6 @@ class TrainedModel:
         if size < 1:
             raise InvalidArgument(f"The batch size is {size}; expected at least 1.")
         return evaluate(self.predict, *self.folded, source, batch_size=size)
-
-    def load(self, *, data_changed: bool = False, track: data.Track = data.untracked) -> Loaded:
-        """The data of the run, held against what the run remembers of it; see `load_again`."""
-        return load_again(self.config, self.remembered, data_changed=data_changed, track=track)
 
     def classify(self, paths: Sequence[str | Path], *, top: int = 3) -> list[dict[str, Any]]:
         """The most probable classes of image files, most probable first.
