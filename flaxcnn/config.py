@@ -54,13 +54,27 @@ class ModelConfig:
 class DataConfig:
     """Which images, and how they are divided."""
 
-    data: str = field("digits", "digits, mnist, fashion_mnist, tfds:NAME, or the path of an .npz file")
+    data: str = field(
+        "digits",
+        "the path of a folder with a folder of images for each class, or of an .npz file; or digits, mnist, "
+        "fashion_mnist, cifar10, cifar100 or tfds:NAME",
+    )
     data_dir: str | None = field(None, "folder of the data set, if it is not in a default folder")
     image_size: int | None = field(None, "resize the images to this many pixels a side")
     split_seed: int = field(0, "seed of the division into training, validation and test images")
     validation_fraction: float = field(0.1, "share of the training images kept for validation")
     test_fraction: float = field(0.2, "share kept for the test, where the data set has no test split")
     workers: int = field(2, "threads that read and decode images")
+    channels: int | None = field(
+        None, "of a folder: 1 reads grey, 3 reads RGB; if not given, RGB unless every image is grey"
+    )
+    max_value: int | None = field(
+        None, "of a folder: the grey value of 16-bit files that becomes white; if not given, by their largest"
+    )
+    skip_damaged: bool = field(False, "of a folder: leave out images that cannot be decoded")
+    sampling: str = field(
+        "uniform", "uniform: every image once an epoch; balanced: every class equally likely"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +178,8 @@ class Config:
             raise ConfigError(
                 f"precision is {self.run.precision!r}; expected float32, bfloat16 or tensorfloat32."
             )
+        if self.data.sampling not in ("uniform", "balanced"):
+            raise ConfigError(f"sampling is {self.data.sampling!r}; expected uniform or balanced.")
 
     def get(self, name: str) -> Any:
         """The value of the field called `name`, in any section."""
@@ -205,6 +221,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("test_fraction", 0.0, 0.9),
     ("workers", 0, 256),
     ("image_size", 1, 100_000),
+    ("channels", 1, 3),
+    ("max_value", 1, 65535),
     ("brightness", 0.0, 1e3),
     ("contrast", 0.0, 1e3),
     ("saturation", 0.0, 1e3),

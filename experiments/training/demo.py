@@ -22,7 +22,8 @@ from flaxcnn import data, recipes, weights
 from flaxcnn.functional import bind
 from flaxcnn.train import run
 from flaxcnn.train.compiling import use_compilation_cache
-from flaxcnn.train.setup import load_splits, model_of
+from flaxcnn.train.loading import load_splits
+from flaxcnn.train.setup import model_of
 from flaxcnn.train.trained import TrainedModel, load_run
 from parity.report import html, terminal
 from parity.suites.models import twins

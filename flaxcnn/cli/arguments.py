@@ -31,6 +31,7 @@ def add_train(commands: Commands) -> None:
         metavar="RUN",
         help="go on with the run in this folder, as it was configured; --epochs and --data-dir may differ",
     )
+    _add_data_changed(command)
     command.add_argument(
         "--huge-pages",
         choices=("auto", "off"),
@@ -54,6 +55,7 @@ def add_eval(commands: Commands) -> None:
         "--split", choices=("train", "validation", "test"), default="test", help="default: test"
     )
     command.add_argument("--data-dir", metavar="DIR", help="folder of the data set, if it has moved")
+    _add_data_changed(command)
     command.add_argument(
         "--batch-size", type=int, metavar="N", help="images a batch (default: as in training)"
     )
@@ -109,15 +111,33 @@ def add_models(commands: Commands) -> None:
 
 def add_data(commands: Commands) -> None:
     """`flaxcnn data list | show | prepare`."""
-    command = commands.add_parser("data", help="list, show or prepare data sets")
+    command = commands.add_parser(
+        "data",
+        help="list, show or prepare data sets",
+        description="List, show or prepare data sets: a folder with a folder of images for each class, an .npz file, "
+        "MNIST, Fashion-MNIST, CIFAR, digits, or a prepared TFDS data set.",
+    )
     actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="the data sets that are known, and whether they are here")
     show = actions.add_parser("show", help="splits, classes and statistics of a data set")
-    prepare = actions.add_parser("prepare", help="write an IDX data set as a TFDS ArrayRecord data set")
+    prepare = actions.add_parser("prepare", help="write a data set as a TFDS ArrayRecord data set")
     for action in (show, prepare):
-        action.add_argument("name", metavar="NAME", help="for example fashion_mnist")
+        action.add_argument(
+            "name", metavar="NAME", help="as for train --data: the path of a folder, fashion_mnist, ..."
+        )
         action.add_argument("--data-dir", metavar="DIR", help="folder of the source files")
+        for item in dataclasses.fields(configuration.DataConfig):
+            if item.name in ("image_size", "channels", "max_value", "skip_damaged"):
+                _add_field(action, item)
     prepare.add_argument("--out", metavar="DIR", required=True, help="folder to write the data set into")
+
+
+def _add_data_changed(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data-changed",
+        action="store_true",
+        help="go on although the data is not what the run began with; images keep their split",
+    )
 
 
 def _add_checkpoint(command: argparse.ArgumentParser) -> None:
@@ -129,7 +149,7 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_field(group: argparse._ArgumentGroup, item: dataclasses.Field[Any]) -> None:
+def _add_field(group: argparse._ActionsContainer, item: dataclasses.Field[Any]) -> None:
     """A flag for one field; absent flags stay out of the namespace, so that a file can fill them."""
     default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
     flag = "--" + item.name.replace("_", "-")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from flaxcnn import recipes
 from flaxcnn.cli import arguments
+from flaxcnn.cli.data_sets import data
 from flaxcnn.cli.doctor import doctor
 from flaxcnn.config import ConfigError
 from flaxcnn.errors import FlaxcnnError, InvalidArgument
@@ -47,8 +49,12 @@ def train(options: argparse.Namespace) -> int:
                 f"--resume was given with --{files[0]}, but a run has settings of its own; leave one of them out."
             )
         changes = arguments.given_values(options)
-        summary = run.resume(options.resume, console=console, stop=stop, changes=changes)
+        summary = run.resume(
+            options.resume, data_changed=options.data_changed, console=console, stop=stop, changes=changes
+        )
     else:
+        if options.data_changed:
+            raise ConfigError("--data-changed was given without --resume; a new run takes the data as it is.")
         config = arguments.config_of(options)
         _print_recipe(arguments.recipe_of(options), options)
         summary = run.train(config, console=console, stop=stop)
@@ -98,7 +104,13 @@ def evaluate(options: argparse.Namespace) -> int:
     from flaxcnn.train.trained import load_run
 
     trained = load_run(options.run, options.checkpoint, data_dir=options.data_dir)
-    result, info = trained.evaluate(options.split, batch_size=options.batch_size), trained.info
+    result = trained.evaluate(
+        options.split,
+        batch_size=options.batch_size,
+        data_changed=options.data_changed,
+        tell=lambda note: print(f"note: {note}", file=sys.stderr),
+    )
+    info = trained.info
     figures = {
         "split": options.split,
         "count": result.count,
@@ -219,47 +231,6 @@ def list_models(options: argparse.Namespace) -> int:
         table.add_row(row["name"], f"{row['parameters']:,}", str(row["layers"]))
     console.print(table)
     return 0
-
-
-def data(options: argparse.Namespace) -> int:
-    """`flaxcnn data list | show | prepare`."""
-    from flaxcnn import data as datasets
-
-    if options.action == "prepare":
-        path = datasets.prepare(options.name, options.data_dir, options.out)
-        console.print(f"wrote {path}; train on it with --data tfds:{options.name} --data-dir {options.out}",
-                      highlight=False, soft_wrap=True)  # fmt: skip
-        return 0
-    if options.action == "list":
-        table = Table("data set", "here", title_justify="left")
-        for name in datasets.names():
-            table.add_row(name, _whether_here(name))
-        table.add_row("tfds:NAME", "any prepared TFDS data set, with --data-dir")
-        table.add_row("PATH.npz", "arrays x_train, y_train, x_test, y_test; or images, labels")
-        console.print(table)
-        return 0
-    splits = datasets.load(options.name, data_dir=options.data_dir)
-    mean, std = datasets.channel_statistics(splits.train)
-    sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    console.print(f"{splits.info.name} {splits.info.description}", highlight=False)
-    console.print("images " + "x".join(map(str, splits.info.image_shape)), highlight=False)
-    console.print(
-        "splits " + "  ".join(f"{k} {len(v):,}" for k, v in sizes.items() if v is not None), highlight=False
-    )
-    console.print(
-        f"classes {splits.info.num_classes}: {', '.join(splits.info.class_names[:20])}", highlight=False
-    )
-    console.print(f"mean {np.round(mean, 4).tolist()}  std {np.round(std, 4).tolist()}", highlight=False)
-    return 0
-
-
-def _whether_here(name: str) -> str:
-    from flaxcnn import data as datasets
-
-    try:
-        return f"yes: {datasets.load(name).info.description}"
-    except datasets.DataError as error:
-        return f"no: {error}"
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -1,11 +1,16 @@
 """Data: sources, splits, the Grain pipeline, augmentation on the device."""
 
+from flaxcnn.data.advice import advice, require_classes
 from flaxcnn.data.augmentation import augment
 from flaxcnn.data.errors import DataError
+from flaxcnn.data.fingerprint import Fingerprint, Remembered, differences, known_files
 from flaxcnn.data.image import decode_image, read_image
+from flaxcnn.data.known import KnownFiles
+from flaxcnn.data.parallel import Track, untracked
 from flaxcnn.data.pipeline import batches, number_of_batches
 from flaxcnn.data.preparation import prepare
-from flaxcnn.data.registry import load, names
+from flaxcnn.data.reading import Reading
+from flaxcnn.data.registry import folder_of, load, names
 from flaxcnn.data.scaling import normalise, to_float
 from flaxcnn.data.source import ArraySource, DatasetInfo, Source, Subset
 from flaxcnn.data.splits import Splits
@@ -15,18 +20,29 @@ __all__ = [
     "ArraySource",
     "DataError",
     "DatasetInfo",
+    "Fingerprint",
+    "KnownFiles",
+    "Reading",
+    "Remembered",
     "Source",
     "Splits",
     "Subset",
+    "Track",
+    "advice",
     "augment",
     "batches",
     "channel_statistics",
     "decode_image",
+    "differences",
+    "folder_of",
+    "known_files",
     "load",
     "names",
     "normalise",
     "number_of_batches",
     "prepare",
     "read_image",
+    "require_classes",
     "to_float",
+    "untracked",
 ]

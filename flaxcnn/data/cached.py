@@ -1,8 +1,19 @@
 """A source that keeps the images that it has read in memory."""
 
+from collections.abc import Hashable
+
 import numpy as np
 
-from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, all_labels
+from flaxcnn.data.source import (
+    DatasetInfo,
+    Images,
+    Indices,
+    Labels,
+    Source,
+    all_labels,
+    content_hash,
+    digests_of,
+)
 
 # Up to this size the saved decoding is worth the memory: CIFAR needs 150 MB, MNIST 47 MB.
 CACHE_LIMIT = 2**29
@@ -37,6 +48,14 @@ class CachedSource:
     def labels(self) -> np.ndarray:
         """Return all labels."""
         return all_labels(self._source)
+
+    def content(self) -> str:
+        """Return the hash of what it wraps."""
+        return content_hash(self._source)
+
+    def digests(self) -> list[Hashable] | None:
+        """Return what tells copies in what it wraps."""
+        return digests_of(self._source)
 
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Return the images at these positions, reading those not seen before."""

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, from the binary version of the files."""
+"""CIFAR-10 and CIFAR-100, from the binary or the Python version of the files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from flaxcnn.data.errors import DataError
+from flaxcnn.data.plain_pickle import read_plain_pickle
 from flaxcnn.data.search import find_folder, search_roots
 from flaxcnn.data.source import ArraySource, DatasetInfo, check_labels
 from flaxcnn.data.splits import Parts
@@ -15,7 +16,11 @@ PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class FileLayout:
-    """The files of a data set: each record is its label bytes, then a red, a green and a blue plane."""
+    """The files of a data set.
+
+    In the binary version each record is its label bytes, then a red, a green and a blue plane. In the Python version
+    each file is a dictionary of such planes, [n, 3072], and of labels.
+    """
 
     subfolder: str
     train: tuple[str, ...]
@@ -24,6 +29,10 @@ class FileLayout:
     num_classes: int
     # CIFAR-100 has a coarse label first, then the fine label, which is used.
     label_bytes: int
+    python_subfolder: str
+    python_meta: str
+    python_labels: str
+    python_names: str
 
 
 FILE_LAYOUTS = {
@@ -34,6 +43,10 @@ FILE_LAYOUTS = {
         class_names="batches.meta.txt",
         num_classes=10,
         label_bytes=1,
+        python_subfolder="cifar-10-batches-py",
+        python_meta="batches.meta",
+        python_labels="labels",
+        python_names="label_names",
     ),
     "cifar100": FileLayout(
         subfolder="cifar-100-binary",
@@ -42,6 +55,10 @@ FILE_LAYOUTS = {
         class_names="fine_label_names.txt",
         num_classes=100,
         label_bytes=2,
+        python_subfolder="cifar-100-python",
+        python_meta="meta",
+        python_labels="fine_labels",
+        python_names="fine_label_names",
     ),
 }
 
@@ -49,7 +66,7 @@ FILE_LAYOUTS = {
 def load_cifar(name: str, data_dir: Path | None) -> Parts:
     """Return the training and the test part of CIFAR-10 or CIFAR-100.
 
-    This reads the binary version, not the one in Python's pickle format, since unpickling a file runs its code.
+    The binary version is taken if it is there, else the Python version, which is read without running its pickles.
 
     Args:
         name: "cifar10" or "cifar100".
@@ -61,18 +78,54 @@ def load_cifar(name: str, data_dir: Path | None) -> Parts:
     Reference: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
     """
     layout = FILE_LAYOUTS[name]
-    folder = find_folder(
-        name,
-        search_roots(data_dir),
-        (layout.subfolder, name),
-        "*.bin",
-        f"unpack the binary version of {name}",
-    )
+    roots = search_roots(data_dir)
+    hint = f"unpack the binary or the Python version of {name}"
+    try:
+        folder = find_folder(name, roots, (layout.subfolder, name), "*.bin", hint)
+    except DataError as no_binary:
+        try:
+            folder = find_folder(name, roots, (layout.python_subfolder, name), layout.python_meta, hint)
+        except DataError:
+            raise no_binary from None
+        return load_python_version(name, folder, layout)
     class_names = read_class_names(folder / layout.class_names, layout.num_classes)
     info = DatasetInfo(name, layout.num_classes, class_names, (32, 32, 3), f"binary files in {folder}")
     return Parts(
         train=read_part(folder, layout.train, layout, info), test=read_part(folder, layout.test, layout, info)
     )
+
+
+def load_python_version(name: str, folder: Path, layout: FileLayout) -> Parts:
+    """Return the parts of the Python version: the same files, without their ending."""
+    path = folder / layout.python_meta
+    names = read_plain_pickle(path).get(layout.python_names)
+    if not isinstance(names, list) or len(names) != layout.num_classes:
+        raise DataError(
+            f"{path} does not name {layout.num_classes} classes as {layout.python_names}; fetch it again."
+        )
+    class_names = tuple(entry.decode() if isinstance(entry, bytes) else str(entry) for entry in names)
+    info = DatasetInfo(name, layout.num_classes, class_names, (32, 32, 3), f"Python files in {folder}")
+
+    def part(files: tuple[str, ...]) -> ArraySource:
+        pieces = [read_python_file(folder / file.removesuffix(".bin"), layout) for file in files]
+        images, labels = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
+        return ArraySource(images, labels, info)
+
+    return Parts(train=part(layout.train), test=part(layout.test))
+
+
+def read_python_file(path: Path, layout: FileLayout) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images, uint8[n 32 32 3], and the labels of one file of the Python version."""
+    content = read_plain_pickle(path)
+    planes, labels = content.get("data"), content.get(layout.python_labels)
+    if not isinstance(planes, np.ndarray) or planes.ndim != 2 or planes.shape[1] != PIXELS:
+        raise DataError(f"{path} holds no bytes [n, {PIXELS}] under the key data; fetch it again.")
+    if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+        raise DataError(f"{path} holds no list of numbers under {layout.python_labels}; fetch it again.")
+    if len(labels) != len(planes):
+        raise DataError(f"{path} holds {len(planes)} images but {len(labels)} labels; fetch it again.")
+    found = check_labels(np.array(labels, np.int64), layout.num_classes, str(path))
+    return planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), found
 
 
 def read_class_names(path: Path, num_classes: int) -> tuple[str, ...]:

@@ -3,14 +3,16 @@
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from flaxcnn.data.errors import DataError
-from flaxcnn.data.source import ArraySource, DatasetInfo
+from flaxcnn.data.source import ArraySource, DatasetInfo, check_layout
 from flaxcnn.data.splits import Parts
 
 PAIRS = {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")}
+KEYS = {key for pair in PAIRS.values() for key in pair} | {"images", "labels", "class_names"}
 
 
 def load_npz(path: Path) -> Parts:
@@ -30,24 +32,73 @@ def load_npz(path: Path) -> Parts:
         for role, (x, y) in pairs.items()
         if role == "train" or x in arrays
     }
-    highest = max(int(labels.max(initial=0)) for _, labels in parts.values())
-    class_names = tuple(str(name) for name in arrays.get("class_names", range(highest + 1)))
+    class_names = name_classes(arrays.get("class_names"), [labels for _, labels in parts.values()], path)
     shape = parts["train"][0].shape[1:]
     info = DatasetInfo(str(path), len(class_names), class_names, shape, f"NumPy archive {path}")
     return Parts(**{role: ArraySource(images, labels, info) for role, (images, labels) in parts.items()})
 
 
+def name_classes(given: np.ndarray | None, labels: list[np.ndarray], path: Path) -> tuple[str, ...]:
+    """Return the names of the classes that the archive gives, or their numbers.
+
+    Raises:
+        DataError: the names are no list or not unique; without names, the labels do not start at 0, or there are more
+            numbers than images.
+    """
+    if given is not None:
+        if given.ndim != 1:
+            raise DataError(f"'class_names' in {path} has the shape {given.shape}; expected a list of names.")
+        # Bytes are text in the encoding that Python writes.
+        names = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in given.tolist())
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise DataError(f"'class_names' in {path} holds {twice!r} twice; give each class its own name.")
+        return names
+    images = sum(map(len, labels))
+    filled = [part for part in labels if len(part)]
+    lowest = min((int(part.min()) for part in filled), default=0)
+    highest = max((int(part.max()) for part in filled), default=0)
+    if lowest > 0:
+        raise DataError(
+            f"The labels in {path} lie between {lowest} and {highest}, but classes are numbered from 0; "
+            f"subtract {lowest}, or store class_names if the first classes have no image."
+        )
+    if highest >= images:
+        raise DataError(
+            f"The labels in {path} reach {highest}, but there are only {images} images; number the classes 0, 1, 2, "
+            "... and store their names as class_names."
+        )
+    return tuple(map(str, range(highest + 1)))
+
+
 def read_archive(path: Path) -> dict[str, np.ndarray]:
-    """Return every array of the archive; raise on pickled objects, since reading one runs code."""
+    """Return every array of the archive that is used; raise on pickled objects, since reading one runs code."""
     if not path.is_file():
         raise DataError(f"The file {path} does not exist; name a .npz archive.")
     try:
         # Opened here, since NumPy does not close a damaged file.
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
-            return {key: archive[key] for key in archive.files}
+            return {key: read_array(archive, key, path) for key in archive.files}
+    except DataError:
+        raise
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is not a sound .npz archive of plain arrays ({error}).") from error
+
+
+def read_array(archive: Any, key: str, path: Path) -> np.ndarray:
+    """Return one array, or an empty one in the place of an array that is not used."""
+    if key not in KEYS:
+        return np.empty(0)
+    try:
+        return archive[key]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise DataError(
+            f"'{key}' in {path} is an array of Python objects, which is not read since that could run code; "
+            "save it as numbers, or as text for class_names (NumPy makes objects of lists of different lengths)."
+        ) from error
 
 
 def look_up(arrays: dict[str, np.ndarray], key: str, path: Path) -> np.ndarray:
@@ -63,6 +114,7 @@ def look_up(arrays: dict[str, np.ndarray], key: str, path: Path) -> np.ndarray:
 def to_images(arrays: dict[str, np.ndarray], key: str, path: Path) -> np.ndarray:
     """Return images as [n h w c], uint8 or float32."""
     images = look_up(arrays, key, path)
+    check_layout(images.shape, f"'{key}' in {path}")
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or 0 in images.shape:
@@ -82,4 +134,17 @@ def to_images(arrays: dict[str, np.ndarray], key: str, path: Path) -> np.ndarray
 def to_labels(arrays: dict[str, np.ndarray], key: str, path: Path) -> np.ndarray:
     """Return labels as [n]; Keras writes them as [n 1]."""
     labels = look_up(arrays, key, path)
-    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.dtype.kind in "US":
+        found = ", ".join(map(repr, np.unique(labels)[:3].tolist()))
+        raise DataError(
+            f"'{key}' in {path} holds text ({found}, ...), but labels are whole numbers from 0; "
+            "class_names, labels = np.unique(labels, return_inverse=True) gives both."
+        )
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        remedy = "labels.argmax(axis=1)" if labels.ndim == 2 else "labels.astype(int)"
+        raise DataError(
+            f"'{key}' in {path} holds labels of shape {labels.shape} and type {labels.dtype}, "
+            f"but labels are whole numbers from 0, one an image; {remedy} may be what is meant."
+        )
+    return labels

@@ -6,7 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
 
 from flaxcnn.data.errors import DataError
-from flaxcnn.data.source import Indices, Source
+from flaxcnn.data.source import Indices, Labels, Source, all_labels
+
+# Ways to draw a shuffled epoch.
+SAMPLINGS = ("uniform", "balanced")
 
 Batch = dict[
     str,
@@ -48,6 +51,7 @@ def batches(
     start: int = 0,
     workers: int = 2,
     drop_last: bool = False,
+    sampling: str = "uniform",
 ) -> Iterator[Batch]:
     """Iterate over one epoch.
 
@@ -68,6 +72,9 @@ def batches(
         start: the first batch; the rest of the epoch is the same as in an uninterrupted epoch.
         workers: threads that read ahead; 0 reads in the caller's thread.
         drop_last: leave out a short last batch.
+        sampling: how a shuffled epoch is drawn: `uniform`, every image once; or `balanced`, as many images as the
+            source has, each of a class drawn with the same chance and then any image of that class. Images of rare
+            classes come several times, and some of frequent classes not at all.
 
     Raises:
         DataError: the batch size is above the number of images, or another argument is out of range.
@@ -79,7 +86,14 @@ def batches(
         raise DataError(
             f"seed, epoch and workers must not be negative, but are {seed}, {epoch} and {workers}."
         )
-    order = epoch_order(len(source), seed, epoch) if shuffle else np.arange(len(source))
+    if sampling not in SAMPLINGS:
+        raise DataError(f"sampling is {sampling!r}; expected {' or '.join(SAMPLINGS)}.")
+    if not shuffle:
+        order = np.arange(len(source))
+    elif sampling == "balanced":
+        order = balanced_order(all_labels(source), seed, epoch)
+    else:
+        order = epoch_order(len(source), seed, epoch)
     steps = [order[first : first + batch_size] for first in range(0, total * batch_size, batch_size)]
     # A separate generator, so that the checks above run now and not at the first batch.
     return _iterate(source, steps[start:], batch_size, workers)
@@ -91,6 +105,20 @@ def epoch_order(count: int, seed: int, epoch: int) -> Indices:
     Seed and epoch are mixed, not added: with a sum, epoch 0 of seed 1 would equal epoch 1 of seed 0.
     """
     return np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(count)
+
+
+def balanced_order(labels: Labels, seed: int, epoch: int) -> Indices:
+    """Return n positions drawn with replacement, every class with the same chance, by (seed, epoch) alone.
+
+    The law is that of torch's `WeightedRandomSampler` with weights 1 / n_k for the n_k images of class k. Classes
+    without an image are left out.
+    """
+    generator = np.random.default_rng(np.random.SeedSequence([seed, epoch]))
+    # Sorted by class, the images of class k start at `first`.
+    by_class = np.argsort(labels, kind="stable")
+    _, first, sizes = np.unique(labels[by_class], return_index=True, return_counts=True)
+    classes = generator.integers(len(sizes), size=len(labels))
+    return by_class[first[classes] + generator.integers(sizes[classes])]
 
 
 def _iterate(source: Source, steps: list[np.ndarray], batch_size: int, workers: int) -> Iterator[Batch]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from flaxcnn.data.errors import DataError
 from flaxcnn.data.image import MODES, encode_png
+from flaxcnn.data.reading import Reading
 from flaxcnn.data.registry import open_parts
 from flaxcnn.data.source import DatasetInfo, Source, chunks
 from flaxcnn.data.tfds_source import import_tfds
@@ -23,7 +24,9 @@ FIRST_VERSION = "1.0.0"
 IMAGES_PER_SHARD = 16_384
 
 
-def prepare(name: str, data_dir_in: str | Path | None, out_dir: str | Path) -> Path:
+def prepare(
+    name: str, data_dir_in: str | Path | None, out_dir: str | Path, reading: Reading | None = None
+) -> Path:
     """Write a data set as `out_dir/NAME/VERSION`, to be loaded as `tfds:NAME` with `out_dir` as its data_dir.
 
     Each part becomes a split of PNG images and class labels, in the order of the source. The folder is written
@@ -33,6 +36,7 @@ def prepare(name: str, data_dir_in: str | Path | None, out_dir: str | Path) -> P
         name: any name that `load` knows, except `tfds:`.
         data_dir_in: the folder of its files, as for `load`.
         out_dir: the folder to write to; it is created if missing.
+        reading: of a folder of images, how its files are read.
 
     Returns:
         The folder of the prepared data set.
@@ -49,7 +53,7 @@ def prepare(name: str, data_dir_in: str | Path | None, out_dir: str | Path) -> P
     target = Path(out_dir) / identifier / version
     if target.exists():
         raise DataError(f"{target} exists already; choose another folder or remove it first.")
-    parts = open_parts(name, None if data_dir_in is None else Path(data_dir_in))
+    parts = open_parts(name, None if data_dir_in is None else Path(data_dir_in), reading or Reading())
     check_images(parts.train)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -57,8 +61,7 @@ def prepare(name: str, data_dir_in: str | Path | None, out_dir: str | Path) -> P
     except OSError as error:
         raise DataError(f"{target} cannot be written ({error.strerror or error}).") from error
     try:
-        splits = {role: source for role, source in vars(parts).items() if source is not None}
-        write(tfds, identifier, version, splits, temporary)
+        write(tfds, identifier, version, parts.sources(), temporary)
         # mkdtemp makes a folder that only its owner may read; a data set is as readable as its parent.
         temporary.chmod(target.parent.stat().st_mode & 0o777)
         os.replace(temporary, target)

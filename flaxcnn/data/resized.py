@@ -1,8 +1,10 @@
 """A source that resizes the images of another source when it reads them."""
 
+import dataclasses
+
 import numpy as np
 
-from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, all_labels
+from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, all_labels, content_hash
 
 
 class ResizedSource:
@@ -18,7 +20,7 @@ class ResizedSource:
         old = source.info
         shape = (*image_size, old.image_shape[2])
         self._source = source
-        self._info = DatasetInfo(old.name, old.num_classes, old.class_names, shape, old.description)
+        self._info = dataclasses.replace(old, image_shape=shape)
 
     @property
     def info(self) -> DatasetInfo:
@@ -32,6 +34,10 @@ class ResizedSource:
     def labels(self) -> np.ndarray:
         """Return all labels."""
         return all_labels(self._source)
+
+    def content(self) -> str:
+        """Return the hash of what it wraps."""
+        return content_hash(self._source)
 
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Return the images at these positions, resized."""

@@ -1,6 +1,7 @@
 """The interface of a data set: a description, a length, and access by index."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -8,6 +9,9 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
 from flaxcnn.data.errors import DataError
+
+# Hashing this many bytes takes about a tenth of a second.
+HASHED = 2**26
 
 Images = UInt8[np.ndarray, "n h w c"] | Float32[np.ndarray, "n h w c"]
 Labels = Int32[np.ndarray, " n"]
@@ -24,6 +28,7 @@ class DatasetInfo:
         class_names: one name per class, in the order of the labels.
         image_shape: height, width, channels of every image.
         description: the origin of the images, as text for the user.
+        max_value: the grey value of 16-bit files that becomes 255; None where no such file was found.
     """
 
     name: str
@@ -31,6 +36,7 @@ class DatasetInfo:
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
     description: str = ""
+    max_value: int | None = None
 
 
 @runtime_checkable
@@ -76,6 +82,33 @@ def check_labels(labels: np.ndarray, num_classes: int, where: str) -> Labels:
     return labels.astype(np.int32)
 
 
+def check_floats(images: np.ndarray, where: str) -> None:
+    """Raise a DataError unless floating-point pixels lie in [0, 1]; bytes always do."""
+    if images.dtype != np.float32:
+        return
+    low, high = images.min(), images.max()
+    if np.isnan(low):
+        wrong = np.flatnonzero(np.isnan(images).any(axis=(1, 2, 3)))
+        raise DataError(
+            f"{where} holds NaN pixels in {len(wrong)} of {len(images)} images, the first at position {wrong[0]}; "
+            "replace them, or leave these images out."
+        )
+    if low < 0 or high > 1:
+        raise DataError(
+            f"{where} holds floating-point pixels outside [0, 1], from {low:g} to {high:g}; "
+            "divide them by their maximum first."
+        )
+
+
+def check_layout(shape: tuple[int, ...], where: str) -> None:
+    """Raise a DataError if images have their channels first, as PyTorch has them."""
+    if len(shape) == 4 and shape[1] in (1, 3, 4) and min(shape[2:]) > 4:
+        raise DataError(
+            f"{where} holds images of shape {shape}, which looks like [n c h w]; "
+            "bring the channels to the end: images.transpose(0, 2, 3, 1)."
+        )
+
+
 class ArraySource:
     """Images and labels held in memory as NumPy arrays.
 
@@ -102,15 +135,12 @@ class ArraySource:
                 f"{info.name} holds images of shape {images.shape} and type {images.dtype}, "
                 "but images are [n h w c], uint8 or float32."
             )
+        check_layout(images.shape, info.name)
         if images.shape[1:] != info.image_shape:
             raise DataError(
                 f"{info.name} holds images of shape {images.shape[1:]}, but {info.image_shape} was announced."
             )
-        # Written so that NaN fails the check too.
-        if images.dtype == np.float32 and not (images.min() >= 0 and images.max() <= 1):
-            raise DataError(
-                f"{info.name} holds floating-point pixels outside [0, 1]; divide them by their maximum first."
-            )
+        check_floats(images, info.name)
         self._images = images
         self._labels = check_labels(labels, info.num_classes, info.name)
         self._info = info
@@ -131,6 +161,19 @@ class ArraySource:
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Return the images and labels at these positions, in this order."""
         return self._images[indices], self._labels[indices]
+
+    def content(self) -> str:
+        """Return a hash of labels and images; of more than `HASHED` bytes, of images at even distances."""
+        step = -(-self._images.nbytes // HASHED)
+        digest = hashlib.blake2b(self._labels.tobytes(), digest_size=16)
+        digest.update(repr((self._images.shape, self._images.dtype.str)).encode())
+        for image in self._images[::step]:
+            digest.update(np.ascontiguousarray(image))
+        return digest.hexdigest()
+
+    def digests(self) -> list[Hashable] | None:
+        """Return for each image what only exact copies share; None of more than `HASHED` bytes."""
+        return [hash(image.tobytes()) for image in self._images] if self._images.nbytes <= HASHED else None
 
 
 class Subset:
@@ -164,6 +207,11 @@ class Subset:
         return self._source.info
 
     @property
+    def whole(self) -> Source:
+        """The original source."""
+        return self._source
+
+    @property
     def indices(self) -> Indices:
         """The positions of this subset's images in the original source."""
         return self._indices
@@ -179,6 +227,23 @@ class Subset:
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Return the images and labels at these positions of the subset, in this order."""
         return self._source.gather(self._indices[indices])
+
+
+def digests_of(source: Source) -> list[Hashable] | None:
+    """Return for each image what only exact copies share; None if that takes too long to find out."""
+    if isinstance(source, Subset):
+        of_whole = digests_of(source.whole)
+        return of_whole and [of_whole[index] for index in source.indices.tolist()]
+    digests = getattr(source, "digests", None)
+    return digests() if digests is not None else None
+
+
+def content_hash(source: Source) -> str:
+    """Return a hash that tells whether a source is the same: of its method `content`, or else of its labels."""
+    content = getattr(source, "content", None)
+    if content is not None:
+        return content()
+    return hashlib.blake2b(all_labels(source).tobytes(), digest_size=16).hexdigest()
 
 
 def all_labels(source: Source, chunk: int = 4096) -> Labels:

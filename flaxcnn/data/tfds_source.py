@@ -1,6 +1,7 @@
 """Read any prepared TFDS data set of images and classes, by random access and without TensorFlow."""
 
 import difflib
+import hashlib
 import os
 import types
 from pathlib import Path
@@ -52,6 +53,8 @@ class TfdsSource:
         """Open the split; no record is read yet."""
         tfds = import_tfds()
         self._where = f"The {split} split of {builder.data_path}"
+        self._folder, self._split = Path(builder.data_path), split
+        self._labels: np.ndarray | None = None
         self._info, self._image_key, self._label_key, self._resize = info, *keys, resize
         features = builder.info.features
         if builder.info.splits[split].num_examples == 0:
@@ -79,8 +82,18 @@ class TfdsSource:
         """Return the number of images."""
         return len(self._records)
 
+    def content(self) -> str:
+        """Return a hash of the names and sizes of its files; no record is read."""
+        files = sorted((path.name, path.stat().st_size) for path in self._folder.iterdir() if path.is_file())
+        return hashlib.blake2b(repr((self._split, files)).encode(), digest_size=16).hexdigest()
+
     def labels(self) -> np.ndarray:
-        """Return all labels, without decoding an image."""
+        """Return all labels, without decoding an image; they are read once."""
+        if self._labels is None:
+            self._labels = self._read_labels()
+        return self._labels
+
+    def _read_labels(self) -> np.ndarray:
         labels = []
         for indices in chunks(len(self), 4096):
             labels += [

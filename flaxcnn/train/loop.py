@@ -148,6 +148,7 @@ class Trainer:
             epoch=self.position.epoch,
             start=self.position.batch,
             workers=config.data.workers,
+            sampling=config.data.sampling,
         )
 
     def _account(self, metrics: Metrics) -> None:

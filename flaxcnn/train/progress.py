@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.console import Console
@@ -14,8 +14,11 @@ from rich.progress import (
     Task,
     TextColumn,
     TimeRemainingColumn,
+    track,
 )
 from rich.text import Text
+
+from flaxcnn.data import Track
 
 # Drawing the bar takes some milliseconds of a core that a CPU computes with (`experiments.performance.overhead`).
 DRAWN_PER_SECOND = 4
@@ -111,3 +114,14 @@ class ProgressDisplay:
         self.console.print(
             line + ("  best" if is_best else ""), markup=False, emoji=False, highlight=False, soft_wrap=True
         )
+
+
+def tracked(console: Console) -> Track:
+    """A bar for work on the files before the training; nothing on a pipe."""
+
+    def shown(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
+        if not total:
+            return items
+        return track(items, what, total, console=console, transient=True, disable=not console.is_terminal)
+
+    return shown

@@ -10,12 +10,15 @@ from rich.console import Console
 from rich.text import Text
 
 from flaxcnn.config import Config, ConfigError
+from flaxcnn.data import Fingerprint, known_files
 from flaxcnn.train import sense
 from flaxcnn.train.environment import environment
 from flaxcnn.train.interrupts import StopRequest
+from flaxcnn.train.loading import Loaded, load_again, load_data
 from flaxcnn.train.lock import locked
 from flaxcnn.train.loop import Trainer
 from flaxcnn.train.metrics import Evaluation
+from flaxcnn.train.progress import tracked
 from flaxcnn.train.run_folder import RunFolder, RunFolderError, printable, shell_word, telling_of_a_full_disk
 from flaxcnn.train.setup import Job, set_up
 
@@ -58,7 +61,7 @@ def train(
             sense.check(config)
             for remark in sense.remarks(config):
                 console.print(f"note: {remark}", **_PLAIN)
-            job = _set_up(config, console)
+            job = _set_up(config, load_data(config, track=tracked(console)), console)
             sense.check_images(config, job.splits.info)
         folder = RunFolder.create(config.run.out, job.config)
         with locked(folder.path), telling_of_a_full_disk(folder.path):
@@ -71,6 +74,7 @@ def resume(
     console: Console | None = None,
     stop: StopRequest | None = None,
     changes: dict[str, Any] | None = None,
+    data_changed: bool = False,
 ) -> dict[str, Any]:
     """Go on with the run in the folder `path` from its last checkpoint, to the same end.
 
@@ -78,12 +82,14 @@ def resume(
         path: the run folder.
         console, stop: as `train` has them.
         changes: settings of `CHANGEABLE` to go on with, by name: where the data is now, more epochs.
+        data_changed: go on although the data is not what the run began with.
 
     Raises:
         RunFolderError: it is no run folder, or the run is complete.
         LockedError: another process trains in it.
         ConfigError: a setting cannot be changed, or not to this value.
         CheckpointError: the last checkpoint is damaged or of another model.
+        DataError: the data is missing, or not what the run began with.
     """
     started = time.perf_counter()
     folder, changes = RunFolder.open(path), changes or {}
@@ -99,10 +105,22 @@ def resume(
         with request.immediate(
             f"Interrupted before the run in {printable(path)} went on; nothing was changed."
         ):
-            trainer = Trainer(_set_up(after, console), folder, console)
+            loaded = _load_again(folder, after, data_changed, console)
+            job = _set_up(after, loaded, console)
+            trainer = Trainer(job, folder, console)
             trainer.resume()
+            if loaded.changed:
+                # The epoch in which the run stopped may be shorter now.
+                trainer.position.batch = min(trainer.position.batch, job.steps_per_epoch)
+                _write_data(folder, job)
         _take_changes(trainer, before)
         return _run(trainer, request, started)
+
+
+def _load_again(folder: RunFolder, config: Config, data_changed: bool, console: Console) -> Loaded:
+    if not folder.has_data():  # of a run that was killed before it was written
+        return load_data(config, track=tracked(console))
+    return load_again(config, folder.remembered(), data_changed=data_changed, track=tracked(console))
 
 
 def _complete(folder: RunFolder, config: Config) -> RunFolderError:
@@ -151,12 +169,24 @@ def _of_the_rate(trainer: Trainer, before: Config) -> str:
     )
 
 
-def _set_up(config: Config, console: Console) -> Job:
+def _write_data(folder: RunFolder, job: Job) -> None:
+    """Keep what the run must remember of its data."""
+    folder.write_data(
+        job.splits.info,
+        np.asarray(job.recipe.mean),
+        np.asarray(job.recipe.std),
+        fingerprint=Fingerprint.of(job.splits),
+        files=known_files(job.splits),
+    )
+
+
+def _set_up(config: Config, loaded: Loaded, console: Console) -> Job:
     """Set a run up while saying so, and say what will be trained on what."""
+    for note in loaded.notes:
+        console.print(f"note: {note}", **_PLAIN)
     # A Text, since a status reads a string as markup, and a path may hold [red]; a spinner of ASCII.
-    doing = Text(f"loading {printable(config.data.data)}, building {config.model.model} ...")
-    with console.status(doing, spinner="line"):
-        job = set_up(config)
+    with console.status(Text(f"building {config.model.model} ..."), spinner="line"):
+        job = set_up(config, loaded)
     parameters = sum(value.size for value in job.train_state.params.values())
     splits = {"training": job.splits.train, "validation": job.splits.validation, "test": job.splits.test}
     counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items() if split is not None)
@@ -171,7 +201,7 @@ def _set_up(config: Config, console: Console) -> Job:
 def _run(trainer: Trainer, stop: StopRequest, started: float) -> dict[str, Any]:
     job, folder = trainer.job, trainer.folder
     if not folder.has_data():  # of a new run, or of one that was killed before it was written
-        folder.write_data(job.splits.info, np.asarray(job.recipe.mean), np.asarray(job.recipe.std))
+        _write_data(folder, job)
     train_state = trainer.run(stop)
     jax.block_until_ready(train_state.params)
     if trainer.position.stopped_early:

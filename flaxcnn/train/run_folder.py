@@ -19,7 +19,7 @@ import numpy as np
 
 from flaxcnn import config as configuration
 from flaxcnn.config import Config
-from flaxcnn.data import DatasetInfo
+from flaxcnn.data import DatasetInfo, Fingerprint, KnownFiles, Remembered
 from flaxcnn.errors import FlaxcnnError
 from flaxcnn.train import data_paths, lock
 from flaxcnn.train.lock import locked
@@ -170,12 +170,27 @@ class RunFolder:
         path = self.path / "config.json"
         return json.loads(path.read_text()).get(configuration.AS_TYPED, {}) if path.exists() else {}
 
-    def write_data(self, info: DatasetInfo, mean: np.ndarray, std: np.ndarray) -> None:
-        """Write `data.json`: what predicting needs to know of the training data."""
+    def write_data(
+        self,
+        info: DatasetInfo,
+        mean: np.ndarray,
+        std: np.ndarray,
+        *,
+        fingerprint: Fingerprint | None = None,
+        files: KnownFiles | None = None,
+    ) -> None:
+        """Write `data.json`: what predicting needs to know of the training data, and by what it is known again.
+
+        The files of a folder of images are written beside it, into `files.jsonl.gz`.
+        """
         facts = dataclasses.asdict(info) | {
             "mean": np.asarray(mean).tolist(),
             "std": np.asarray(std).tolist(),
         }
+        if fingerprint is not None:
+            facts["fingerprint"] = {"counts": fingerprint.counts, "content": fingerprint.content}
+        if files is not None and files.files:
+            files.write(self.path / "files.jsonl.gz")
         write_text(self.path / "data.json", to_json(facts))
 
     def read_data(self) -> tuple[DatasetInfo, np.ndarray, np.ndarray]:
@@ -184,6 +199,20 @@ class RunFolder:
         Raises:
             RunFolderError: `data.json` is missing or damaged.
         """
+        info, mean, std, _ = self._read_facts()
+        return info, mean, std
+
+    def remembered(self) -> Remembered:
+        """All that the run knows of its training data.
+
+        Raises:
+            RunFolderError: `data.json` is missing or damaged.
+            DataError: `files.jsonl.gz` is damaged.
+        """
+        info, mean, std, fingerprint = self._read_facts()
+        return Remembered(info, mean, std, fingerprint, KnownFiles.read(self.path / "files.jsonl.gz"))
+
+    def _read_facts(self) -> tuple[DatasetInfo, np.ndarray, np.ndarray, Fingerprint | None]:
         try:
             facts = json.loads((self.path / "data.json").read_text())
             if "deviation" in facts:  # what runs of version 0.1 call it
@@ -193,7 +222,9 @@ class RunFolder:
                 tuple(facts["class_names"]),
                 tuple(facts["image_shape"]),
             )
-            return DatasetInfo(**facts), mean, std
+            kept = facts.pop("fingerprint", None)
+            info = DatasetInfo(**facts)
+            return info, mean, std, kept and Fingerprint(info.class_names, info.image_shape, **kept)
         except (OSError, ValueError, KeyError, TypeError):
             raise RunFolderError(
                 f"{self.path / 'data.json'} is missing or damaged; expected the file that train wrote: train again."

@@ -16,6 +16,7 @@ from flaxcnn.ops.cpu.choice import RULES
 from flaxcnn.train import state as train_states
 from flaxcnn.train.compiling import Compiled
 from flaxcnn.train.evaluate import make_predict
+from flaxcnn.train.loading import Loaded, load_data
 from flaxcnn.train.state import TrainState
 from flaxcnn.train.step import Recipe, make_train_step
 
@@ -92,20 +93,12 @@ def pure(config: Config, model: nnx.Module) -> Functional:
     return parts._replace(apply=apply)
 
 
-def load_splits(config: Config) -> data.Splits:
-    """The images of a run, divided as its configuration says."""
-    return data.load(
-        config.data.data,
-        data_dir=config.data.data_dir,
-        seed=config.data.split_seed,
-        validation_fraction=config.data.validation_fraction,
-        test_fraction=config.data.test_fraction,
-        image_size=config.data.image_size,
-    )
-
-
-def set_up(config: Config) -> Job:
+def set_up(config: Config, loaded: Loaded | None = None) -> Job:
     """Build a run from its configuration.
+
+    Args:
+        config: of the run.
+        loaded: its data; loaded here if not given.
 
     Raises:
         ConfigError, DataError, InvalidArgument: a setting, name or file that cannot be used, in one sentence.
@@ -121,19 +114,19 @@ def set_up(config: Config) -> Job:
             f"accumulate is {config.optimiser.accumulate}, which does not divide the batch size "
             f"{config.run.batch_size}; choose a divisor of it."
         )
-    splits = load_splits(config)
+    loaded = loaded or load_data(config)
+    splits = loaded.splits
     steps_per_epoch = data.number_of_batches(splits.train, config.run.batch_size)
     model = model_of(config, splits.info)
     parts = pure(config, model)
-    mean, std = data.channel_statistics(splits.train)
     schedule = schedule_of(config, steps_per_epoch)
     recipe = Recipe(
         apply=parts.apply,
         optimiser=optimiser_of(config.optimiser, schedule),
         schedule=schedule,
         num_classes=splits.info.num_classes,
-        mean=jnp.asarray(mean),
-        std=jnp.asarray(np.maximum(std, 1e-6)),
+        mean=jnp.asarray(loaded.mean),
+        std=jnp.asarray(np.maximum(loaded.std, 1e-6)),
         augment=config.augment,
         loss=config.loss,
         ema_decay=config.optimiser.ema_decay,

@@ -4,7 +4,7 @@ The data set itself is needed only to evaluate: classes, image size and normalis
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from flaxcnn.models.folding import folding
 from flaxcnn.train.checkpoint import Checkpoints
 from flaxcnn.train.compiling import Compiled
 from flaxcnn.train.evaluate import evaluate, make_predict, probabilities
+from flaxcnn.train.loading import load_again
 from flaxcnn.train.metrics import Evaluation
 from flaxcnn.train.run_folder import RunFolder
-from flaxcnn.train.setup import initial_state, load_splits, model_of, optimiser_of, pure
+from flaxcnn.train.setup import initial_state, model_of, optimiser_of, pure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class TrainedModel:
         folded: parameters and state of the same network with its batch norms folded into the convolutions.
         predict: compiled `(*folded, images) -> logits`; images are uint8, or float in [0, 1].
         normalisation: mean and std of the training images, in units of [0, 1].
+        remembered: what the run folder says of the training data.
     """
 
     config: Config
@@ -44,28 +46,33 @@ class TrainedModel:
     folded: tuple[Parameters, State]
     predict: Compiled
     normalisation: tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]
+    remembered: data.Remembered
 
     def logits(self, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n k"]:
         """Logits of images of the model's size."""
         return np.asarray(self.predict(*self.folded, images))
 
-    def evaluate(self, split: str = "test", *, batch_size: int | None = None) -> Evaluation:
+    def evaluate(
+        self,
+        split: str = "test",
+        *,
+        batch_size: int | None = None,
+        data_changed: bool = False,
+        tell: Callable[[str], object] = str,
+    ) -> Evaluation:
         """Metrics of one split (`train`, `validation`, `test`); by default with the batch size of the training.
+
+        Images keep the split that they had in the training; `data_changed` allows others among them, and `tell` is
+        given what changed.
 
         Raises:
             DataError: the split is empty, or the data set is missing or another one than before.
             InvalidArgument: the batch size is not positive.
         """
-        splits = load_splits(self.config)
-        if (splits.info.num_classes, splits.info.image_shape) != (
-            self.info.num_classes,
-            self.info.image_shape,
-        ):
-            raise data.DataError(
-                f"The data set {splits.info.name} has {splits.info.num_classes} classes and images of "
-                f"{splits.info.image_shape}, but the model was trained on {self.info.num_classes} classes and "
-                f"{self.info.image_shape}; give the data it was trained on."
-            )
+        loaded = load_again(self.config, self.remembered, data_changed=data_changed)
+        splits = loaded.splits
+        for note in loaded.notes if loaded.changed else ():
+            tell(note)
         source = getattr(splits, split)
         if source is None:
             raise data.DataError(
@@ -82,7 +89,8 @@ class TrainedModel:
         Raises:
             DataError: a file is missing or no image.
         """
-        images = np.stack([data.read_image(path, self.info.image_shape) for path in paths])
+        scale = self.info.max_value
+        images = np.stack([data.read_image(p, self.info.image_shape, max_value=scale) for p in paths])
         answers = []
         for path, row in zip(paths, probabilities(self.logits(images)), strict=True):
             order = np.argsort(-row)[:top]
@@ -104,7 +112,8 @@ def load_run(path: str | Path, kind: str = "last", *, data_dir: str | None = Non
     """
     folder = RunFolder.open(path)
     config = folder.config() if data_dir is None else folder.config_with(data_dir=data_dir)
-    info, mean, std = folder.read_data()
+    remembered = folder.remembered()
+    info, mean, std = remembered.info, remembered.mean, remembered.std
     model = model_of(config, info)
     parts = pure(config, model)
     like = initial_state(config, parts, optimiser_of(config.optimiser, lambda step: step * 0.0))
@@ -119,4 +128,5 @@ def load_run(path: str | Path, kind: str = "last", *, data_dir: str | None = Non
         folded=fold(params, state),
         predict=make_predict(pure(config, copy).apply, mean, std, precision=config.run.precision),
         normalisation=(mean, std),
+        remembered=remembered,
     )

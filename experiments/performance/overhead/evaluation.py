@@ -12,7 +12,8 @@ from flaxcnn.functional import functional
 from flaxcnn.models.folding import folding
 from flaxcnn.train.compiling import Compiled
 from flaxcnn.train.evaluate import make_predict
-from flaxcnn.train.setup import load_splits, model_of
+from flaxcnn.train.loading import load_splits
+from flaxcnn.train.setup import model_of
 
 # A turn lasts about this long.
 _TURN_SECONDS = 1.0

@@ -49,6 +49,93 @@ def test_palette_and_bilevel(tmp_path):
     )
 
 
+def opaque_modes():
+    """Give images of every mode without transparent pixels."""
+    colour = Image.fromarray(PIXELS)
+    grey = colour.convert("L")
+    alpha = Image.new("L", colour.size, 255)
+    return {
+        "palette.png": colour.quantize(16),
+        "web.gif": colour.convert("P", palette=Image.Palette.WEB),
+        "cmyk.tiff": colour.convert("CMYK"),
+        "cmyk.jpg": colour.convert("CMYK"),
+        "grey-alpha.png": Image.merge("LA", (grey, alpha)),
+        "alpha.png": Image.merge("RGBA", (*colour.split(), alpha)),
+        "bilevel.png": colour.convert("1"),
+        "bilevel.tiff": colour.convert("1"),
+        "ycbcr.jpg": colour,
+    }
+
+
+@pytest.mark.parametrize("name", opaque_modes())
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_every_mode_is_what_pillow_converts_it_to(tmp_path, name, channels, mode):
+    opaque_modes()[name].save(tmp_path / name)
+    with Image.open(tmp_path / name) as opened:
+        expected = np.asarray(opened.convert(mode)).reshape(6, 5, channels)
+    np.testing.assert_array_equal(read_image(tmp_path / name, (6, 5, channels)), expected)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_show_white_and_not_their_hidden_colour(tmp_path, mode):
+    """Pillow drops the alpha channel, and black comes out."""
+    alpha = np.arange(0, 240, 8, dtype=np.uint8).reshape(6, 5)
+    if mode == "P":
+        image = Image.fromarray(PIXELS).quantize(8)
+        image.save(tmp_path / "clear.png", transparency=bytes([0, 255, 128, 255, 255, 255, 255, 255]))
+    else:
+        alpha[0] = 0
+        image = Image.fromarray(PIXELS).convert("L" if mode == "LA" else "RGB")
+        image.putalpha(Image.fromarray(alpha))
+        image.save(tmp_path / "clear.png")
+    with Image.open(tmp_path / "clear.png") as opened:
+        pixels = np.asarray(opened.convert("RGBA")).astype(np.float64)
+    share = pixels[..., 3:] / 255
+    expected = pixels[..., :3] * share + 255 * (1 - share)
+    read = read_image(tmp_path / "clear.png", (6, 5, 3))
+    assert (pixels[..., 3] == 0).any()
+    assert (read[pixels[..., 3] == 0] == 255).all()
+    np.testing.assert_allclose(read, expected, atol=1)
+    # Asked for with its alpha channel, an image stays as it is.
+    np.testing.assert_array_equal(read_image(tmp_path / "clear.png", (6, 5, 4)), pixels)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tiff"])
+def test_of_an_animation_the_first_frame_is_read(tmp_path, suffix):
+    frames = [Image.new("RGB", (5, 6), colour) for colour in ("white", "black")]
+    frames[0].save(tmp_path / f"moving.{suffix}", save_all=True, append_images=frames[1:])
+    assert (read_image(tmp_path / f"moving.{suffix}", (6, 5, 3)) == 255).all()
+
+
+@pytest.mark.parametrize("value", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_every_orientation_is_turned_upright(tmp_path, value, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    pixels = np.zeros((32, 16, 3), np.uint8)
+    pixels[:16, :8], pixels[16:, 8:] = 255, 128
+    Image.fromarray(pixels).save(
+        tmp_path / f"it.{suffix}", exif=exif, **({"quality": 95} if suffix == "jpg" else {})
+    )
+    turned = {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.transpose(1, 0, 2),
+        6: np.rot90(pixels, -1),
+        7: np.rot90(pixels, 2).transpose(1, 0, 2),
+        8: np.rot90(pixels, 1),
+    }[value]
+    np.testing.assert_allclose(read_image(tmp_path / f"it.{suffix}", turned.shape), turned, atol=3)
+
+
+def test_the_scale_of_16_bits_is_that_of_the_training(tmp_path):
+    Image.fromarray(np.array([[0, 100, 200, 400]], np.uint16)).save(tmp_path / "deep.png")
+    assert read_image(tmp_path / "deep.png", (1, 4, 1), max_value=200).ravel().tolist() == [0, 128, 255, 255]
+    assert read_image(tmp_path / "deep.png", (1, 4, 1)).ravel().tolist() == [0, 0, 1, 2]
+
+
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
     deep = (PIXELS[..., 0].astype(np.uint16)) * 257
     Image.fromarray(deep).save(tmp_path / "deep.png")

@@ -64,7 +64,28 @@ def test_own_validation_part(tmp_path):
             {"images": IMAGES, "labels": LABELS, "class_names": np.array(["a"])},
             "holds the label 1 at position 1",
         ),
-        ({"images": np.array([{}], object), "labels": LABELS}, "not a sound .npz archive of plain arrays"),
+        (
+            {"images": np.array([{}], object), "labels": LABELS},
+            "'images' in .* is an array of Python objects",
+        ),
+        (
+            {"images": IMAGES, "labels": np.array([*"abcd"] * 10)},
+            r"holds text \('a', 'b', 'c', \.\.\.\).*np.unique",
+        ),
+        ({"images": IMAGES, "labels": LABELS.astype(float)}, r"type float64.*astype\(int\)"),
+        ({"images": IMAGES, "labels": np.array([[1], [1, 2]] * 20, object)}, "'labels' in .* Python objects"),
+        (
+            {"images": IMAGES, "labels": LABELS + 1},
+            "lie between 1 and 4, but classes are numbered from 0; subtract 1",
+        ),
+        ({"images": IMAGES, "labels": LABELS * 10**12}, "reach 3000000000000, but there are only 40 images"),
+        ({"images": IMAGES, "labels": LABELS, "class_names": np.array([*"abcb"])}, "holds 'b' twice"),
+        ({"images": IMAGES, "labels": LABELS, "class_names": np.array("abcd")}, "expected a list of names"),
+        ({"images": np.zeros((40, 3, 8, 8), np.uint8), "labels": LABELS}, r"images\.transpose\(0, 2, 3, 1\)"),
+        (
+            {"images": np.full((40, 2, 3), np.nan), "labels": LABELS},
+            "NaN pixels in 40 of 40 images, the first at",
+        ),
     ],
 )
 def test_wrong_content(tmp_path, arrays, message):
@@ -101,3 +122,16 @@ def test_lone_array_is_no_archive(tmp_path):
     path = (tmp_path / "plain.npy").rename(tmp_path / "plain.npz")
     with pytest.raises(DataError, match=r"not a sound .npz archive"):
         load(str(path))
+
+
+def test_names_as_bytes_are_text(tmp_path):
+    path = save(
+        tmp_path / "d.npz", images=IMAGES, labels=LABELS, class_names=np.array([b"a", b"b", b"c", b"d"])
+    )
+    assert load(str(path)).info.class_names == tuple("abcd")
+
+
+def test_arrays_that_are_not_used_may_hold_anything(tmp_path):
+    """A key that no part needs is not read, so that its objects do no harm."""
+    path = save(tmp_path / "e.npz", images=IMAGES, labels=LABELS, meta=np.array([{"by": "me"}], object))
+    assert len(load(str(path), validation_fraction=0).train) == 32

@@ -5,8 +5,11 @@ import time
 
 import numpy as np
 import pytest
+import torch
+from scipy import stats
 
 from flaxcnn.data import ArraySource, DataError, DatasetInfo, batches, number_of_batches
+from flaxcnn.data.pipeline import balanced_order
 
 
 def numbered(count, classes=7):
@@ -150,3 +153,56 @@ def test_error_of_a_worker_reaches_the_caller():
 def test_bad_arguments_are_refused_before_the_first_batch(options, message):
     with pytest.raises(DataError, match=message):
         batches(numbered(10), shuffle=True, **options)
+
+
+def imbalanced(sizes):
+    """Give a source whose class k has `sizes[k]` images, mixed, and its labels."""
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    info = DatasetInfo("imbalanced", len(sizes), tuple("abcdefg"[: len(sizes)]), (1, 1, 1))
+    return ArraySource(np.zeros((len(labels), 1, 1, 1), np.uint8), labels, info), labels.astype(np.int32)
+
+
+def test_balanced_sampling_has_the_law_of_torchs_weighted_sampler():
+    """Chi-square tests of the images against the law, and against what torch draws."""
+    source, labels = imbalanced([300, 40, 12])
+    weights = 1 / np.bincount(labels)[labels]
+    epochs = 200
+    drawn = np.concatenate([balanced_order(labels, 5, epoch) for epoch in range(epochs)])
+    counts = np.bincount(drawn, minlength=len(labels))
+    assert stats.chisquare(counts, weights / weights.sum() * len(drawn)).pvalue > 1e-3
+    generator = torch.Generator().manual_seed(0)
+    sampler = torch.utils.data.WeightedRandomSampler(
+        torch.from_numpy(weights), len(labels), generator=generator
+    )
+    theirs = np.bincount([index for _ in range(epochs) for index in sampler], minlength=len(labels))
+    assert stats.chi2_contingency(np.stack([counts, theirs])).pvalue > 1e-3
+    # And it is the pipeline's: an epoch is as long as without it.
+    seen = [
+        batch["label"][batch["mask"]]
+        for batch in batches(source, 50, shuffle=True, seed=5, sampling="balanced")
+    ]
+    np.testing.assert_array_equal(np.concatenate(seen), labels[balanced_order(labels, 5, 0)])
+
+
+def test_balanced_sampling_goes_on_where_it_stopped():
+    source, _ = imbalanced([60, 7, 5])
+    options = {"shuffle": True, "seed": 3, "epoch": 2, "sampling": "balanced"}
+    whole = list(batches(source, 10, **options))
+    rest = list(batches(source, 10, start=4, workers=0, **options))
+    for expected, actual in zip(whole[4:], rest, strict=True):
+        np.testing.assert_array_equal(expected["label"], actual["label"])
+    other = list(batches(source, 10, **(options | {"epoch": 3})))
+    assert not all(np.array_equal(a["label"], b["label"]) for a, b in zip(whole, other, strict=True))
+
+
+def test_balanced_sampling_leaves_out_classes_without_an_image():
+    labels = np.array([0, 0, 2], np.int32)
+    drawn = np.concatenate([labels[balanced_order(labels, 0, epoch)] for epoch in range(100)])
+    # Of 300 with the chance one half, 110 to 190 but once in a hundred thousand.
+    assert 110 < np.bincount(drawn)[2] < 190
+    assert np.bincount(drawn)[0] + np.bincount(drawn)[2] == 300
+
+
+def test_an_unknown_sampling_is_refused():
+    with pytest.raises(DataError, match=r"sampling is 'equal'; expected uniform or balanced"):
+        batches(numbered(10), 5, shuffle=True, sampling="equal")

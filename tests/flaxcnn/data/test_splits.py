@@ -131,7 +131,11 @@ def test_smallest_split_that_works():
         (np.zeros((2, 1, 1, 1), np.uint8), [-1, 0], "holds the label -1 at position 0"),
         (np.zeros((2, 1, 1, 1), np.uint8), [0.0, 1.0], "labels of shape .* and type float64"),
         (np.full((2, 1, 1, 1), 1.5, np.float32), [0, 0], r"floating-point pixels outside \[0, 1\]"),
-        (np.full((2, 1, 1, 1), np.nan, np.float32), [0, 0], r"floating-point pixels outside \[0, 1\]"),
+        (
+            np.full((2, 1, 1, 1), np.nan, np.float32),
+            [0, 0],
+            "some holds NaN pixels in 2 of 2 images, the first at position 0",
+        ),
     ],
 )
 def test_contradictory_arrays(images, labels, message):

@@ -15,9 +15,10 @@ from flaxcnn.train import run
 from flaxcnn.train.checkpoint import CheckpointError, Checkpoints
 from flaxcnn.train.evaluate import make_predict
 from flaxcnn.train.interrupts import InterruptedRun, StopRequest
+from flaxcnn.train.loading import load_splits
 from flaxcnn.train.loop import NonFiniteLossError, Trainer
 from flaxcnn.train.run_folder import RunFolder, RunFolderError
-from flaxcnn.train.setup import load_splits, model_of, pure, set_up
+from flaxcnn.train.setup import model_of, pure, set_up
 from flaxcnn.train.step import make_train_step
 from flaxcnn.train.trained import load_run
 

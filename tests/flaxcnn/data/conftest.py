@@ -1,0 +1,6 @@
+"""Makes `image_files` importable by the tests of this folder."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
