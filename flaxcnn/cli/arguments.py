@@ -108,6 +108,8 @@ def _add_field(group: argparse._ArgumentGroup, item: dataclasses.Field[Any]) -> 
         group.add_argument(flag, action="append", type=_option, metavar="KEY=VALUE", **common)
     elif item.type == list[float]:
         group.add_argument(flag, type=float, nargs="+", metavar="N", **common)
+    elif item.type == list[float] | str | None:
+        group.add_argument(flag, type=_weight, nargs="+", metavar="N", **common)
     elif item.type in (int, int | None):
         group.add_argument(flag, type=int, metavar="N", **common)
     elif item.type in (float, float | None):
@@ -124,6 +126,16 @@ def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
     return "none" if default is None else str(default)
+
+
+def _weight(text: str) -> float | str:
+    """A number, or the word that stands for all of them."""
+    if text == "balanced":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor the word balanced") from None
 
 
 def _option(text: str) -> tuple[str, Any]:

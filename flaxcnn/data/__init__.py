@@ -1,13 +1,13 @@
 """Data: sources, splits, the Grain pipeline, augmentation on the device."""
 
-from flaxcnn.data.augmentation import augment
+from flaxcnn.data.augmentation import augment, centre_crop, random_erasing
 from flaxcnn.data.errors import DataError
 from flaxcnn.data.image import decode_image, read_image
 from flaxcnn.data.pipeline import batches, number_of_batches
 from flaxcnn.data.preparation import prepare
 from flaxcnn.data.registry import load, names
 from flaxcnn.data.scaling import normalise, to_float
-from flaxcnn.data.source import ArraySource, DatasetInfo, Source, Subset
+from flaxcnn.data.source import ArraySource, DatasetInfo, Source, Subset, all_labels
 from flaxcnn.data.splits import Splits
 from flaxcnn.data.statistics import channel_statistics
 
@@ -18,8 +18,10 @@ __all__ = [
     "Source",
     "Splits",
     "Subset",
+    "all_labels",
     "augment",
     "batches",
+    "centre_crop",
     "channel_statistics",
     "decode_image",
     "load",
@@ -27,6 +29,7 @@ __all__ = [
     "normalise",
     "number_of_batches",
     "prepare",
+    "random_erasing",
     "read_image",
     "to_float",
 ]

@@ -23,15 +23,20 @@ def make_predict(
     std: Float[Array, " c"] | np.ndarray,
     *,
     precision: str = "float32",
+    crop_size: int | None = None,
 ) -> Compiled:
     """A compiled `(params, state, images) -> logits` in evaluation mode; images are uint8 or in [0, 1].
 
-    `precision` is that of products of float32 numbers on accelerators, as `Compiled` has it.
+    `precision` is that of products of float32 numbers on accelerators, as `Compiled` has it. With a `crop_size` only
+    the square of that side in the middle of each image is looked at.
     """
     mean, std = jnp.asarray(mean), jnp.asarray(std)
 
     def predict(params: Parameters, state: State, images: Num[Array, "n h w c"]) -> Float[Array, "n k"]:
-        x = data.normalise(data.to_float(images), mean, std)
+        x = data.to_float(images)
+        if crop_size is not None:
+            x = data.centre_crop(x, (crop_size, crop_size))
+        x = data.normalise(x, mean, std)
         return apply(params, state, x, train=False)[0]
 
     return Compiled(predict, precision=precision)

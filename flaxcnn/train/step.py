@@ -37,6 +37,7 @@ class Recipe:
         num_classes: size of the logits.
         mean, std: of the training images per channel, in units of [0, 1].
         augment, loss: settings.
+        class_weights: the weight of each class in the loss; all alike where None.
         ema_decay: of the moving average of the weights; 0 is off.
     """
 
@@ -48,29 +49,36 @@ class Recipe:
     std: Float[Array, " c"]
     augment: AugmentConfig = AugmentConfig()
     loss: LossConfig = LossConfig()
+    class_weights: Float[Array, " k"] | None = None
     ema_decay: float = 0.0
+
+
+# Mixup and cutmix mix labels too, and boxes are erased after the normalisation; `augment` makes all others.
+_AUGMENTATIONS = sorted(
+    {field.name for field in dataclasses.fields(AugmentConfig)} - {"mixup", "cutmix", "erasing"}
+)
+# Beyond the numbers that `augment` folds its key with.
+_ERASING = 100
 
 
 def prepared(
     images: UInt8[Array, "n h w c"] | Float[Array, "n h w c"], recipe: Recipe, key: Key[Array, ""] | None
 ) -> Float[Array, "n h w c"]:
-    """Images as the model wants them: in [0, 1], augmented where `key` is given, normalised."""
-    x = data.to_float(images)
-    if key is not None:
-        settings = recipe.augment
-        x = data.augment(
-            key,
-            x,
-            crop_padding=settings.crop_padding,
-            flip=settings.flip,
-            rotate=settings.rotate,
-            cutout=settings.cutout,
-            brightness=settings.brightness,
-            contrast=settings.contrast,
-            saturation=settings.saturation,
-            hue=settings.hue,
+    """Images as the model wants them: in [0, 1], augmented where `key` is given, else cropped, normalised.
+
+    Boxes are erased from normalised images, so that the 0 in them is the mean colour of the training images.
+    """
+    x, settings = data.to_float(images), recipe.augment
+    if key is None:
+        size = settings.crop_size
+        return data.normalise(
+            x if size is None else data.centre_crop(x, (size, size)), recipe.mean, recipe.std
         )
-    return data.normalise(x, recipe.mean, recipe.std)
+    chosen = {name: getattr(settings, name) for name in _AUGMENTATIONS}
+    x = data.normalise(data.augment(key, x, **chosen), recipe.mean, recipe.std)
+    if not settings.erasing:
+        return x
+    return data.random_erasing(jax.random.fold_in(key, _ERASING), x, settings.erasing)
 
 
 def mixed(
@@ -112,7 +120,11 @@ def make_train_step(recipe: Recipe) -> TrainStep:
                 params, train_state.state, images, train=True, key=model_key, mask=mask
             )
             data_loss = ops.cross_entropy(
-                logits, targets, label_smoothing=recipe.loss.label_smoothing, mask=mask
+                logits,
+                targets,
+                label_smoothing=recipe.loss.label_smoothing,
+                class_weights=recipe.class_weights,
+                mask=mask,
             )
             return data_loss + penalty(params, recipe.loss), (data_loss, logits, state)
 

@@ -119,6 +119,12 @@ def load_run(path: str | Path, kind: Kind = "last", *, data_dir: str | None = No
         params=params,
         state=state,
         folded=fold(params, state),
-        predict=make_predict(pure(config, copy).apply, mean, std, precision=config.run.precision),
+        predict=make_predict(
+            pure(config, copy).apply,
+            mean,
+            std,
+            precision=config.run.precision,
+            crop_size=config.augment.crop_size,
+        ),
         normalisation=(mean, std),
     )
