@@ -2,19 +2,22 @@
 
 import argparse
 import json
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from flaxcnn.cli import arguments
+from flaxcnn.cli import arguments, records
 from flaxcnn.cli.doctor import doctor
+from flaxcnn.cli.predict import predict
 from flaxcnn.config import ConfigError
-from flaxcnn.errors import FlaxcnnError, InvalidArgument
+from flaxcnn.data import DatasetInfo
+from flaxcnn.errors import FlaxcnnError
 from flaxcnn.train.loop import InterruptedRun
-from flaxcnn.train.run_folder import RunFolderError, to_json
+from flaxcnn.train.metrics import Evaluation
+from flaxcnn.train.run_folder import to_json
 
 console = Console()
 
@@ -69,8 +72,20 @@ def evaluate(options: argparse.Namespace) -> int:
     """`flaxcnn eval RUN`."""
     from flaxcnn.train.trained import load_run
 
+    records.check_target("--predictions", options.predictions)
     trained = load_run(options.run, options.checkpoint, data_dir=options.data_dir)
-    result, info = trained.evaluate(options.split, batch_size=options.batch_size), trained.info
+    info = trained.info
+    if options.predictions is None:
+        result = trained.evaluate(options.split, batch_size=options.batch_size)
+    else:
+        with records.written(options.predictions) as file:
+            columns = records.probability_columns(info.class_names)
+            rows = records.table(file, ["image", "true", "predicted", "probability", *columns])
+            result = trained.evaluate(
+                options.split,
+                batch_size=options.batch_size,
+                each=lambda image, label, chances: rows.writerow(_prediction(info, image, label, chances)),
+            )
     figures = {
         "split": options.split,
         "count": result.count,
@@ -79,6 +94,9 @@ def evaluate(options: argparse.Namespace) -> int:
         "top5_accuracy": result.top5_accuracy,
         "calibration_error": result.calibration_error,
         "per_class_accuracy": dict(zip(info.class_names, result.per_class_accuracy.tolist(), strict=True)),
+        "classes": result.by_class(info.class_names),
+        "macro": result.averages("macro"),
+        "weighted": result.averages("weighted"),
     }
     if options.json:
         console.print_json(to_json(figures | {"confusion": result.confusion.tolist()}))
@@ -86,17 +104,7 @@ def evaluate(options: argparse.Namespace) -> int:
     console.print(
         f"{options.run}: {options.split} split, {options.checkpoint} weights", highlight=False, soft_wrap=True
     )
-    table = Table()
-    table.add_column("class")
-    table.add_column("accuracy", justify="right")
-    table.add_column("images", justify="right")
-    for name, accuracy, images in zip(
-        info.class_names, result.per_class_accuracy, result.confusion.sum(axis=1), strict=True
-    ):
-        table.add_row(name, "-" if np.isnan(accuracy) else f"{accuracy:.2%}", str(images))
-    table.add_section()
-    table.add_row("all", f"{result.accuracy:.2%}", str(result.count))
-    console.print(table)
+    console.print(_classes_table(result, info.class_names))
     console.print(
         f"loss {result.loss:.4f}  top-5 {result.top5_accuracy:.2%}  "
         f"calibration error {result.calibration_error:.4f}",
@@ -105,31 +113,29 @@ def evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def predict(options: argparse.Namespace) -> int:
-    """`flaxcnn predict IMAGE...`."""
-    from flaxcnn.train.trained import load_run
-
-    if options.top < 1:
-        raise InvalidArgument(f"--top is {options.top}; expected at least 1.")
-    trained = load_run(options.run or _latest_run(), options.checkpoint)
-    answers = trained.classify(options.images, top=options.top)
-    if options.json:
-        console.print_json(json.dumps(answers))
-        return 0
-    for answer in answers:
-        classes = "  ".join(f"{item['class']} {item['probability']:.1%}" for item in answer["classes"])
-        console.print(f"{answer['image']}: {classes}", highlight=False, soft_wrap=True, markup=False)
-    return 0
+def _prediction(info: DatasetInfo, image: str, label: int, chances: np.ndarray) -> list[str | float]:
+    """A row of the predictions: image, true class, predicted class, its probability, all probabilities."""
+    best = int(chances.argmax())
+    return [image, info.class_names[label], info.class_names[best], float(chances[best]), *chances.tolist()]
 
 
-def _latest_run() -> Path:
-    """The most recent run in `runs/` that is complete."""
-    found = sorted(Path("runs").glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise RunFolderError(
-            "No complete run was found in runs/; give one with --run, or make one with train."
-        )
-    return found[-1].parent
+def _classes_table(result: Evaluation, class_names: Sequence[str]) -> Table:
+    """Precision, recall, F1 and images of every class, and their means; accuracy is that of all images."""
+    table = Table()
+    table.add_column("class")
+    for name in ("precision", "recall", "F1", "images"):
+        table.add_column(name, justify="right")
+    for name, row in zip(class_names, result.by_class(class_names).values(), strict=True):
+        # Without images of the class there is no recall; the 0 that the means count would look like a fault.
+        recall = f"{row['recall']:.2%}" if row["images"] else "-"
+        figures = (f"{row['precision']:.2%}", recall, f"{row['f1']:.2%}", str(row["images"]))
+        table.add_row(escape(records.visible(name)), *figures)
+    table.add_section()
+    for kind in ("macro", "weighted"):
+        table.add_row(f"{kind} mean", *(f"{value:.2%}" for value in result.averages(kind).values()), "")
+    table.add_section()
+    table.add_row("accuracy", "", "", f"{result.accuracy:.2%}", str(result.count))
+    return table
 
 
 def list_models(options: argparse.Namespace) -> int:

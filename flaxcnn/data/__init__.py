@@ -2,12 +2,13 @@
 
 from flaxcnn.data.augmentation import augment, centre_crop, random_erasing
 from flaxcnn.data.errors import DataError
+from flaxcnn.data.find_images import find_images
 from flaxcnn.data.image import decode_image, read_image
 from flaxcnn.data.pipeline import batches, number_of_batches
 from flaxcnn.data.preparation import prepare
 from flaxcnn.data.registry import load, names
 from flaxcnn.data.scaling import normalise, to_float
-from flaxcnn.data.source import ArraySource, DatasetInfo, Source, Subset, all_labels
+from flaxcnn.data.source import ArraySource, DatasetInfo, Source, Subset, all_labels, origin
 from flaxcnn.data.splits import Splits
 from flaxcnn.data.statistics import channel_statistics
 
@@ -24,10 +25,12 @@ __all__ = [
     "centre_crop",
     "channel_statistics",
     "decode_image",
+    "find_images",
     "load",
     "names",
     "normalise",
     "number_of_batches",
+    "origin",
     "prepare",
     "random_erasing",
     "read_image",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, all_labels
+from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, all_labels, origin
 
 # Up to this size the saved decoding is worth the memory: CIFAR needs 150 MB, MNIST 47 MB.
 CACHE_LIMIT = 2**29
@@ -37,6 +37,10 @@ class CachedSource:
     def labels(self) -> np.ndarray:
         """Return all labels."""
         return all_labels(self._source)
+
+    def origin(self, index: int) -> str:
+        """The origin of an image, which is that in the wrapped source."""
+        return origin(self._source, index)
 
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Return the images at these positions, reading those not seen before."""

@@ -40,6 +40,10 @@ class FolderSource:
         """Return all labels, without reading an image."""
         return self._labels
 
+    def origin(self, index: int) -> str:
+        """The path of an image's file."""
+        return str(self._paths[index])
+
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Read the images at these positions."""
         images = np.empty((len(indices), *self._info.image_shape), np.uint8)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, all_labels
+from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, all_labels, origin
 
 
 class ResizedSource:
@@ -32,6 +32,10 @@ class ResizedSource:
     def labels(self) -> np.ndarray:
         """Return all labels."""
         return all_labels(self._source)
+
+    def origin(self, index: int) -> str:
+        """The origin of an image, which is that in the wrapped source."""
+        return origin(self._source, index)
 
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Return the images at these positions, resized."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float, Int32, Num
 
 from flaxcnn import data
 from flaxcnn.functional import Apply, Parameters, State
@@ -69,12 +69,18 @@ def evaluate(
     *,
     batch_size: int,
     workers: int = 2,
+    each: Callable[[Float[np.ndarray, "n k"], Int32[np.ndarray, " n"]], None] | None = None,
 ) -> Evaluation:
-    """Metrics over every example of `source`, each counted once, whatever the batch size."""
+    """Metrics over every example of `source`, each counted once, whatever the batch size.
+
+    `each` is called with the logits and labels of every batch, in the order of the source, without padded rows.
+    """
     start = time.perf_counter()
     accumulator = Accumulator(source.info.num_classes)
     for logits, batch in logits_of(predict, params, state, source, batch_size, workers):
         accumulator.add(logits, batch["label"], batch["mask"])
+        if each is not None:
+            each(logits[batch["mask"]], batch["label"][batch["mask"]])
     return accumulator.result(time.perf_counter() - start)
 
 

@@ -107,6 +107,9 @@ def _summary(
         "per_class_accuracy": dict(
             zip(job.splits.info.class_names, test.per_class_accuracy.tolist(), strict=True)
         ),
+        "classes": test.by_class(job.splits.info.class_names),
+        "macro": test.averages("macro"),
+        "weighted": test.averages("weighted"),
         "train_accuracy": history[-1]["train_accuracy"],
         "validation_accuracy": history[-1]["validation_accuracy"],
         "best_epoch": position.best_epoch,
