@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from flaxcnn.config_faults import augment_faults, fault_of_weights
 from flaxcnn.errors import FlaxcnnError, hint
 
 # The key of `config.json` that has the paths as they were typed; no setting.
@@ -84,6 +85,23 @@ class AugmentConfig:
     crop_padding: int = field(0, "pixels of zero padding before a random crop back to size")
     flip: bool = field(False, "mirror left and right with probability one half")
     rotate: float = field(0.0, "rotate by a random angle of at most this many degrees")
+    vertical_flip: bool = field(False, "mirror top and bottom with probability one half")
+    crop_size: int | None = field(
+        None,
+        "side in pixels of what the model sees: a random crop in training, the centre in evaluation; "
+        "image_size is the size before the crop",
+    )
+    random_resized_crop: bool = field(
+        False, "crop a box of random area and shape and resize it to crop_size, or to the images' own size"
+    )
+    crop_scale: list[float] = field([0.08, 1.0], "bounds of that box's area, as a share of the image's")
+    crop_ratio: list[float] = field([0.75, 1.3333], "bounds of that box's width divided by its height")
+    policy: str = field(
+        "none", "none, trivial (TrivialAugment: one operation an image) or rand (RandAugment: several)"
+    )
+    rand_operations: int = field(2, "operations an image (RandAugment)")
+    rand_magnitude: int = field(9, "strength of every operation, 0 to 30 (RandAugment)")
+    erasing: float = field(0.0, "probability of setting a random box to the mean colour")
     cutout: int = field(0, "side in pixels of a square set to zero at a random position")
     brightness: float = field(0.0, "change the brightness by a random factor within 1 +- this")
     contrast: float = field(0.0, "the same for the contrast")
@@ -97,6 +115,9 @@ class AugmentConfig:
 class LossConfig:
     """The objective: cross-entropy and the terms added to it."""
 
+    class_weights: list[float] | str | None = field(
+        None, "weight of each class in the loss, in the order of the classes, or balanced: by how rare it is"
+    )
     label_smoothing: float = field(0.0, "share of every label spread evenly over the classes")
     l1: float = field(0.0, "weight of the sum of absolute parameters")
     l2: float = field(0.0, "weight of the sum of squared parameters (weight_decay is the optimiser's own)")
@@ -174,6 +195,9 @@ class Config:
                 raise ConfigError(f"{name} is {value}; expected a number from {low:g} to {high:g}.")
         if self.augment.mixup and self.augment.cutmix:
             raise ConfigError("mixup and cutmix were both given; choose one of them.")
+        for fault in (*augment_faults(self.augment), fault_of_weights(self.loss.class_weights)):
+            if fault is not None:
+                raise ConfigError(fault)
         if self.run.precision not in ("float32", "bfloat16", "tensorfloat32"):
             raise ConfigError(
                 f"precision is {self.run.precision!r}; expected float32, bfloat16 or tensorfloat32."
@@ -230,6 +254,10 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("crop_padding", 0, 10_000),
     ("rotate", 0.0, 180.0),
     ("cutout", 0, 10_000),
+    ("crop_size", 1, 100_000),
+    ("rand_operations", 0, 100),
+    ("rand_magnitude", 0, 30),
+    ("erasing", 0.0, 1.0),
     ("mixup", 0.0, 1e3),
     ("cutmix", 0.0, 1e3),
     ("label_smoothing", 0.0, 1.0),
@@ -319,8 +347,19 @@ _TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
     str | None: ((str, type(None)), "a text or null"),
     bool: ((bool,), "true or false"),
     list[float]: ((list, tuple), "a list of numbers"),
+    list[float] | str | None: (
+        (list, tuple, str, type(None)),
+        "a list of numbers, or the word balanced, or null",
+    ),
     dict[str, Any]: ((dict,), "an object"),
 }
+
+
+def _number(name: str, item: Any) -> float:
+    """An item of a list as a number."""
+    if isinstance(item, bool) or not isinstance(item, int | float):
+        raise ConfigError(f"{name} holds {item!r}; expected numbers.")
+    return float(item)
 
 
 def _converted(name: str, value: Any) -> Any:
@@ -331,8 +370,8 @@ def _converted(name: str, value: Any) -> Any:
     wrong_bool = isinstance(value, bool) and kind is not bool
     if not isinstance(value, accepted) or wrong_bool:
         raise ConfigError(f"{name} is {value!r}; expected {expected}.")
-    if kind == list[float]:
-        if not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
-            raise ConfigError(f"{name} is {value!r}; expected {expected}.")
-        return [float(item) for item in value]
+    if kind == list[float] | str | None and list(value or ()) == ["balanced"]:
+        return "balanced"
+    if isinstance(value, list | tuple):
+        return [_number(name, item) for item in value]
     return float(value) if kind in (float, float | None) and value is not None else value

@@ -1,4 +1,4 @@
-"""Augmentation against torchvision: arithmetic in float64, random draws by distribution. Takes about two minutes.
+"""Augmentation against torchvision: arithmetic in float64, random draws by distribution. Takes some five minutes.
 
     python -m experiments.instrument.distribution_study
 
@@ -122,8 +122,10 @@ def quirks_table() -> str:
 
 
 def _case(outcome: Outcome) -> dict[str, Any]:
-    kept = ("name", "group", "detail", "result", "sentence", "gap", "margin")
-    return {name: getattr(outcome, name) for name in kept}
+    kept = ("name", "group", "detail", "result", "gap", "margin")
+    # Only what is not equivalent has a sentence.
+    sentence = {"sentence": outcome.sentence} if outcome.sentence else {}
+    return {name: getattr(outcome, name) for name in kept} | sentence
 
 
 def _distribution(outcome: DistributionOutcome, rejected: bool) -> dict[str, Any]:

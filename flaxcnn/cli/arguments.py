@@ -59,6 +59,11 @@ def add_eval(commands: Commands) -> None:
     command.add_argument(
         "--batch-size", type=int, metavar="N", help="images a batch (default: as in training)"
     )
+    command.add_argument(
+        "--predictions",
+        metavar="FILE",
+        help="write a CSV row an image: its file or position, true and predicted class, probabilities",
+    )
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -67,12 +72,27 @@ def add_predict(commands: Commands) -> None:
     command = commands.add_parser(
         "predict",
         help="classify image files",
-        description="Classify image files with a trained model; they are converted to its size and channels.",
+        description="Classify image files with a trained model; they are converted to its size and channels. "
+        "A file that is no image is named, and the exit code is 1; the others are classified.",
     )
-    command.add_argument("images", metavar="IMAGE", nargs="+", help="image file of any common format")
+    command.add_argument(
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help="image file of any common format, or folder with images, however deep",
+    )
     command.add_argument("--run", metavar="RUN", help="run folder (default: the latest in runs/)")
     _add_checkpoint(command)
     command.add_argument("--top", type=int, default=3, metavar="N", help="classes to show (default: 3)")
+    command.add_argument(
+        "--csv", metavar="FILE", help="write a row an image with all probabilities; - is the standard output"
+    )
+    command.add_argument(
+        "--jsonl", metavar="FILE", help="write a JSON object a line, one an image; - is the standard output"
+    )
+    command.add_argument(
+        "--batch-size", type=int, default=64, metavar="N", help="images a batch (default: 64)"
+    )
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -161,6 +181,8 @@ def _add_field(group: argparse._ActionsContainer, item: dataclasses.Field[Any]) 
         group.add_argument(flag, action="append", type=_option, metavar="KEY=VALUE", **common)
     elif item.type == list[float]:
         group.add_argument(flag, type=float, nargs="+", metavar="N", **common)
+    elif item.type == list[float] | str | None:
+        group.add_argument(flag, type=_weight, nargs="+", metavar="N", **common)
     elif item.type in (int, int | None):
         group.add_argument(flag, type=int, metavar="N", **common)
     elif item.type in (float, float | None):
@@ -177,6 +199,16 @@ def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
     return "none" if default is None else str(default)
+
+
+def _weight(text: str) -> float | str:
+    """A number, or the word that stands for all of them."""
+    if text == "balanced":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor the word balanced") from None
 
 
 def _option(text: str) -> tuple[str, Any]:

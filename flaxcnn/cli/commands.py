@@ -3,22 +3,26 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from flaxcnn import recipes
-from flaxcnn.cli import arguments
+from flaxcnn.cli import arguments, records
 from flaxcnn.cli.data_sets import data
 from flaxcnn.cli.doctor import doctor
+from flaxcnn.cli.predict import predict
 from flaxcnn.config import ConfigError
+from flaxcnn.data import DatasetInfo
 from flaxcnn.errors import FlaxcnnError, InvalidArgument
 from flaxcnn.train.interrupts import InterruptedRun, StopRequest
-from flaxcnn.train.run_folder import RunFolderError, printable, to_json
+from flaxcnn.train.metrics import Evaluation
+from flaxcnn.train.run_folder import printable, to_json
 
 # Names of classes and files are printed as they are: neither as markup nor as an emoji's code.
 console = Console(markup=False, emoji=False, highlight=False)
@@ -103,14 +107,21 @@ def evaluate(options: argparse.Namespace) -> int:
     """`flaxcnn eval RUN`."""
     from flaxcnn.train.trained import load_run
 
+    records.check_target("--predictions", options.predictions)
     trained = load_run(options.run, options.checkpoint, data_dir=options.data_dir)
-    result = trained.evaluate(
-        options.split,
-        batch_size=options.batch_size,
-        data_changed=options.data_changed,
-        tell=lambda note: print(f"note: {note}", file=sys.stderr),
-    )
-    info = trained.info
+    info, known = trained.info, {"data_changed": options.data_changed, "tell": _note}
+    if options.predictions is None:
+        result = trained.evaluate(options.split, batch_size=options.batch_size, **known)
+    else:
+        with records.written(options.predictions) as file:
+            columns = records.probability_columns(info.class_names)
+            rows = records.table(file, ["image", "true", "predicted", "probability", *columns])
+            result = trained.evaluate(
+                options.split,
+                batch_size=options.batch_size,
+                each=lambda image, label, chances: rows.writerow(_prediction(info, image, label, chances)),
+                **known,
+            )
     figures = {
         "split": options.split,
         "count": result.count,
@@ -119,6 +130,9 @@ def evaluate(options: argparse.Namespace) -> int:
         "top5_accuracy": result.top5_accuracy,
         "calibration_error": result.calibration_error,
         "per_class_accuracy": dict(zip(info.class_names, result.per_class_accuracy.tolist(), strict=True)),
+        "classes": result.by_class(info.class_names),
+        "macro": result.averages("macro"),
+        "weighted": result.averages("weighted"),
     }
     if options.json:
         console.print_json(to_json(figures | {"confusion": result.confusion.tolist()}))
@@ -129,17 +143,7 @@ def evaluate(options: argparse.Namespace) -> int:
         soft_wrap=True,
         markup=False,
     )
-    table = Table()
-    table.add_column("class")
-    table.add_column("accuracy", justify="right")
-    table.add_column("images", justify="right")
-    for name, accuracy, images in zip(
-        info.class_names, result.per_class_accuracy, result.confusion.sum(axis=1), strict=True
-    ):
-        table.add_row(name, "-" if np.isnan(accuracy) else f"{accuracy:.2%}", str(images))
-    table.add_section()
-    table.add_row("all", f"{result.accuracy:.2%}", str(result.count))
-    console.print(table)
+    console.print(_classes_table(result, info.class_names))
     console.print(
         f"loss {result.loss:.4f}  top-5 {result.top5_accuracy:.2%}  "
         f"calibration error {result.calibration_error:.4f}",
@@ -148,31 +152,34 @@ def evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def predict(options: argparse.Namespace) -> int:
-    """`flaxcnn predict IMAGE...`."""
-    from flaxcnn.train.trained import load_run
-
-    if options.top < 1:
-        raise InvalidArgument(f"--top is {options.top}; expected at least 1.")
-    trained = load_run(options.run or _latest_run(), options.checkpoint)
-    answers = trained.classify(options.images, top=options.top)
-    if options.json:
-        console.print_json(json.dumps(answers))
-        return 0
-    for answer in answers:
-        classes = "  ".join(f"{item['class']} {item['probability']:.1%}" for item in answer["classes"])
-        console.print(f"{answer['image']}: {classes}", highlight=False, soft_wrap=True, markup=False)
-    return 0
+def _note(text: str) -> None:
+    """Say what the user should know, beside what a program reads."""
+    print(f"note: {text}", file=sys.stderr)
 
 
-def _latest_run() -> Path:
-    """The most recent run in `runs/` that is complete."""
-    found = sorted(Path("runs").glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise RunFolderError(
-            "No complete run was found in runs/; give one with --run, or make one with train."
-        )
-    return found[-1].parent
+def _prediction(info: DatasetInfo, image: str, label: int, chances: np.ndarray) -> list[str | float]:
+    """A row of the predictions: image, true class, predicted class, its probability, all probabilities."""
+    best = int(chances.argmax())
+    return [image, info.class_names[label], info.class_names[best], float(chances[best]), *chances.tolist()]
+
+
+def _classes_table(result: Evaluation, class_names: Sequence[str]) -> Table:
+    """Precision, recall, F1 and images of every class, and their means; accuracy is that of all images."""
+    table = Table()
+    table.add_column("class")
+    for name in ("precision", "recall", "F1", "images"):
+        table.add_column(name, justify="right")
+    for name, row in zip(class_names, result.by_class(class_names).values(), strict=True):
+        # Without images of the class there is no recall; the 0 that the means count would look like a fault.
+        recall = f"{row['recall']:.2%}" if row["images"] else "-"
+        figures = (f"{row['precision']:.2%}", recall, f"{row['f1']:.2%}", str(row["images"]))
+        table.add_row(escape(records.visible(name)), *figures)
+    table.add_section()
+    for kind in ("macro", "weighted"):
+        table.add_row(f"{kind} mean", *(f"{value:.2%}" for value in result.averages(kind).values()), "")
+    table.add_section()
+    table.add_row("accuracy", "", "", f"{result.accuracy:.2%}", str(result.count))
+    return table
 
 
 def write_weights(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from flaxcnn.data.source import (
     all_labels,
     content_hash,
     digests_of,
+    origin,
 )
 
 # Up to this size the saved decoding is worth the memory: CIFAR needs 150 MB, MNIST 47 MB.
@@ -56,6 +57,10 @@ class CachedSource:
     def digests(self) -> list[Hashable] | None:
         """Return what tells copies in what it wraps."""
         return digests_of(self._source)
+
+    def origin(self, index: int) -> str:
+        """The origin of an image, which is that in the wrapped source."""
+        return origin(self._source, index)
 
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Return the images at these positions, reading those not seen before."""

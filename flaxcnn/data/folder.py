@@ -60,6 +60,10 @@ class FolderSource:
         """Return a hash of the content of each file."""
         return [file.digest for file in self._files]
 
+    def origin(self, index: int) -> str:
+        """The path of an image's file."""
+        return str(self._root / self._files[index].path)
+
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Read the images at these positions."""
         images = np.empty((len(indices), *self._info.image_shape), np.uint8)

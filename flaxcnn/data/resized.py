@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, all_labels, content_hash
+from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, all_labels, content_hash, origin
 
 
 class ResizedSource:
@@ -38,6 +38,10 @@ class ResizedSource:
     def content(self) -> str:
         """Return the hash of what it wraps."""
         return content_hash(self._source)
+
+    def origin(self, index: int) -> str:
+        """The origin of an image, which is that in the wrapped source."""
+        return origin(self._source, index)
 
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Return the images at these positions, resized."""

@@ -228,6 +228,19 @@ class Subset:
         """Return the images and labels at these positions of the subset, in this order."""
         return self._source.gather(self._indices[indices])
 
+    def origin(self, index: int) -> str:
+        """The origin of an image in the whole data set; see `origin`."""
+        return origin(self._source, int(self._indices[index]))
+
+
+def origin(source: Source, index: int) -> str:
+    """Where an image comes from: the path of its file, or its position in the whole data set where it has no file.
+
+    This calls the source's method `origin` if there is one, as wrappers and sources of files have it.
+    """
+    known = getattr(source, "origin", None)
+    return str(index) if known is None else known(index)
+
 
 def digests_of(source: Source) -> list[Hashable] | None:
     """Return for each image what only exact copies share; None if that takes too long to find out."""

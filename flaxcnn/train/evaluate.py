@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float, Int32, Num
 
 from flaxcnn import data
 from flaxcnn.functional import Apply, Parameters, State
@@ -23,15 +23,20 @@ def make_predict(
     std: Float[Array, " c"] | np.ndarray,
     *,
     precision: str = "float32",
+    crop_size: int | None = None,
 ) -> Compiled:
     """A compiled `(params, state, images) -> logits` in evaluation mode; images are uint8 or in [0, 1].
 
-    `precision` is that of products of float32 numbers on accelerators, as `Compiled` has it.
+    `precision` is that of products of float32 numbers on accelerators, as `Compiled` has it. With a `crop_size` only
+    the square of that side in the middle of each image is looked at.
     """
     mean, std = jnp.asarray(mean), jnp.asarray(std)
 
     def predict(params: Parameters, state: State, images: Num[Array, "n h w c"]) -> Float[Array, "n k"]:
-        x = data.normalise(data.to_float(images), mean, std)
+        x = data.to_float(images)
+        if crop_size is not None:
+            x = data.centre_crop(x, (crop_size, crop_size))
+        x = data.normalise(x, mean, std)
         return apply(params, state, x, train=False)[0]
 
     return Compiled(predict, precision=precision)
@@ -64,12 +69,18 @@ def evaluate(
     *,
     batch_size: int,
     workers: int = 2,
+    each: Callable[[Float[np.ndarray, "n k"], Int32[np.ndarray, " n"]], None] | None = None,
 ) -> Evaluation:
-    """Metrics over every example of `source`, each counted once, whatever the batch size."""
+    """Metrics over every example of `source`, each counted once, whatever the batch size.
+
+    `each` is called with the logits and labels of every batch, in the order of the source, without padded rows.
+    """
     start = time.perf_counter()
     accumulator = Accumulator(source.info.num_classes)
     for logits, batch in logits_of(predict, params, state, source, batch_size, workers):
         accumulator.add(logits, batch["label"], batch["mask"])
+        if each is not None:
+            each(logits[batch["mask"]], batch["label"][batch["mask"]])
     return accumulator.result(time.perf_counter() - start)
 
 

@@ -4,6 +4,8 @@ Everything is a sum over examples; nothing depends on how the examples were cut 
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -41,9 +43,58 @@ class Evaluation:
         return np.divide(right, totals, out=np.full(len(totals), np.nan), where=totals > 0)
 
     @property
+    def support(self) -> Int[np.ndarray, " k"]:
+        """The number of examples of each class."""
+        return self.confusion.sum(axis=1)
+
+    @property
+    def precision(self) -> Float[np.ndarray, " k"]:
+        """Of the examples taken for a class, the share that are of it; 0 where none was taken for it."""
+        return _share(np.diagonal(self.confusion), self.confusion.sum(axis=0))
+
+    @property
+    def recall(self) -> Float[np.ndarray, " k"]:
+        """Of the examples of a class, the share that were taken for it; 0 where it has none."""
+        return _share(np.diagonal(self.confusion), self.support)
+
+    @property
+    def f1(self) -> Float[np.ndarray, " k"]:
+        """The harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN); 0 where both are 0 or undefined."""
+        right = np.diagonal(self.confusion)
+        return _share(2 * right, self.support + self.confusion.sum(axis=0))
+
+    def averages(self, kind: Literal["macro", "weighted"]) -> dict[str, float]:
+        """The means of precision, recall and F1 over the classes: all alike, or weighted by their examples.
+
+        Reference: sklearn.metrics.precision_recall_fscore_support over all classes, with zero_division=0.
+        """
+        weights = self.support if kind == "weighted" else np.ones(len(self.confusion))
+        total = weights.sum()
+        return {
+            name: float(getattr(self, name) @ weights / total) if total else float("nan")
+            for name in ("precision", "recall", "f1")
+        }
+
+    def by_class(self, class_names: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Precision, recall, F1 and the number of examples of each class, by its name."""
+        return {
+            name: {
+                "precision": float(self.precision[k]),
+                "recall": float(self.recall[k]),
+                "f1": float(self.f1[k]),
+                "images": int(self.support[k]),
+            }
+            for k, name in enumerate(class_names)
+        }
+
+    @property
     def images_per_second(self) -> float:
         """Throughput of the evaluation, compilation included."""
         return self.count / self.seconds if self.seconds else float("nan")
+
+
+def _share(part: Int[np.ndarray, " k"], whole: Int[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
 
 
 class Accumulator:

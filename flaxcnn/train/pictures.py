@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from flaxcnn import plots
-from flaxcnn.data import normalise, to_float
 from flaxcnn.functional import bind
 from flaxcnn.train.evaluate import logits_of, probabilities
 from flaxcnn.train.loop import Trainer
 from flaxcnn.train.metrics import Evaluation
+from flaxcnn.train.step import prepared
 
 
 def draw(trainer: Trainer, test: Evaluation, history: list[dict[str, Any]]) -> None:
@@ -53,7 +53,7 @@ def draw(trainer: Trainer, test: Evaluation, history: list[dict[str, Any]]) -> N
     if kernel is not None:
         plots.first_layer_filters(np.asarray(kernel), folder / "first_layer_filters.png")
     image = source.gather(np.zeros(1, np.int64))[0]
-    x = normalise(to_float(image), job.recipe.mean, job.recipe.std)
+    x = prepared(image, job.recipe, None)
     maps = [("input", np.asarray(x[0]))]
     maps += [(name, np.asarray(value[0])) for name, value in bind(job.model, params, state).features(x)]
     plots.feature_maps(maps, folder / "feature_maps.png")

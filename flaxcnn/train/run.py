@@ -250,6 +250,9 @@ def _summary(
         # Where the weights that count are a moving average: the figures of the weights it was taken of.
         "raw_test_accuracy": raw.accuracy if raw is not None else None,
         "raw_test_loss": raw.loss if raw is not None else None,
+        "classes": test.by_class(job.splits.info.class_names),
+        "macro": test.averages("macro"),
+        "weighted": test.averages("weighted"),
         "train_accuracy": history[-1]["train_accuracy"],
         "validation_accuracy": history[-1]["validation_accuracy"],
         "best_epoch": position.best_epoch,

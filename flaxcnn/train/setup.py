@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jaxtyping import Array, Float
 
 from flaxcnn import data, models, ops, optim
 from flaxcnn.config import Config, ConfigError, OptimiserConfig
@@ -53,7 +54,8 @@ def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
     for name in options.keys() & taken.keys():
         raise ConfigError(f"{name} was given as an option of the model, but {taken[name]}; leave it out.")
     if config.model.model == "cnn":
-        options.setdefault("image_size", info.image_shape[:2])
+        size = config.augment.crop_size
+        options.setdefault("image_size", info.image_shape[:2] if size is None else (size, size))
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
     return models.create(
         config.model.model,
@@ -119,6 +121,7 @@ def set_up(config: Config, loaded: Loaded | None = None) -> Job:
     steps_per_epoch = data.number_of_batches(splits.train, config.run.batch_size)
     model = model_of(config, splits.info)
     parts = pure(config, model)
+    check_crop(config, splits.info)
     schedule = schedule_of(config, steps_per_epoch)
     recipe = Recipe(
         apply=parts.apply,
@@ -129,6 +132,7 @@ def set_up(config: Config, loaded: Loaded | None = None) -> Job:
         std=jnp.asarray(np.maximum(loaded.std, 1e-6)),
         augment=config.augment,
         loss=config.loss,
+        class_weights=class_weights_of(config, splits),
         ema_decay=config.optimiser.ema_decay,
         accumulate=config.optimiser.accumulate,
     )
@@ -141,9 +145,54 @@ def set_up(config: Config, loaded: Loaded | None = None) -> Job:
         train_step=Compiled(
             make_train_step(recipe), donate=(0,), rules=RULES, precision=config.run.precision
         ),
-        predict=make_predict(parts.apply, recipe.mean, recipe.std, precision=config.run.precision),
+        predict=make_predict(
+            parts.apply,
+            recipe.mean,
+            recipe.std,
+            precision=config.run.precision,
+            crop_size=config.augment.crop_size,
+        ),
         steps_per_epoch=steps_per_epoch,
     )
+
+
+def check_crop(config: Config, info: data.DatasetInfo) -> None:
+    """Raise a ConfigError on a crop that is larger than the images."""
+    size, (height, width, _) = config.augment.crop_size, info.image_shape
+    if size is not None and size > min(height, width):
+        raise ConfigError(
+            f"crop_size is {size}, but the images have {height} x {width} pixels; choose a smaller crop_size, or a "
+            "larger image_size."
+        )
+
+
+def class_weights_of(config: Config, splits: data.Splits) -> Float[Array, " k"] | None:
+    """The weight of each class in the loss, or None where all are alike.
+
+    `balanced` weighs class k with n / (K n_k): n training images, K classes, n_k images of class k.
+
+    Raises:
+        ConfigError: there are not as many weights as classes, or a class to be balanced has no training image.
+
+    Reference: sklearn.utils.class_weight.compute_class_weight.
+    """
+    given, info = config.loss.class_weights, splits.info
+    if given is None:
+        return None
+    if given == "balanced":
+        counts = np.bincount(data.all_labels(splits.train), minlength=info.num_classes)
+        if not counts.all():
+            name = info.class_names[int(np.argmin(counts))]
+            raise ConfigError(
+                f"class_weights is balanced, but no training image is of the class {name}; give weights as numbers."
+            )
+        return jnp.asarray(len(splits.train) / (info.num_classes * counts), jnp.float32)
+    if len(given) != info.num_classes:
+        raise ConfigError(
+            f"class_weights holds {len(given)} numbers, but the data set has {info.num_classes} classes; give one "
+            "for each, in their order."
+        )
+    return jnp.asarray(given, jnp.float32)
 
 
 def initial_state(config: Config, parts: Functional, optimiser: optax.GradientTransformation) -> TrainState:

@@ -37,6 +37,7 @@ class Recipe:
         num_classes: size of the logits.
         mean, std: of the training images per channel, in units of [0, 1].
         augment, loss: settings.
+        class_weights: the weight of each class in the loss; all alike where None.
         ema_decay: of the moving average of the weights, which warms up to it; 0 is off.
         accumulate: number of parts in which the gradient of a batch is computed; it divides the size of a batch.
     """
@@ -49,30 +50,37 @@ class Recipe:
     std: Float[Array, " c"]
     augment: AugmentConfig = AugmentConfig()
     loss: LossConfig = LossConfig()
+    class_weights: Float[Array, " k"] | None = None
     ema_decay: float = 0.0
     accumulate: int = 1
+
+
+# Mixup and cutmix mix labels too, and boxes are erased after the normalisation; `augment` makes all others.
+_AUGMENTATIONS = sorted(
+    {field.name for field in dataclasses.fields(AugmentConfig)} - {"mixup", "cutmix", "erasing"}
+)
+# Beyond the numbers that `augment` folds its key with.
+_ERASING = 100
 
 
 def prepared(
     images: UInt8[Array, "n h w c"] | Float[Array, "n h w c"], recipe: Recipe, key: Key[Array, ""] | None
 ) -> Float[Array, "n h w c"]:
-    """Images as the model wants them: in [0, 1], augmented where `key` is given, normalised."""
-    x = data.to_float(images)
-    if key is not None:
-        settings = recipe.augment
-        x = data.augment(
-            key,
-            x,
-            crop_padding=settings.crop_padding,
-            flip=settings.flip,
-            rotate=settings.rotate,
-            cutout=settings.cutout,
-            brightness=settings.brightness,
-            contrast=settings.contrast,
-            saturation=settings.saturation,
-            hue=settings.hue,
+    """Images as the model wants them: in [0, 1], augmented where `key` is given, else cropped, normalised.
+
+    Boxes are erased from normalised images, so that the 0 in them is the mean colour of the training images.
+    """
+    x, settings = data.to_float(images), recipe.augment
+    if key is None:
+        size = settings.crop_size
+        return data.normalise(
+            x if size is None else data.centre_crop(x, (size, size)), recipe.mean, recipe.std
         )
-    return data.normalise(x, recipe.mean, recipe.std)
+    chosen = {name: getattr(settings, name) for name in _AUGMENTATIONS}
+    x = data.normalise(data.augment(key, x, **chosen), recipe.mean, recipe.std)
+    if not settings.erasing:
+        return x
+    return data.random_erasing(jax.random.fold_in(key, _ERASING), x, settings.erasing)
 
 
 def mixed(
@@ -135,6 +143,7 @@ def make_train_step(recipe: Recipe) -> TrainStep:
 
 
 Targets = Int[Array, " n"] | Float[Array, "n k"]
+Weight = Int[Array, ""] | Float[Array, ""]
 Gradient = tuple[Parameters, tuple[Float[Array, ""], Float[Array, "n k"], State]]
 
 
@@ -154,7 +163,7 @@ def gradient_of(
     parts = jax.tree.map(
         lambda array: array.reshape(recipe.accumulate, -1, *array.shape[1:]), (images, targets, mask)
     )
-    total = jnp.sum(mask, dtype=jnp.int32)
+    total = _weight(recipe, targets, mask)
 
     def add(so_far: tuple, part: tuple) -> tuple[tuple, Float[Array, "n k"]]:
         gradient, loss, state = so_far
@@ -187,16 +196,31 @@ def _objective(
     targets: Targets,
     mask: Bool[Array, " n"],
     key: Key[Array, ""],
-    total: Int[Array, ""] | None,
+    total: Weight | None,
 ) -> tuple[Float[Array, ""], tuple]:
-    """The objective of a batch; of a part of a batch with `total` rows, its share of it, without the penalty."""
+    """The objective of a batch; of a part of a batch whose rows weigh `total`, its share, without the penalty."""
     logits, state = recipe.apply(params, state, images, train=True, key=key, mask=mask)
-    loss = ops.cross_entropy(logits, targets, label_smoothing=recipe.loss.label_smoothing, mask=mask)
+    loss = ops.cross_entropy(
+        logits,
+        targets,
+        label_smoothing=recipe.loss.label_smoothing,
+        class_weights=recipe.class_weights,
+        mask=mask,
+    )
     if total is None:
         return loss + penalty(params, recipe.loss), (loss, logits, state)
-    share = jnp.sum(mask, dtype=loss.dtype) / jnp.maximum(total, 1).astype(loss.dtype)
+    part = _weight(recipe, targets, mask)
+    share = part.astype(loss.dtype) / jnp.where(total > 0, total, jnp.ones_like(total)).astype(loss.dtype)
     loss = jnp.where(jnp.any(mask), loss * share, jnp.zeros_like(loss))
     return loss, (loss, logits, state)
+
+
+def _weight(recipe: Recipe, targets: Targets, mask: Bool[Array, " n"]) -> Weight:
+    """What the mean loss of rows is divided by: the number of those that count, or the weights of their classes."""
+    if recipe.class_weights is None or targets.ndim == 2:
+        return jnp.sum(mask, dtype=jnp.int32)
+    weights = recipe.class_weights[targets]
+    return jnp.sum(jnp.where(mask, weights, jnp.zeros_like(weights)))
 
 
 def penalty(params: Parameters, loss: LossConfig) -> Float[Array, ""]:

@@ -4,12 +4,13 @@ The data set itself is needed only to evaluate: classes, image size and normalis
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int32, UInt8
 
 from flaxcnn import data
 from flaxcnn.config import Config
@@ -17,6 +18,7 @@ from flaxcnn.errors import InvalidArgument
 from flaxcnn.functional import Parameters, State
 from flaxcnn.models.folding import folding
 from flaxcnn.train.checkpoint import Checkpoints
+from flaxcnn.train.classify import Answer, classify_files
 from flaxcnn.train.compiling import Compiled
 from flaxcnn.train.evaluate import evaluate, make_predict, probabilities
 from flaxcnn.train.loading import load_again
@@ -59,11 +61,13 @@ class TrainedModel:
         batch_size: int | None = None,
         data_changed: bool = False,
         tell: Callable[[str], object] = str,
+        each: Callable[[str, int, Float[np.ndarray, " k"]], Any] | None = None,
     ) -> Evaluation:
         """Metrics of one split (`train`, `validation`, `test`); by default with the batch size of the training.
 
         Images keep the split that they had in the training; `data_changed` allows others among them, and `tell` is
-        given what changed.
+        given what changed. `each` is called for every image of the split, in order, with the path of its file (or its
+        position in the data set, where it has none), its label, and the probability of each class.
 
         Raises:
             DataError: the split is empty, or the data set is missing or another one than before.
@@ -81,22 +85,48 @@ class TrainedModel:
         size = self.config.run.batch_size if batch_size is None else batch_size
         if size < 1:
             raise InvalidArgument(f"The batch size is {size}; expected at least 1.")
-        return evaluate(self.predict, *self.folded, source, batch_size=size)
+        positions = itertools.count()
 
-    def classify(self, paths: Sequence[str | Path], *, top: int = 3) -> list[dict[str, Any]]:
-        """The most probable classes of image files, most probable first.
+        def on_batch(logits: Float[np.ndarray, "n k"], labels: Int32[np.ndarray, " n"]) -> None:
+            for label, row in zip(labels, probabilities(logits), strict=True):
+                each(data.origin(source, next(positions)), int(label), row)
+
+        on_batch_or_none = None if each is None else on_batch
+        return evaluate(self.predict, *self.folded, source, batch_size=size, each=on_batch_or_none)
+
+    def classify(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        batch_size: int = 64,
+        errors: Literal["raise", "yield"] = "raise",
+    ) -> Iterator[Answer]:
+        """What the model says of image files, one answer a path, in their order; computed while they are asked for.
+
+        Args:
+            paths: of image files; `flaxcnn.data.find_images` finds those in folders.
+            batch_size: images computed at once; no more than three times as many are in memory.
+            errors: what to do with a file that is no sound image: `raise`, or `yield` an answer with its `error`.
 
         Raises:
-            DataError: a file is missing or no image.
+            DataError: a file is missing or no image, with `errors="raise"`.
+            InvalidArgument: the batch size is not positive.
         """
-        scale = self.info.max_value
-        images = np.stack([data.read_image(p, self.info.image_shape, max_value=scale) for p in paths])
-        answers = []
-        for path, row in zip(paths, probabilities(self.logits(images)), strict=True):
-            order = np.argsort(-row)[:top]
-            classes = [{"class": self.info.class_names[k], "probability": float(row[k])} for k in order]
-            answers.append({"image": str(path), "classes": classes})
-        return answers
+        if batch_size < 1:
+            raise InvalidArgument(f"The batch size is {batch_size}; expected at least 1.")
+        answers = classify_files(
+            paths, self.logits, self.info, batch_size=batch_size, workers=self.config.data.workers
+        )
+        # A separate generator, so that the check above runs now and not at the first answer.
+        return _sound(answers) if errors == "raise" else answers
+
+
+def _sound(answers: Iterator[Answer]) -> Iterator[Answer]:
+    """The answers; raise at the first that is none."""
+    for answer in answers:
+        if answer.error is not None:
+            raise data.DataError(answer.error)
+        yield answer
 
 
 def load_run(path: str | Path, kind: str = "last", *, data_dir: str | None = None) -> TrainedModel:
@@ -126,7 +156,13 @@ def load_run(path: str | Path, kind: str = "last", *, data_dir: str | None = Non
         params=params,
         state=state,
         folded=fold(params, state),
-        predict=make_predict(pure(config, copy).apply, mean, std, precision=config.run.precision),
+        predict=make_predict(
+            pure(config, copy).apply,
+            mean,
+            std,
+            precision=config.run.precision,
+            crop_size=config.augment.crop_size,
+        ),
         normalisation=(mean, std),
         remembered=remembered,
     )

@@ -27,7 +27,11 @@ def test_every_field_is_a_flag_and_a_key(tmp_path):
     }
     for name, (section, item) in configuration.fields().items():
         default = Config().get(name)
-        if isinstance(default, dict):
+        if name == "class_weights":
+            value, flags = "balanced", ["balanced"]
+        elif name == "crop_scale":
+            value, flags = [0.5, 1.0], ["0.5", "1"]
+        elif isinstance(default, dict):
             value, flags = {"width": 3}, ["width=3"]
         elif isinstance(default, list):
             value, flags = [1.0, 2.0], ["1", "2"]
@@ -47,6 +51,16 @@ def test_every_field_is_a_flag_and_a_key(tmp_path):
             path = tmp_path / "config.json"
             path.write_text(json.dumps(content))
             assert configuration.read(path).get(name) == value, name
+
+
+def test_class_weights_are_numbers_or_a_word(capsys):
+    assert of("--class-weights", "1", "2.5").loss.class_weights == [1.0, 2.5]
+    assert of("--class-weights", "balanced").loss.class_weights == "balanced"
+    with pytest.raises(SystemExit):
+        of("--class-weights", "even")
+    assert "'even' is neither a number nor the word balanced" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="class_weights holds 'balanced'; expected numbers"):
+        of("--class-weights", "1", "balanced")
 
 
 def test_flags_override_the_file_and_options_merge(tmp_path):
@@ -89,6 +103,15 @@ def test_a_configuration_survives_its_own_json(tmp_path):
         ('{"label_smoothing": 2}', "label_smoothing is 2"),
         ('{"precision": "float8"}', "precision is 'float8'; expected float32, bfloat16"),
         ('{"mixup": 1, "cutmix": 1}', "choose one of them"),
+        ('{"random_resized_crop": true, "crop_padding": 4}', "choose one of them"),
+        ('{"policy": "auto"}', "policy is 'auto'; expected none, trivial or rand"),
+        ('{"rand_magnitude": 31}', "rand_magnitude is 31; expected a number from 0 to 30"),
+        ('{"crop_scale": [0.5, 0.1]}', "crop_scale is 0.5 0.1; expected two positive numbers of at most 1"),
+        ('{"crop_ratio": [1]}', "crop_ratio is 1; expected two positive numbers, the lower one first"),
+        ('{"class_weights": "even"}', "class_weights is 'even'; expected balanced, or a number for each"),
+        ('{"class_weights": [1, 0]}', "class_weights holds 0; expected positive numbers"),
+        ('{"class_weights": [1, null]}', "class_weights holds None; expected numbers"),
+        ('{"class_weights": 3}', "class_weights is 3; expected a list of numbers, or the word balanced"),
     ],
 )
 def test_wrong_files_are_one_sentence(tmp_path, content, sentence):

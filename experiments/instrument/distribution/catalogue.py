@@ -4,19 +4,20 @@ import functools
 
 import numpy as np
 
-from experiments.instrument.distribution import colour, geometry, mixing, shuffling
+from experiments.instrument.distribution import colour, geometry, mixing, rectangles, shuffling
 from experiments.instrument.distribution.testing import Continuous, Discrete, DistributionCase, Permutations
 
 MANY = 20_000
 EPOCHS = 3_000
 ORDERS = 1_200
+POLICY_DRAWS = 10_000
 CUTMIX_ALPHA = 1.0
 DROPOUT_RATE = 0.3
 
 
 def distribution_cases() -> list[DistributionCase]:
     """All cases, in order; nothing is drawn."""
-    return [*_offsets(), *_angles(), *_colours(), *_mixtures(), *_orders()]
+    return [*_offsets(), *_boxes(), *_angles(), *_colours(), *_policies(), *_mixtures(), *_orders()]
 
 
 def _offsets() -> list[DistributionCase]:
@@ -58,6 +59,15 @@ def _offsets() -> list[DistributionCase]:
             "RandomHorizontalFlip",
         ),
         DistributionCase(
+            "vertical flips",
+            "a fair coin",
+            Discrete.uniform(2),
+            geometry.vertical_flips,
+            MANY,
+            reference.vertical_flips,
+            "RandomVerticalFlip",
+        ),
+        DistributionCase(
             "flip and crop offset of an image",
             "independent, uniform over 2 x 25",
             Discrete.uniform(50),
@@ -71,6 +81,60 @@ def _offsets() -> list[DistributionCase]:
             geometry.cutout_centres,
             MANY,
         ),
+    ]
+
+
+def _boxes() -> list[DistributionCase]:
+    from experiments.instrument.distribution import reference
+
+    return [
+        DistributionCase(
+            "random-resized-crop's box",
+            "uniform area, uniform logarithm of the ratio, uniform place, ten attempts",
+            Discrete(rectangles.crop_law()),
+            rectangles.crops,
+            MANY,
+            reference.crop_boxes,
+            "RandomResizedCrop",
+        ),
+        DistributionCase(
+            "random erasing's box",
+            "uniform area, uniform logarithm of the ratio, uniform place, ten attempts, or none",
+            Discrete(rectangles.erasing_law()),
+            rectangles.erased,
+            MANY,
+            reference.erased,
+            "RandomErasing",
+        ),
+    ]
+
+
+def _policies() -> list[DistributionCase]:
+    from experiments.instrument.distribution import policies
+
+    words = {
+        "trivial": (
+            "TrivialAugment's operation",
+            "uniform over operations, magnitudes, signs",
+            "TrivialAugmentWide",
+        ),
+        "rand": (
+            "RandAugment's two operations",
+            "independent, uniform over operations, signs",
+            "RandAugment",
+        ),
+    }
+    return [
+        DistributionCase(
+            name,
+            statement,
+            Discrete(policies.law(policy)[1]),
+            functools.partial(policies.drawn, policy=policy),
+            POLICY_DRAWS,
+            functools.partial(policies.reference, policy=policy),
+            reference_name,
+        )
+        for policy, (name, statement, reference_name) in words.items()
     ]
 
 

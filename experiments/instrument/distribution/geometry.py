@@ -66,6 +66,12 @@ def flips(seed: int, count: int) -> np.ndarray:
     return (out[:, 0, 0, 1] != 1).astype(int)
 
 
+def vertical_flips(seed: int, count: int) -> np.ndarray:
+    """1 where an image was turned upside down."""
+    out = augmented(coordinates(), seed, count, vertical_flip=True)
+    return (out[:, 0, 0, 0] != 1).astype(int)
+
+
 def flips_and_crops(seed: int, count: int, padding: int) -> np.ndarray:
     """The number of the crop, and beyond the last one that of the mirrored crop."""
     out = augmented(coordinates(), seed, count, flip=True, crop_padding=padding)

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import RandomSampler
 from torchvision.transforms import v2
 
-from experiments.instrument.distribution import geometry, mixing, shuffling
+from experiments.instrument.distribution import geometry, mixing, rectangles, shuffling
 from experiments.instrument.distribution.colour import ORDERS, STEPS
 
 
@@ -34,6 +34,33 @@ def flips(seed: int, count: int) -> np.ndarray:
     flip, image = v2.RandomHorizontalFlip(), torch.arange(2.0).reshape(1, 1, 2)
     with seeded(seed):
         return np.array([int(flip(image)[0, 0, 0]) for _ in range(count)])
+
+
+def vertical_flips(seed: int, count: int) -> np.ndarray:
+    """As `geometry.vertical_flips`, by `RandomVerticalFlip`."""
+    flip, image = v2.RandomVerticalFlip(), torch.arange(2.0).reshape(1, 2, 1)
+    with seeded(seed):
+        return np.array([int(flip(image)[0, 0, 0]) for _ in range(count)])
+
+
+def crop_boxes(seed: int, count: int) -> np.ndarray:
+    """As `rectangles.crops`, by `RandomResizedCrop`."""
+    crop = v2.RandomResizedCrop(rectangles.SIZE, rectangles.CROP_SCALE, rectangles.CROP_RATIO)
+    image = [torch.zeros(1, rectangles.HEIGHT, rectangles.WIDTH)]
+    with seeded(seed):
+        drawn = [crop.make_params(image) for _ in range(count)]
+    sides = ([params[name] for params in drawn] for name in ("top", "left", "height", "width"))
+    return rectangles.numbers(*map(np.array, sides))
+
+
+def erased(seed: int, count: int) -> np.ndarray:
+    """As `rectangles.erased`, by `RandomErasing`."""
+    erasing = v2.RandomErasing(
+        rectangles.ERASING_PROBABILITY, rectangles.ERASING_SCALE, rectangles.ERASING_RATIO
+    )
+    image = torch.ones(1, rectangles.HEIGHT, rectangles.WIDTH)
+    with seeded(seed):
+        return rectangles.of_hidden(np.stack([erasing(image)[0].numpy() == 0 for _ in range(count)]))
 
 
 def angles(seed: int, count: int, degrees: float) -> np.ndarray:

@@ -8,20 +8,26 @@ from flaxcnn.data.errors import DataError
 
 
 def crop_at(
-    images: Float[Array, "n h w c"], offsets: Int[Array, "n 2"], padding: int
-) -> Float[Array, "n h w c"]:
-    """Pad every image with zeros and crop it to the original size, each at its own position.
+    images: Float[Array, "n h w c"],
+    offsets: Int[Array, "n 2"],
+    padding: int,
+    size: tuple[int, int] | None = None,
+) -> Float[Array, "n p q c"]:
+    """Pad every image with zeros and crop it, each at its own position.
 
         y[n, i, j] = padded[n, i + offsets[n, 0], j + offsets[n, 1]]
 
     Args:
         images: n images.
-        offsets: the top left corner of each crop in its padded image, 0 .. 2 * padding; others are clamped.
+        offsets: the top left corner of each crop in its padded image; those beyond the last place are clamped.
         padding: zeros on each side; static.
+        size: height p and width q of the crop, at most those of the padded image; the image's own if not given;
+            static.
 
     Reference: torchvision.transforms.v2.functional.pad and crop.
     """
-    height, width, channels = images.shape[1:]
+    height, width = size or images.shape[1:3]
+    channels = images.shape[3]
     padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
 
     def crop_one(image: Array, offset: Array) -> Array:
@@ -63,6 +69,16 @@ def flip_where(images: Float[Array, "n h w c"], flags: Bool[Array, " n"]) -> Flo
     Reference: torchvision.transforms.v2.functional.horizontal_flip.
     """
     return jnp.where(flags[:, None, None, None], images[:, :, ::-1, :], images)
+
+
+def flip_vertically_where(
+    images: Float[Array, "n h w c"], flags: Bool[Array, " n"]
+) -> Float[Array, "n h w c"]:
+    """Mirror those images top to bottom whose flag is set.
+
+    Reference: torchvision.transforms.v2.functional.vertical_flip.
+    """
+    return jnp.where(flags[:, None, None, None], images[:, ::-1, :, :], images)
 
 
 def cutout_at(

@@ -1,4 +1,4 @@
-"""Random augmentation: draw the parameters, one set per image, and call the deterministic functions."""
+"""Random crops, flips, angles, colours: draw the parameters, one set per image, and call deterministic functions."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,12 @@ from flaxcnn.data.augmentation.colour import (
     adjust_saturation,
     check_channels,
 )
-from flaxcnn.data.augmentation.geometry import crop_at, cutout_at, flip_where
+from flaxcnn.data.augmentation.geometry import (
+    crop_at,
+    cutout_at,
+    flip_vertically_where,
+    flip_where,
+)
 from flaxcnn.data.augmentation.resampling import rotate_images
 from flaxcnn.data.errors import DataError
 
@@ -20,15 +25,44 @@ Images = Float[Array, "n h w c"]
 Real = float | int
 
 
-def random_crop(key: RandomKey, images: Images, padding: int) -> Images:
-    """Crop each image at a position drawn uniformly from the (2 * padding + 1)^2 possible ones."""
-    offsets = jax.random.randint(key, (images.shape[0], 2), 0, 2 * padding + 1)
-    return crop_at(images, offsets, padding)
+def random_crop(
+    key: RandomKey, images: Images, padding: int, size: tuple[int, int] | None = None
+) -> Float[Array, "n p q c"]:
+    """Crop each image at a position drawn uniformly from all possible ones.
+
+    Args:
+        key: the random key of this step.
+        images: n images.
+        padding: zeros on each side before the crop; static.
+        size: height p and width q of the crop; the image's own if not given; static.
+
+    Raises:
+        DataError: the crop is larger than the padded image.
+
+    Reference: torchvision.transforms.v2.RandomCrop.
+    """
+    height, width = images.shape[1:3]
+    free = [
+        side + 2 * padding - part for side, part in zip((height, width), size or (height, width), strict=True)
+    ]
+    if min(free) < 0:
+        raise DataError(
+            f"A crop of {size} pixels was asked for, but the images have {height} x {width} and a padding of {padding}."
+        )
+    # One call for both axes where they are alike, as ever: the draws of a recorded run stay what they were.
+    bounds = free[0] + 1 if free[0] == free[1] else jnp.asarray(free) + 1
+    offsets = jax.random.randint(key, (images.shape[0], 2), 0, bounds)
+    return crop_at(images, offsets, padding, size)
 
 
 def random_flip(key: RandomKey, images: Images) -> Images:
     """Mirror each image with probability 1/2."""
     return flip_where(images, jax.random.bernoulli(key, 0.5, (images.shape[0],)))
+
+
+def random_vertical_flip(key: RandomKey, images: Images) -> Images:
+    """Turn each image upside down with probability 1/2, as a mirror does."""
+    return flip_vertically_where(images, jax.random.bernoulli(key, 0.5, (images.shape[0],)))
 
 
 def random_rotate(key: RandomKey, images: Images, degrees: Real) -> Images:
@@ -96,56 +130,4 @@ def colour_jitter(
     order = jax.random.permutation(order_key, len(steps))
     for position in range(len(steps)):
         images = jax.lax.switch(order[position], steps, images)
-    return images
-
-
-def augment(
-    key: RandomKey,
-    images: Images,
-    *,
-    crop_padding: int = 0,
-    flip: bool = False,
-    rotate: Real = 0,
-    cutout: int = 0,
-    brightness: Real = 0,
-    contrast: Real = 0,
-    saturation: Real = 0,
-    hue: Real = 0,
-) -> Images:
-    """Apply the chosen augmentations: colours, flip, crop, rotate, cutout; each image gets its own draw.
-
-    Switching one augmentation on or off leaves the random numbers of the others as they are. All options are
-    static: those that are off cost nothing in the compiled step.
-
-    Args:
-        key: the random key of this step.
-        images: in [0, 1], before normalisation, so that the 0 that fills the borders is black.
-        crop_padding: zeros on each side before a random crop of the original size; 0 is off.
-        flip: mirror left to right with probability 1/2.
-        rotate: the largest angle, in degrees; 0 is off.
-        cutout: the side of the hidden square, in pixels; 0 is off.
-        brightness, contrast, saturation, hue: strengths, as for `colour_jitter`; 0 is off.
-
-    Raises:
-        DataError: an option is negative, the angle is above 180 degrees, or the hue above 1/2.
-    """
-    if crop_padding < 0 or cutout < 0 or not 0 <= rotate <= 180:
-        raise DataError(
-            f"crop_padding={crop_padding}, rotate={rotate} and cutout={cutout} were given, but augmentation "
-            "needs crop_padding >= 0, 0 <= rotate <= 180 and cutout >= 0."
-        )
-    flip_key, crop_key, rotate_key, cutout_key, colour_key = (jax.random.fold_in(key, i) for i in range(5))
-    if brightness or contrast or saturation or hue:
-        images = colour_jitter(
-            colour_key, images, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue
-        )
-    # Measured with XLA: rotation after the crop takes half the time of rotation before it.
-    if flip:
-        images = random_flip(flip_key, images)
-    if crop_padding:
-        images = random_crop(crop_key, images, crop_padding)
-    if rotate:
-        images = random_rotate(rotate_key, images, rotate)
-    if cutout:
-        images = random_cutout(cutout_key, images, cutout)
     return images

@@ -18,12 +18,14 @@ class Drawn:
     Attributes:
         shape: of the images, n h w c.
         options: the same for the whole batch.
-        per_image: one argument for each image, [n] or [n 2]; None where there is none.
+        per_image: one argument for each image, [n] or [n 2] or [n 4]; None where there is none.
+        labels: the operation of each image, where they have one each.
     """
 
     shape: tuple[int, int, int, int]
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     per_image: np.ndarray | None = None
+    labels: tuple[str, ...] = ()
 
     def in_words(self) -> str:
         """Shape and options as a line of text."""
@@ -35,8 +37,11 @@ class Drawn:
         return ", ".join(words)
 
     def argument_in_words(self, position: int) -> str:
-        """The argument of one image, ": 30.0", or "" where there is none."""
-        return "" if self.per_image is None else f": {self.per_image[position].tolist()}"
+        """The argument of one image, ": 30.0", or "" where there is none; with its operation, ": rotate 30.0"."""
+        if self.per_image is None:
+            return ""
+        label = f"{self.labels[position]} " if self.labels else ""
+        return f": {label}{self.per_image[position].tolist()}"
 
 
 def resizing(antialias: bool) -> Callable[[np.random.Generator, int], Drawn]:
@@ -71,6 +76,58 @@ def crop_at(generator: np.random.Generator, number: int) -> Drawn:
     offsets = generator.integers(0, 2 * padding + 1, (IMAGES, 2)).astype(np.int32)
     offsets[:2] = [[0, 2 * padding], [2 * padding, 0]]
     return Drawn(_shape(generator, number), {"padding": padding}, offsets)
+
+
+def crop_to(generator: np.random.Generator, number: int) -> Drawn:
+    """Crops smaller than the image, up to one pixel, with and without padding; two lie in opposite corners."""
+    shape, padding = _shape(generator, number), number % 3
+    size = tuple(int(generator.integers(1, side + 1)) for side in shape[1:3])
+    last = [side + 2 * padding - part for side, part in zip(shape[1:3], size, strict=True)]
+    offsets = np.stack([generator.integers(0, end + 1, IMAGES) for end in last], axis=1).astype(np.int32)
+    offsets[:2] = [[0, last[1]], [last[0], 0]]
+    return Drawn(shape, {"padding": padding, "size": size}, offsets)
+
+
+def resized_crop(generator: np.random.Generator, number: int) -> Drawn:
+    """The whole image, its last pixel, and two random boxes; larger, smaller, odd and one-pixel sizes."""
+    shape = _shape(generator, number)
+    height, width = shape[1:3]
+    sizes = [(6, 6), (20, 22), (3, 2), (1, 5), (5, 1), (height, width), (height, 1)]
+    size = sizes[number % len(sizes)]
+    return Drawn(
+        shape,
+        {"size": size},
+        np.stack(
+            [
+                [0, 0, height, width],
+                [height - 1, width - 1, 1, 1],
+                *(_box(generator, height, width) for _ in range(IMAGES - 2)),
+            ]
+        ).astype(np.int32),
+    )
+
+
+def erase(generator: np.random.Generator, number: int) -> Drawn:
+    """The whole image, an empty box, and two random ones."""
+    shape = _shape(generator, number)
+    height, width = shape[1:3]
+    boxes = [
+        [0, 0, height, width],
+        [1, 1, 0, 2],
+        *(_box(generator, height, width) for _ in range(IMAGES - 2)),
+    ]
+    return Drawn(shape, {}, np.array(boxes, np.int32))
+
+
+def _box(generator: np.random.Generator, height: int, width: int) -> list[int]:
+    """Top, left, height and width of a box inside an image."""
+    top, left = int(generator.integers(height)), int(generator.integers(width))
+    return [
+        top,
+        left,
+        int(generator.integers(1, height - top + 1)),
+        int(generator.integers(1, width - left + 1)),
+    ]
 
 
 def flip(generator: np.random.Generator, number: int) -> Drawn:
@@ -121,6 +178,41 @@ def shifts(generator: np.random.Generator, number: int) -> Drawn:
     return Drawn(_shape(generator, number), {}, values)
 
 
+# Of the operations of a policy: the bounds of a random magnitude, whether it is a whole number, and magnitudes that are
+# given in turn. No angle but 0 and 180, at which the nearest pixel may be a tie.
+MAGNITUDES: dict[str, tuple[float, float, bool, tuple[float, ...]]] = {
+    "identity": (0, 0, False, (0.0,)),
+    "shear_x": (-0.99, 0.99, False, (0.0, 0.31)),
+    "shear_y": (-0.99, 0.99, False, (0.0, -0.31)),
+    "translate_x": (-6, 6, True, (0.0, 32.0, 1.0)),
+    "translate_y": (-6, 6, True, (0.0, -32.0, 1.0)),
+    "rotate": (-135, 135, False, (0.0, 180.0, 31.0)),
+    "brightness": (-0.99, 0.99, False, (0.0, 0.9)),
+    "colour": (-0.99, 0.99, False, (0.0, 0.9)),
+    "contrast": (-0.99, 0.99, False, (0.0, 0.9)),
+    "sharpness": (-0.99, 0.99, False, (0.0, 0.9)),
+    "posterise": (0, 8, True, (0.0, 8.0, 2.0)),
+    "solarise": (0, 1, False, (0.0, 1.0, 0.5)),
+    "autocontrast": (0, 0, False, (0.0,)),
+    "equalise": (0, 0, False, (0.0,)),
+    "invert": (0, 0, False, (0.0,)),
+}
+
+
+def policy(generator: np.random.Generator, number: int) -> Drawn:
+    """Two images for each operation of a policy: one magnitude in turn out of those given, one random."""
+    _, height, width, channels = _shape(generator, number)
+    # The smallest image that has inner pixels, and a smaller one.
+    height, width = {8: (3, 3), 9: (2, 5)}.get(number, (height, width))
+    labels, magnitudes = [], []
+    for name, (low, high, whole, given) in MAGNITUDES.items():
+        drawn = generator.uniform(low, high)
+        labels += [name, name]
+        magnitudes += [given[number % len(given)], np.rint(drawn) if whole else drawn]
+    shape = (len(labels), height, width, channels)
+    return Drawn(shape, {}, np.array(magnitudes, np.float32), tuple(labels))
+
+
 def plain(generator: np.random.Generator, number: int) -> Drawn:
     """No arguments."""
     return Drawn(_shape(generator, number))
@@ -149,4 +241,9 @@ DRAWS: dict[str, Callable[[np.random.Generator, int], Drawn]] = {
     "contrast": factors,
     "saturation": factors,
     "hue": shifts,
+    "crop_to": crop_to,
+    "resized_crop": resized_crop,
+    "vertical_flip": flip,
+    "erase": erase,
+    "policy": policy,
 }

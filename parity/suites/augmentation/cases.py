@@ -4,9 +4,10 @@ Every operation of `flaxcnn.data` is compared with `torchvision.transforms.v2.fu
 arguments. Images are grey or RGB, and each has an argument of its own. Images and arguments are float32 numbers,
 which float64 holds exactly, so that both precisions compute from the same numbers.
 
-All operations are continuous in image and argument: rotation reads bilinearly, since `flaxcnn` has no nearest
-neighbour. So rounding changes a value a little and never swaps a pixel. The cases therefore include the arguments at
-which a discontinuous operation would jump: right angles, grey pixels, equal channels.
+All operations but those of `policy` are continuous in image and argument: rotation reads bilinearly. So rounding
+changes a value a little and never swaps a pixel. The cases therefore include the arguments at which a discontinuous
+operation would jump: right angles, grey pixels, equal channels. A policy reads the nearest pixel and cuts values into
+levels; its magnitudes lie off the ties. Each of its cases holds every operation of TrivialAugment and RandAugment.
 """
 
 from collections.abc import Callable

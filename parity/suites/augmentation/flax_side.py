@@ -22,6 +22,11 @@ FUNCTIONS = {
     "contrast": "augmentation.adjust_contrast",
     "saturation": "augmentation.adjust_saturation",
     "hue": "augmentation.adjust_hue",
+    "crop_to": "augmentation.crop_at",
+    "resized_crop": "augmentation.resized_crop",
+    "vertical_flip": "augmentation.flip_vertically_where",
+    "erase": "augmentation.erase_at",
+    "policy": "augmentation.apply_operations",
 }
 
 
@@ -48,10 +53,18 @@ def run(operation: str, drawn: Drawn, images: np.ndarray, dtype: str) -> list[np
         def call(x: Any, per_image: tuple[Any, ...], arrays: dict[str, Any]) -> Any:
             return function(x, *per_image, **arrays, **static)
 
+        if drawn.labels:
+            per_image = (_numbers(drawn.labels), *per_image)
         out = np.asarray(jax.jit(call)(_cast(images, dtype), per_image, arrays))
     if out.dtype != dtype:
         raise ValueError(f"{operation} returns {out.dtype} for {dtype}.")
     return list(out.transpose(0, 3, 1, 2))
+
+
+def _numbers(operations: tuple[str, ...]) -> np.ndarray:
+    from flaxcnn.data.augmentation.policies import OPERATIONS
+
+    return np.array([OPERATIONS.index(name) for name in operations], np.int32)
 
 
 def _function(operation: str) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchvision.transforms.v2 import InterpolationMode, functional
+from torchvision.transforms.v2 import InterpolationMode, TrivialAugmentWide, functional
 
 from parity.suites.augmentation.arguments import Drawn
 from parity.suites.augmentation.quirks import hue_in_float64
@@ -26,6 +26,29 @@ FUNCTIONS = {
     "contrast": "adjust_contrast",
     "saturation": "adjust_saturation",
     "hue": "adjust_hue",
+    "crop_to": "crop",
+    "resized_crop": "resized_crop",
+    "vertical_flip": "vertical_flip",
+    "erase": "erase",
+    "policy": "affine, adjust_sharpness, equalize and others",
+}
+# torchvision's names of a policy's operations.
+POLICY = {
+    "identity": "Identity",
+    "shear_x": "ShearX",
+    "shear_y": "ShearY",
+    "translate_x": "TranslateX",
+    "translate_y": "TranslateY",
+    "rotate": "Rotate",
+    "brightness": "Brightness",
+    "colour": "Color",
+    "contrast": "Contrast",
+    "sharpness": "Sharpness",
+    "posterise": "Posterize",
+    "solarise": "Solarize",
+    "autocontrast": "AutoContrast",
+    "equalise": "Equalize",
+    "invert": "Invert",
 }
 
 
@@ -44,7 +67,11 @@ def run(operation: str, drawn: Drawn, images: np.ndarray, dtype: str) -> list[np
     results = []
     for position, image in enumerate(nchw):
         argument = None if drawn.per_image is None else drawn.per_image[position].tolist()
-        results.append(_apply(operation, image, argument, drawn.options, dtype).contiguous().numpy())
+        if drawn.labels:
+            result = _by_policy(drawn.labels[position], image, argument)
+        else:
+            result = _apply(operation, image, argument, drawn.options, dtype)
+        results.append(result.contiguous().numpy())
     return results
 
 
@@ -71,7 +98,26 @@ def _resize(image: torch.Tensor, _: None, options: dict[str, Any]) -> torch.Tens
 
 def _crop(image: torch.Tensor, offset: list[int], options: dict[str, Any]) -> torch.Tensor:
     padded = functional.pad(image, [options["padding"]] * 4)
-    return functional.crop(padded, *offset, *image.shape[1:])
+    return functional.crop(padded, *offset, *options.get("size", image.shape[1:]))
+
+
+def _resized_crop(image: torch.Tensor, box: list[int], options: dict[str, Any]) -> torch.Tensor:
+    height, width = options["size"]
+    if width == 1:
+        # The same fault as in `_resize`.
+        flat = functional.resized_crop(
+            image.mT, box[1], box[0], box[3], box[2], [width, height], BILINEAR, True
+        )
+        return flat.mT
+    return functional.resized_crop(image, *box, [height, width], BILINEAR, antialias=True)
+
+
+def _by_policy(operation: str, image: torch.Tensor, magnitude: float) -> torch.Tensor:
+    """As TrivialAugmentWide and RandAugment do it: the nearest pixel, and no fill."""
+    policy = TrivialAugmentWide()
+    return policy._apply_image_or_video_transform(
+        image, POLICY[operation], magnitude, interpolation=policy.interpolation, fill=policy._fill
+    )
 
 
 def _flip(image: torch.Tensor, flag: bool, _: dict[str, Any]) -> torch.Tensor:
@@ -107,4 +153,8 @@ SHAPES: dict[str, Callable[[torch.Tensor, Any, dict[str, Any]], torch.Tensor]] =
     "flip": _flip,
     "rotate": lambda image, angle, options: functional.rotate(image, angle, BILINEAR, fill=options["fill"]),
     "cutout": _erase,
+    "crop_to": _crop,
+    "resized_crop": _resized_crop,
+    "vertical_flip": lambda image, flag, _: functional.vertical_flip(image) if flag else image,
+    "erase": lambda image, box, _: functional.erase(image, *box, torch.zeros(1, 1, 1, dtype=image.dtype)),
 }
