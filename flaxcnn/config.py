@@ -355,13 +355,6 @@ _TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
 }
 
 
-def _number(name: str, item: Any) -> float:
-    """An item of a list as a number."""
-    if isinstance(item, bool) or not isinstance(item, int | float):
-        raise ConfigError(f"{name} holds {item!r}; expected numbers.")
-    return float(item)
-
-
 def _converted(name: str, value: Any) -> Any:
     """Check a value against its field's type, so that a wrong JSON file fails in one sentence."""
     section_of(name)
@@ -373,5 +366,7 @@ def _converted(name: str, value: Any) -> Any:
     if kind == list[float] | str | None and list(value or ()) == ["balanced"]:
         return "balanced"
     if isinstance(value, list | tuple):
-        return [_number(name, item) for item in value]
+        if not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
+            raise ConfigError(f"{name} is {value!r}; expected {expected}.")
+        return [float(item) for item in value]
     return float(value) if kind in (float, float | None) and value is not None else value
