@@ -26,11 +26,11 @@ class Parts:
 
 @dataclass(frozen=True)
 class Splits:
-    """The three splits of a data set; `validation` is None if its fraction is 0."""
+    """The three splits of a data set; `validation` is None if its fraction is 0, `test` only in `flaxcnn.fit`."""
 
     train: Source
     validation: Source | None
-    test: Source
+    test: Source | None
     info: DatasetInfo
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from flaxcnn import data, models, ops, optim
+from flaxcnn import arrays, data, models, ops, optim
 from flaxcnn.config import Config, ConfigError, OptimiserConfig
 from flaxcnn.functional import Functional, functional
 from flaxcnn.ops.cpu.choice import RULES
@@ -94,6 +94,8 @@ def pure(config: Config, model: nnx.Module) -> Functional:
 
 def load_splits(config: Config) -> data.Splits:
     """The images of a run, divided as its configuration says."""
+    if config.data.data == arrays.NAME:
+        raise arrays.unstored()
     return data.load(
         config.data.data,
         data_dir=config.data.data_dir,
@@ -104,14 +106,18 @@ def load_splits(config: Config) -> data.Splits:
     )
 
 
-def set_up(config: Config) -> Job:
+def set_up(config: Config, splits: data.Splits | None = None) -> Job:
     """Build a run from its configuration.
+
+    Args:
+        config: of the run.
+        splits: its images; loaded here if not given.
 
     Raises:
         ConfigError, DataError, InvalidArgument: a setting, name or file that cannot be used, in one sentence.
     """
     config = config.resolved()
-    splits = load_splits(config)
+    splits = splits or load_splits(config)
     steps_per_epoch = data.number_of_batches(splits.train, config.run.batch_size)
     model = model_of(config, splits.info)
     parts = pure(config, model)
