@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from flaxcnn.data import ArraySource, DataError, DatasetInfo, Source
+from flaxcnn.config import Config
+from flaxcnn.data import ArraySource, DataError, DatasetInfo, Source, Splits
 from flaxcnn.data.resized import ResizedSource
+from flaxcnn.data.splits import hold_out
 
 # What the configuration of such a run calls its data.
 NAME = "arrays"
@@ -115,6 +117,58 @@ def resized(source: Source, size: int | None) -> Source:
     if size is None or source.info.image_shape[:2] == (size, size):
         return source
     return ResizedSource(source, (size, size))
+
+
+def split(images: Any, labels: Any, validation: Any, config: Config) -> tuple[np.ndarray | None, Splits]:
+    """What `flaxcnn.fit` was given, as splits without test images.
+
+    Returns:
+        the classes as they were given (None for a source, whose info names them), and the images.
+
+    Raises:
+        DataError: something cannot be used, or does not go together.
+    """
+    if isinstance(images, Source):
+        if labels is not None:
+            raise DataError("A source was given together with labels; a source has its own, leave them out.")
+        classes, train = None, images
+    else:
+        if labels is None:
+            raise DataError("Images were given without labels; expected fit(images, labels) or a source.")
+        given = as_labels(labels, "labels")
+        classes = classes_of(given)
+        train = source_of(images, numbered(given, classes, "labels"), classes, NAME)
+    train = resized(train, config.data.image_size)
+    held_out = _held_out(validation, train, classes, config)
+    if held_out is None and config.data.validation_fraction > 0:
+        train, held_out = hold_out(
+            train, config.data.validation_fraction, config.data.split_seed, "validation"
+        )
+    return classes, Splits(train, held_out, None, train.info)
+
+
+def _held_out(validation: Any, train: Source, classes: np.ndarray | None, config: Config) -> Source | None:
+    """The images to validate on that were given, if any."""
+    if validation is None:
+        return None
+    if isinstance(validation, Source):
+        source = validation
+    else:
+        if not isinstance(validation, tuple | list) or len(validation) != 2 or classes is None:
+            kind = (
+                "a source, as the training images are" if classes is None else "(images, labels) or a source"
+            )
+            raise DataError(f"validation is a {type(validation).__name__}; expected {kind}.")
+        images, labels = validation
+        numbers = numbered(as_labels(labels, "validation"), classes, "validation")
+        source = source_of(images, numbers, classes, "validation")
+    source = resized(source, config.data.image_size)
+    if (source.info.image_shape, source.info.num_classes) != (train.info.image_shape, train.info.num_classes):
+        raise DataError(
+            f"The validation images have shape {source.info.image_shape} and {source.info.num_classes} classes, but "
+            f"the training images {train.info.image_shape} and {train.info.num_classes}; expected the same."
+        )
+    return source
 
 
 def unstored() -> DataError:

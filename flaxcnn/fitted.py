@@ -16,8 +16,7 @@ from jaxtyping import Float64
 
 from flaxcnn import arrays, recipes
 from flaxcnn.config import Config, ConfigError
-from flaxcnn.data import DataError, Source, Splits
-from flaxcnn.data.splits import hold_out
+from flaxcnn.data import DataError, Source
 from flaxcnn.train import sense
 from flaxcnn.train.evaluate import evaluate, probabilities
 from flaxcnn.train.loop import InterruptedRun, Trainer
@@ -30,9 +29,6 @@ from flaxcnn.train.trained import TrainedModel, load_run
 _LABELS = "labels.json"
 # Settings of the command that say where images come from, or draw the test images.
 _NOT_HERE = ("data", "data_dir", "test_fraction", "pictures")
-
-# A source, or (images, labels); what else is given is refused in a sentence.
-Validation = Any
 
 
 class Fitted:
@@ -139,7 +135,7 @@ def fit(
     images: Any,
     labels: Any = None,
     *,
-    validation: Validation = None,
+    validation: Any = None,
     recipe: str | None = None,
     progress: bool = False,
     **settings: Any,
@@ -166,7 +162,7 @@ def fit(
         KeyboardInterrupt: Ctrl-C; nothing is left.
     """
     config = _config(recipe, settings)
-    classes, splits = _splits(images, labels, validation, config)
+    classes, splits = arrays.split(images, labels, validation, config)
     sense.check_images(config, splits.info)
     job = set_up(config, splits)
     passing = config.run.out is None
@@ -221,55 +217,6 @@ def _config(recipe: str | None, settings: Mapping[str, Any]) -> Config:
     config = config.replace(data=arrays.NAME, data_dir=None, pictures=False).resolved()
     sense.check(config)
     return config
-
-
-def _splits(
-    images: Any, labels: Any, validation: Validation, config: Config
-) -> tuple[np.ndarray | None, Splits]:
-    """The classes as they were given (None for a source, whose info names them), and the images."""
-    if isinstance(images, Source):
-        if labels is not None:
-            raise DataError("A source was given together with labels; a source has its own, leave them out.")
-        classes, train = None, images
-    else:
-        if labels is None:
-            raise DataError("Images were given without labels; expected fit(images, labels) or a source.")
-        given = arrays.as_labels(labels, "labels")
-        classes = arrays.classes_of(given)
-        train = arrays.source_of(images, arrays.numbered(given, classes, "labels"), classes, arrays.NAME)
-    train = arrays.resized(train, config.data.image_size)
-    held_out = _held_out(validation, train, classes, config)
-    if held_out is None and config.data.validation_fraction > 0:
-        train, held_out = hold_out(
-            train, config.data.validation_fraction, config.data.split_seed, "validation"
-        )
-    return classes, Splits(train, held_out, None, train.info)
-
-
-def _held_out(
-    validation: Validation, train: Source, classes: np.ndarray | None, config: Config
-) -> Source | None:
-    """The images to validate on that were given, if any."""
-    if validation is None:
-        return None
-    if isinstance(validation, Source):
-        source = validation
-    else:
-        if not isinstance(validation, tuple | list) or len(validation) != 2 or classes is None:
-            kind = (
-                "a source, as the training images are" if classes is None else "(images, labels) or a source"
-            )
-            raise DataError(f"validation is a {type(validation).__name__}; expected {kind}.")
-        images, labels = validation
-        numbers = arrays.numbered(arrays.as_labels(labels, "validation"), classes, "validation")
-        source = arrays.source_of(images, numbers, classes, "validation")
-    source = arrays.resized(source, config.data.image_size)
-    if (source.info.image_shape, source.info.num_classes) != (train.info.image_shape, train.info.num_classes):
-        raise DataError(
-            f"The validation images have shape {source.info.image_shape} and {source.info.num_classes} classes, but "
-            f"the training images {train.info.image_shape} and {train.info.num_classes}; expected the same."
-        )
-    return source
 
 
 def _console(progress: bool) -> Any:
