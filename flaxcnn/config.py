@@ -30,9 +30,8 @@ def field(default: Any, description: str, *, shown: str | None = None) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-# What an optimiser takes where no other value is given: (learning rate, weight decay). The rates are PyTorch's and
-# Keras's for the adaptive ones, and that of He et al. 2015 for sgd. Coupled decay does not belong to Adam's rule, so
-# that adam and rmsprop have none, as in PyTorch; sgd's is that of the Wide ResNets, adamw's is PyTorch's.
+# Learning rate and weight decay where none are given: sgd's are those of He et al. 2015 and of the Wide ResNets,
+# rmsprop's rate is Keras's (PyTorch's is 0.01), and the others are PyTorch's.
 BY_OPTIMISER: dict[str, tuple[float, float]] = {
     "sgd": (0.1, 5e-4),
     "adam": (1e-3, 0.0),
@@ -224,11 +223,7 @@ class Config:
         )
 
     def resolved(self) -> "Config":
-        """A copy in which the learning rate and the weight decay that were not given are those of the optimiser.
-
-        Raises:
-            ConfigError: there is no such optimiser.
-        """
+        """A copy with the optimiser's learning rate and weight decay where none was given; ConfigError if unknown."""
         name = self.optimiser.optimiser
         if name not in BY_OPTIMISER:
             raise ConfigError(f"There is no optimiser named {name!r}: {hint(name, BY_OPTIMISER)}")
@@ -291,14 +286,11 @@ def section_of(name: str) -> str:
     """The section that the field called `name` belongs to."""
     known = fields()
     if name not in known:
-        raise ConfigError(f"There is no setting {name!r}: {hint(name, [*known, *_sections()])}")
+        raise ConfigError(f"There is no setting {name!r}: {hint(name, [*known, *_SECTIONS])}")
     return known[name][0]
 
 
-def _sections() -> list[str]:
-    return [section.name for section in dataclasses.fields(Config)]
-
-
+_SECTIONS = [section.name for section in dataclasses.fields(Config)]
 # What a file may say of itself beside its settings, as the recipes do.
 REMARKS = ("description", "source")
 
@@ -311,8 +303,7 @@ def read(path: str | Path) -> Config:
 def read_settings(path: str | Path) -> dict[str, Any]:
     """The settings in a JSON file, by name.
 
-    The file has sections, as `config.json` of a run folder, or the settings at its top level. Its keys `description`
-    and `source` are for readers.
+    They are in sections, as in `config.json`, or at the top level; the keys of `REMARKS` are for readers.
 
     Raises:
         ConfigError: the file is missing, not JSON, or has a key or value that no setting takes.
@@ -329,9 +320,9 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     for key, value in content.items():
         if key == AS_TYPED:
             continue
-        if key in _sections() and isinstance(value, dict):
+        if key in _SECTIONS and isinstance(value, dict):
             flat.update(value)
-        elif key in _sections() and key not in fields():
+        elif key in _SECTIONS and key not in fields():
             raise ConfigError(f"{key} is {value!r}; expected an object of settings.")
         elif key not in REMARKS:
             flat[key] = value

@@ -26,6 +26,7 @@ ROOMS = (
     "pytest_plugin",
     "suites",
     "cli",
+    "__main__",
 )
 # The packages, likewise.
 PACKAGES = ("flaxcnn", "parity", "experiments")

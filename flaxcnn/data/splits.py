@@ -45,7 +45,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Splits:
-    """The three splits of a data set; `validation` is None if its fraction is 0.
+    """The three splits of a data set; `validation` is None if its fraction is 0, `test` only in `flaxcnn.fit`.
 
     Attributes:
         parts: what was divided; None if the splits were not made by `split`.
@@ -53,7 +53,7 @@ class Splits:
 
     train: Source
     validation: Source | None
-    test: Source
+    test: Source | None
     info: DatasetInfo
     parts: Parts | None = None
 

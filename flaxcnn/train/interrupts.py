@@ -95,33 +95,33 @@ class StopRequest:
             raise KeyboardInterrupt
 
     def _start_watching(self) -> None:
-        ours, systems = socket.socketpair()
-        systems.setblocking(False)
-        before = signal.set_wakeup_fd(systems.fileno(), warn_on_full_buffer=False)
+        here, there = socket.socketpair()
+        there.setblocking(False)
+        before = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
         if before != -1:  # somebody else is told already
             signal.set_wakeup_fd(before)
-            ours.close()
-            systems.close()
+            here.close()
+            there.close()
             return
-        thread = threading.Thread(target=self._told, args=(ours,), name="signals", daemon=True)
-        self._watch = (thread, ours, systems)
+        thread = threading.Thread(target=self._told, args=(here,), name="signals", daemon=True)
+        self._watch = (thread, here, there)
         thread.start()
 
     def _stop_watching(self) -> None:
         if self._watch is None:
             return
-        thread, ours, systems = self._watch
+        thread, here, there = self._watch
         self._interrupted.set()
         signal.set_wakeup_fd(-1)
-        systems.close()  # which ends the thread
+        there.close()  # which ends the thread
         thread.join()
-        ours.close()
+        here.close()
         self._watch = None
 
-    def _told(self, ours: socket.socket) -> None:
+    def _told(self, here: socket.socket) -> None:
         """Read the numbers of signals as they come."""
         seen = 0
-        while received := ours.recv(1):
+        while received := here.recv(1):
             number = received[0]
             if number not in (signal.SIGINT, signal.SIGTERM):
                 continue

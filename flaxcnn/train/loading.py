@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from flaxcnn import data
+from flaxcnn import arrays, data
 from flaxcnn.config import Config
 from flaxcnn.data import DataError, Fingerprint, KnownFiles, Remembered, Track, untracked
 
@@ -32,6 +32,8 @@ class Loaded:
 def load_splits(config: Config, *, known: KnownFiles | None = None, track: Track = untracked) -> data.Splits:
     """The images of a run, divided as its configuration says; see `data.load` for `known` and `track`."""
     settings = config.data
+    if settings.data == arrays.NAME:
+        raise arrays.unstored()
     return data.load(
         settings.data,
         data_dir=settings.data_dir,

@@ -50,7 +50,9 @@ class TrainedModel:
     normalisation: tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]
     remembered: data.Remembered
 
-    def logits(self, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n k"]:
+    def logits(
+        self, images: UInt8[np.ndarray, "n h w c"] | Float[np.ndarray, "n h w c"]
+    ) -> Float[np.ndarray, "n k"]:
         """Logits of images of the model's size."""
         return np.asarray(self.predict(*self.folded, images))
 

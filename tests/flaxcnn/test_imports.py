@@ -47,7 +47,7 @@ class Blocked:
 
 sys.meta_path.insert(0, Blocked())
 from flaxcnn.cli import main
-code = main(sys.argv[1:])
+code = main(sys.argv[1:]) or main(["weights", sys.argv[-1], sys.argv[-1] + "/weights.safetensors"])
 assert not {"torch", "torchvision", "parity"} & set(sys.modules)
 sys.exit(code)
 """
@@ -67,6 +67,7 @@ def test_the_core_trains_with_torch_absent(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "summary.json").exists()
+    assert (tmp_path / "run" / "weights.safetensors").exists()
 
 
 @pytest.mark.parametrize(
