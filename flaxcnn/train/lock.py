@@ -33,10 +33,12 @@ def locked(folder: Path) -> Iterator[None]:
         os.write(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
         yield
     finally:
-        # Deleted while it is still held: who opened it meanwhile finds that it is another file now.
-        with contextlib.suppress(OSError):
-            path.unlink()
-        os.close(descriptor)
+        try:
+            # Deleted while it is still held: who opened it meanwhile finds that it is another file now.
+            with contextlib.suppress(OSError):
+                path.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def _opened_and_locked(path: Path) -> int:
