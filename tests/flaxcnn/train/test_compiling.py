@@ -247,7 +247,7 @@ def test_tensorboard_is_written_without_hiding_torch_from_other_imports(tmp_path
                 seen.append("torch" in sys.modules and sys.modules["torch"] is None)
 
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
-    with EventWriter(tmp_path, enabled=True, first_step=0) as events:
+    with EventWriter(tmp_path, enabled=True, purge=None) as events:
         events.write({"epoch": 1, "step": 3, "train_loss": 0.5})
     assert seen
     assert not any(seen)
