@@ -2,12 +2,17 @@
 
 import errno
 import os
+import signal
 import struct
+from pathlib import Path
 
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from flaxcnn.train import run
 from flaxcnn.train.events import EventWriter
+from flaxcnn.train.interrupts import InterruptedRun
+from flaxcnn.train.run_folder import RunFolder
 
 
 def events(folder):
@@ -45,6 +50,28 @@ def test_a_resumed_run_shows_every_epoch_once(tmp_path):
     with EventWriter(tmp_path, True, 11) as writer:
         writer.write(record(3, 3.5))
     assert shown(tmp_path) == [(5, "train/loss", 1.0), (10, "train/loss", 2.0), (15, "train/loss", 3.5)]
+
+
+def test_an_interrupted_run_shows_every_epoch_once(quick, job_config, monkeypatch):
+    """TensorBoard lost the last epoch before each resume: its start hides what was recorded at that step itself."""
+    config = job_config.replace(tensorboard=True, epochs=3)
+    real = EventWriter.write
+
+    def interrupted(writer, record):
+        real(writer, record)
+        if record["epoch"] == 2 and writer.purge is None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patched, pytest.raises(InterruptedRun):
+        patched.setattr(EventWriter, "write", interrupted)
+        run.train(config)
+    run.resume(config.run.out)
+    folder = Path(config.run.out)
+    expected = [
+        (item["step"], pytest.approx(item["train_loss"])) for item in RunFolder.open(folder).history()
+    ]
+    assert [(step, value) for step, tag, value in shown(folder) if tag == "train/loss"] == expected
+    assert [step for step, _ in expected] == [5, 10, 15]
 
 
 def test_nothing_is_written_where_it_is_off(tmp_path):

@@ -7,7 +7,6 @@ import os
 import signal
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from rich.console import Console
@@ -26,37 +25,6 @@ TIMINGS = ("seconds", "images_per_second")
 
 class Death(BaseException):
     """What no code catches, as none runs after kill -9."""
-
-
-@pytest.fixture(scope="module")
-def compiled():
-    """Jobs by configuration: each is compiled once for all tests."""
-    return {}
-
-
-@pytest.fixture
-def quick(compiled, monkeypatch):
-    """Runs whose programs are compiled already: nothing of how they are saved or resumed is another."""
-
-    def given(config):
-        fixed = config.replace(out=None, epochs=2, early_stopping=0, keep_best=1, workers=0)
-        key = fixed.to_json()
-        if key not in compiled:
-            compiled[key] = set_up(fixed)
-        job = compiled[key]
-        # A step takes the buffers of the state that it is given.
-        key = jax.random.wrap_key_data(jax.random.key_data(job.train_state.key).copy())
-        fresh = jax.tree.map(lambda x: x.copy(), job.train_state._replace(key=None))._replace(key=key)
-        return dataclasses.replace(job, config=config, train_state=fresh)
-
-    monkeypatch.setattr(run, "set_up", given)
-    return given
-
-
-@pytest.fixture
-def job_config(config):
-    """Every step of the rate matters; few rows, so that an epoch is quick."""
-    return config.replace(ema_decay=0.9, schedule="cosine", workers=0, keep_best=1)
 
 
 def result(path):
