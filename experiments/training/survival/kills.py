@@ -12,7 +12,7 @@ from experiments.training.survival.job import MODEL, QUICK, result, start
 
 EPOCHS = 40
 # Each run is killed so many times before it may end.
-KILLS_A_RUN = 3
+KILLS_A_RUN = 5
 # Of so many kills one comes at any time since the process started; before training that is mostly.
 ANY_TIME = 6
 LIMIT = 300.0
