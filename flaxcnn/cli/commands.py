@@ -82,7 +82,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """`flaxcnn eval RUN`."""
     from flaxcnn.train.trained import load_run
 
-    trained = load_run(options.run, options.checkpoint, data_dir=options.data_dir)
+    trained = load_run(options.run, options.checkpoint, data_dir=options.data_dir, data=options.data)
     result, info = trained.evaluate(options.split, batch_size=options.batch_size), trained.info
     figures = {
         "split": options.split,

@@ -68,7 +68,7 @@ def telling_of_a_full_disk(path: Path) -> Iterator[None]:
     except OSError as error:
         reasons = {
             errno.ENOSPC: "The disk is full",
-            errno.EDQUOT: "The disk quota is reached",
+            getattr(errno, "EDQUOT", None): "The disk quota is reached",  # Windows has none
             errno.EFBIG: "A file would be larger than this process may write",
         }
         if error.errno not in reasons:
@@ -203,6 +203,9 @@ class RunFolder:
         """Add one epoch to `metrics.jsonl`."""
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(_finite(record)) + "\n")
+            # On the disk before the checkpoint that counts the epoch as made.
+            file.flush()
+            os.fsync(file.fileno())
 
     def history(self) -> list[dict[str, Any]]:
         """The epochs in `metrics.jsonl`; a line cut short by a crash is left out."""

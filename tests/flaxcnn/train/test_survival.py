@@ -224,14 +224,15 @@ def interrupting_at(function, at, number):
     return called
 
 
+@pytest.mark.parametrize("room_for", [2, 3])  # an epoch's figures and its checkpoint; the next figures too
 def test_a_full_disk_is_one_sentence_and_the_checkpoint_of_before_is_good(
-    quick, job_config, monkeypatch, capfd
+    quick, job_config, monkeypatch, capfd, room_for
 ):
     calls = []
 
     def full(*arguments):
         calls.append(arguments)
-        if len(calls) > 1:
+        if len(calls) > room_for:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
@@ -385,10 +386,11 @@ def test_the_data_is_found_from_another_folder(quick, job_config, digits_file, t
     assert load_run(job_config.run.out).evaluate("test").accuracy == summary["test_accuracy"]
     (here / "data").rename(there / "data")
     assert load_run(job_config.run.out, data_dir=str(there)).evaluate("test").count == 45
-    monkeypatch.setattr(
-        run, "set_up", lambda config: quick(config.replace(data="data/digits.npz", data_dir=None))
-    )
+    assert load_run(job_config.run.out, data="data/digits.npz").evaluate("test").count == 45
     run.resume(job_config.run.out, changes={"data_dir": ".", "epochs": 3})
+    # What was relative is so still, to the new folder.
+    stored = RunFolder.open(job_config.run.out).config().data
+    assert (stored.data, stored.data_dir) == ("data/digits.npz", str(there))
 
 
 def test_a_moved_folder_of_data_is_stored(quick, job_config, digits_file, tmp_path, monkeypatch):
