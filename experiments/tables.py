@@ -107,6 +107,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "throughput_evaluation": _of("performance.throughput.table", "evaluation"),
     "throughput_growth": _of("performance.throughput.table", "growth"),
     "throughput_costs": _of("performance.throughput.table", "costs"),
+    "survival": _of("training.survival.table", "table"),
     "time_to_accuracy": _of("training.time_to_accuracy.table", "table"),
     "time_to_accuracy_search": _of("training.time_to_accuracy.search", "table"),
     "equivalence": _of("instrument.equivalence.table", "table"),

@@ -55,6 +55,7 @@ def add_eval(commands: Commands) -> None:
         "--split", choices=("train", "validation", "test"), default="test", help="default: test"
     )
     command.add_argument("--data-dir", metavar="DIR", help="folder of the data set, if it has moved")
+    command.add_argument("--data", metavar="NAME", help="data set, if its path is another now")
     _add_data_changed(command)
     command.add_argument(
         "--batch-size", type=int, metavar="N", help="images a batch (default: as in training)"

@@ -108,7 +108,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from flaxcnn.train.trained import load_run
 
     records.check_target("--predictions", options.predictions)
-    trained = load_run(options.run, options.checkpoint, data_dir=options.data_dir)
+    trained = load_run(options.run, options.checkpoint, data_dir=options.data_dir, data=options.data)
     info, known = trained.info, {"data_changed": options.data_changed, "tell": _note}
     if options.predictions is None:
         result = trained.evaluate(options.split, batch_size=options.batch_size, **known)

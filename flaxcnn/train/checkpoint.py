@@ -199,8 +199,7 @@ def _as_train_state(arrays: dict[str, np.ndarray], like: TrainState) -> TrainSta
     tree = _as_tree(like)
     paths, structure = jax.tree_util.tree_flatten_with_path(tree)
     names = ["/".join(str(part.key) for part in path) for path, _ in paths]
-    # A copy, so that a step may take the buffers over: an array on the host may be shared with JAX.
-    tree = jax.tree.unflatten(structure, [jax.numpy.array(arrays[name], copy=True) for name in names])
+    tree = jax.tree.unflatten(structure, [jax.numpy.asarray(arrays[name]) for name in names])
     leaves = [tree["opt_state"][name] for name, _ in enumerate_leaves(like.opt_state)]
     opt_state = jax.tree.unflatten(jax.tree.structure(like.opt_state), leaves)
     key = jax.random.wrap_key_data(tree["key"])

@@ -22,13 +22,16 @@ def absolute(config: Config) -> Config:
 
 def _path_in(name: str) -> tuple[str, Path | None]:
     """The prefix and the path of the name of a data set; `None` if it has no path."""
-    kind, colon, rest = name.partition(":")
-    if colon and kind in ("npz", "folder"):
-        return f"{kind}:", _expanded(rest)
+    prefix, rest = _parted(name)
     # A folder may have the name of a data set, which is then what is meant.
-    if name.endswith(".npz") or (name not in data.names() and _expanded(name).exists()):
-        return "", _expanded(name)
+    if prefix or name.endswith(".npz") or (name not in data.names() and _expanded(name).exists()):
+        return prefix, _expanded(rest)
     return "", None
+
+
+def _parted(name: str) -> tuple[str, str]:
+    kind, colon, rest = name.partition(":")
+    return (f"{kind}:", rest) if colon and kind in ("npz", "folder") else ("", name)
 
 
 def _expanded(text: str) -> Path:
@@ -49,13 +52,12 @@ def changed(config: Config, typed: dict[str, Any], fields: dict[str, Any]) -> Co
     """
     if fields.get("data_dir") is None or "data" in fields:
         return config.replace(**fields)
-    path = _path_in(config.data.data)[1]
-    if path is None or not path.is_absolute():
+    stored, name = config.data.data, typed.get("data", config.data.data)
+    if not Path(_parted(stored)[1]).is_absolute():
         return config.replace(**fields)
-    name = typed.get("data", config.data.data)
-    if _path_in(name)[1] is None or _expanded(name.partition(":")[2] or name).is_absolute():
+    if _expanded(_parted(name)[1]).is_absolute():
         raise ConfigError(
-            f"data_dir was given as {fields['data_dir']}, but the run's data is the path {path}; "
+            f"data_dir was given as {fields['data_dir']}, but the run's data is the path {stored}; "
             "give its new place as data."
         )
     return config.replace(data=name, **fields)

@@ -29,14 +29,17 @@ def locked(folder: Path) -> Iterator[None]:
     path = folder / NAME
     descriptor = _opened_and_locked(path)
     try:
-        os.truncate(descriptor, 0)
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
         os.write(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
         yield
     finally:
-        # Deleted while it is still held: who opened it meanwhile finds that it is another file now.
-        with contextlib.suppress(OSError):
-            path.unlink()
-        os.close(descriptor)
+        try:
+            # Deleted while it is still held: who opened it meanwhile finds that it is another file now.
+            with contextlib.suppress(OSError):
+                path.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def _opened_and_locked(path: Path) -> int:
@@ -72,7 +75,8 @@ def _take(descriptor: int) -> bool:
 
 def _owner_is_gone(descriptor: int) -> bool:
     """Whether the process that the file names has ended, as far as can be known: on another host it has not."""
-    words = os.pread(descriptor, 1000, 0).decode(errors="replace").split()
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    words = os.read(descriptor, 1000).decode(errors="replace").split()
     if len(words) < 2 or not words[0].isdigit():
         return True
     if words[1] != socket.gethostname() or int(words[0]) == os.getpid():

@@ -196,8 +196,6 @@ class Trainer:
         if is_best or self.finished() or time.monotonic() - self.saved_at > SECONDS_BETWEEN_CHECKPOINTS:
             self._save()
         display.epoch(record, is_best=is_best and position.best_epoch == record["epoch"])
-        if stop.signal is not None and not self.finished():
-            self._save_and_stop(stop.signal)
 
     def _rank(self, validation: Evaluation | None, record: dict[str, Any]) -> bool:
         """Whether an epoch is among the best on validation; without such a split only the last one is."""

@@ -25,7 +25,7 @@ from flaxcnn.train import data_paths, lock
 from flaxcnn.train.lock import locked
 
 # `checkpoints/.step-00000000.safetensors.tmp`, or an event file, which has the name of the host in it.
-_LONGEST_NAME = 120
+_LONGEST_NAME = "." + 120 * "x"
 
 
 class RunFolderError(FlaxcnnError):
@@ -68,7 +68,7 @@ def telling_of_a_full_disk(path: Path) -> Iterator[None]:
     except OSError as error:
         reasons = {
             errno.ENOSPC: "The disk is full",
-            errno.EDQUOT: "The disk quota is reached",
+            getattr(errno, "EDQUOT", None): "The disk quota is reached",  # Windows has none
             errno.EFBIG: "A file would be larger than this process may write",
         }
         if error.errno not in reasons:
@@ -234,6 +234,9 @@ class RunFolder:
         """Add one epoch to `metrics.jsonl`."""
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(_finite(record)) + "\n")
+            # On the disk before the checkpoint that counts the epoch as made.
+            file.flush()
+            os.fsync(file.fileno())
 
     def history(self) -> list[dict[str, Any]]:
         """The epochs in `metrics.jsonl`; a line cut short by a crash is left out."""
@@ -272,7 +275,7 @@ class RunFolder:
 
 def _require_unused(path: Path) -> None:
     """Raise if a folder holds anything but what a process left that was killed before it wrote `config.json`."""
-    ignored = {lock.NAME, ".config.json.tmp"}
+    ignored = {lock.NAME, _LONGEST_NAME, ".config.json.tmp"}
     if path.exists() and (not path.is_dir() or any(item.name not in ignored for item in path.iterdir())):
         raise RunFolderError(
             f"The run folder {printable(path)} is used already; give another with --out, or go on with "
@@ -282,7 +285,7 @@ def _require_unused(path: Path) -> None:
 
 def _require_room_for_names(path: Path) -> None:
     """Raise `OSError` now, and not after an epoch, if a path would be too long for what a run writes."""
-    probe = path.absolute() / ("x" * _LONGEST_NAME)
+    probe = path.absolute() / _LONGEST_NAME
     probe.touch()
     probe.unlink()
 

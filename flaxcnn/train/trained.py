@@ -131,19 +131,23 @@ def _sound(answers: Iterator[Answer]) -> Iterator[Answer]:
         yield answer
 
 
-def load_run(path: str | Path, kind: str = "last", *, data_dir: str | None = None) -> TrainedModel:
+def load_run(
+    path: str | Path, kind: str = "last", *, data_dir: str | None = None, data: str | None = None
+) -> TrainedModel:
     """Load the weights of a run folder; batch norms are folded into convolutions here, once.
 
     Args:
         path: a folder that `flaxcnn train` wrote.
         kind: `last`, `best` (on validation), or `best-2` and so on where the run keeps several.
         data_dir: folder of the data set, if it has moved since.
+        data: name or path of the data set, if that is another now.
 
     Raises:
         RunFolderError, CheckpointError: one sentence each.
     """
     folder = RunFolder.open(path)
-    config = folder.config() if data_dir is None else folder.config_with(data_dir=data_dir)
+    moved = {"data": data, "data_dir": data_dir}
+    config = folder.config_with(**{name: value for name, value in moved.items() if value is not None})
     remembered = folder.remembered()
     info, mean, std = remembered.info, remembered.mean, remembered.std
     model = model_of(config, info)

@@ -12,45 +12,73 @@ from experiments.training.survival.job import MODEL, QUICK, result, start
 
 EPOCHS = 40
 # Each run is killed so many times before it may end.
-KILLS_A_RUN = 3
+KILLS_A_RUN = 5
+# Of so many kills one comes at any time since the process started; before training that is mostly.
+ANY_TIME = 6
 LIMIT = 300.0
+# Longer than an epoch: after it a process may be anywhere in one.
+DELAY = 0.2
+
+Reached = Callable[[Path], bool]
 
 
 def study(folder: Path, data: Path, count: int, seed: int, console: Console) -> dict[str, Any]:
     """Kill `count` processes at random moments, and one at each moment of the last step that can be seen."""
     folder.mkdir()
-    begun = time.monotonic()
     _until_end(start(_arguments(data, "whole"), folder))
+    begun = time.monotonic()
+    _until_end(start(_arguments(data, "again"), folder))  # with its programs compiled already
     whole, seconds = result(folder / "whole"), time.monotonic() - begun
     draw = random.Random(seed)
-    # A process is imported, then trains: a third of the moments are in the former, as many in the first steps.
-    moments = [seconds * draw.random() for _ in range(count)]
-    runs = [moments[first : first + KILLS_A_RUN] for first in range(0, count, KILLS_A_RUN)]
-    kills, same = [], 0
-    for number, planned in enumerate(runs):
-        name = f"run-{number}"
-        for moment in planned:
-            deadline = time.monotonic() + moment
-            kills.append(_kill(folder, name, data, lambda until=deadline: time.monotonic() >= until))
-        same += _same_in_the_end(folder, name, data, whole)
-        console.print(f"{len(kills)} killed; {same} of {number + 1} runs are as if nobody had been")
-    for number, (what, reached) in enumerate(_moments_of_the_last_step(whole).items()):
-        name = f"last-{number}"
-        kills.append(_kill(folder, name, data, lambda name=name, seen=reached: seen(folder / name)))
-        kills[-1]["when"] = what
-        same += _same_in_the_end(folder, name, data, whole)
+    kills: list[dict[str, Any]] = []
+    runs = same = 0
+    while sum(item["killed"] for item in kills) < count:
+        name = f"run-{runs}"
+        for _ in range(KILLS_A_RUN):
+            any_time = len(kills) % ANY_TIME == 0
+            moment = _after(draw.uniform(0, seconds)) if any_time else _in_an_epoch(folder / name, draw)
+            kills.append(_kill(folder, name, data, moment) | {"when": "any time" if any_time else "training"})
+        same, runs = same + _same_in_the_end(folder, name, data, whole), runs + 1
+        console.print(f"{len(kills)} killed; {same} of {runs} runs are as if nobody had been")
+    for what, reached in _moments_of_the_last_step(whole).items():
+        kills.append(_kill(folder, f"run-{runs}", data, reached) | {"when": what})
+        same, runs = same + _same_in_the_end(folder, f"run-{runs}", data, whole), runs + 1
         console.print(f"killed on the last step, {what}")
-    total = len(runs) + len(_moments_of_the_last_step(whole))
     return {
         "epochs": EPOCHS,
         "steps": whole["summary"]["steps"],
         "seconds_of_a_run": seconds,
         "killed": sum(item["killed"] for item in kills),
-        "runs": total,
+        "runs": runs,
         "same": same,
-        "lost": total - same,
+        "lost": runs - same,
         "moments": kills,
     }
+
+
+def _after(seconds: float) -> Reached:
+    until = time.monotonic() + seconds
+    return lambda run: time.monotonic() >= until
+
+
+def _epochs(run: Path) -> int:
+    metrics = run / "metrics.jsonl"
+    return metrics.read_text().count("\n") if metrics.exists() else 0
+
+
+def _in_an_epoch(run: Path, draw: random.Random) -> Reached:
+    """A moment after a random epoch of those that the run has yet to make, or before the first."""
+    saved = min(_epochs(run), EPOCHS - 1)
+    epoch, delay = draw.randint(saved, EPOCHS - 1), draw.uniform(0, DELAY)
+    seen: list[float] = []
+
+    def reached(run: Path) -> bool:
+        # A run that goes on first forgets epochs that it will make again: it has to have come further than it was.
+        if not seen and _epochs(run) > epoch:
+            seen.append(time.monotonic())
+        return bool(seen) and time.monotonic() >= seen[0] + delay
+
+    return reached
 
 
 def _arguments(data: Path, name: str) -> list[str]:
@@ -64,28 +92,23 @@ def _next(folder: Path, name: str, data: Path) -> list[str]:
     return _arguments(data, name)
 
 
-def _kill(folder: Path, name: str, data: Path, reached: Callable[[], bool]) -> dict[str, Any]:
+def _kill(folder: Path, name: str, data: Path, reached: Reached) -> dict[str, Any]:
     """Start or go on with a run, kill it when `reached`, and say where it stood."""
-    process, begun = start(_next(folder, name, data), folder), time.monotonic()
-    while process.poll() is None and not reached():
+    process, begun, run = start(_next(folder, name, data), folder), time.monotonic(), folder / name
+    while process.poll() is None and not reached(run):
         if time.monotonic() - begun > LIMIT:
             raise RuntimeError("The moment did not come.")
         time.sleep(0.0005)
     killed = process.poll() is None
     process.kill()
     process.communicate()
-    run = folder / name
-    metrics = run / "metrics.jsonl"
+    saved = [int(path.stem.removeprefix("step-")) for path in run.glob("checkpoints/step-*.safetensors")]
     return {
-        "when": "at random",
-        "after_seconds": time.monotonic() - begun,
         "killed": killed,
-        "stood": "complete"
-        if (run / "summary.json").exists()
-        else f"{len(list(run.glob('checkpoints/*.safetensors')))} checkpoints, "
-        f"{metrics.read_text().count(chr(10)) if metrics.exists() else 0} epochs recorded"
-        if (run / "config.json").exists()
-        else "nothing written",
+        "seconds": time.monotonic() - begun,
+        "complete": (run / "summary.json").exists(),
+        "epochs": _epochs(run),
+        "step": max(saved, default=0),
     }
 
 
@@ -102,17 +125,13 @@ def _until_end(process: Any) -> None:
         raise RuntimeError(errors)
 
 
-def _moments_of_the_last_step(whole: dict[str, Any]) -> dict[str, Callable[[Path], bool]]:
+def _moments_of_the_last_step(whole: dict[str, Any]) -> dict[str, Reached]:
     """What can be seen in a run folder between the last step and the end, in order."""
     step = whole["summary"]["steps"]
     file = f"step-{step:08d}.safetensors"
 
-    def recorded(run: Path) -> bool:
-        metrics = run / "metrics.jsonl"
-        return metrics.exists() and metrics.read_text().count("\n") >= EPOCHS
-
     return {
-        "its epoch is recorded": recorded,
+        "its epoch is recorded": lambda run: _epochs(run) >= EPOCHS,
         "its checkpoint is being written": lambda run: (run / "checkpoints" / f".{file}.tmp").exists(),
         "its checkpoint is there": lambda run: (run / "checkpoints" / file).exists(),
     }

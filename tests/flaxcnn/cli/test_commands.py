@@ -54,6 +54,22 @@ def test_train_prints_a_line_an_epoch_and_the_result(tmp_path, capsys):
     assert "compilations of the step │ 1" in out
 
 
+def test_brackets_in_a_path_are_printed_as_they_are(tmp_path, capsys, monkeypatch):
+    """As markup they were eaten, and what was printed was another path; bytes that are no UTF-8 were a traceback."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("[red]d.npz", x_train=np.zeros((40, 8, 8, 1), np.uint8), y_train=np.arange(40) % 2,
+             x_test=np.zeros((4, 8, 8, 1), np.uint8), y_test=np.arange(4) % 2)  # fmt: skip
+    flags = ["--data", "[red]d.npz", "--batch-size", "8", *TINY]
+    assert main(["train", *flags, "--epochs", "1", "--out", "[red]run \udcff"]) == 0
+    out = capsys.readouterr().out
+    assert "run folder: [red]run \\xff\n" in out
+    assert out.count("on [red]d.npz") == 2
+    assert main(["eval", "[red]run \udcff"]) == 0
+    assert "[red]run \\xff: test split" in capsys.readouterr().out
+    assert main(["train", "--resume", "[red]run \udcff"]) == 1
+    assert "[red]run \\xff is complete" in capsys.readouterr().err
+
+
 def test_eval_repeats_what_the_summary_says(trained, capsys):
     assert main(["eval", str(trained), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
@@ -125,7 +141,15 @@ def bad(*arguments):
         bad("train", "--epochs", "0", r"epochs is 0"),
         bad("train", "--config", "none.json", r"Cannot read the configuration none\.json"),
         bad("train", "--resume", "nowhere", r"nowhere is not a run folder"),
-        bad("train", "--resume", "nowhere", "--epochs", "3", r"--resume was given with --epochs"),
+        bad("train", "--resume", "nowhere", "--epochs", "3", r"nowhere is not a run folder"),
+        bad("train", "--resume", "TRAINED", r"is complete; to train on, give --epochs with more than 8"),
+        bad("train", "--resume", "TRAINED", "--learning-rate", "3", r"learning_rate was given to a run that"),
+        bad("train", "--resume", "TRAINED", "--config", "x.json", r"--resume was given with --config"),
+        bad("train", "--early-stopping", "-1", r"early_stopping is -1"),
+        bad("train", "--accumulate", "7", r"accumulate is 7, which does not divide the batch size 64"),
+        bad("train", "--keep-best", "0", r"keep_best is 0"),
+        bad("train", "--out", "x" * 300, r"The run folder x+ cannot be written \(File name too long\)"),
+        bad("eval", "TRAINED", "--checkpoint", "bset", r"no checkpoint 'bset' in .*; there is last, best\."),
         bad("train", "--test-fraction", "0", r"test_fraction is 0"),
         bad("train", "--warmup-epochs", "50", "--epochs", "3", r"warmup_epochs is 50"),
         bad("eval", "nowhere", r"nowhere is not a run folder"),

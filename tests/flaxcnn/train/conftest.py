@@ -1,10 +1,15 @@
 """A run small enough for a test: 8x8 digits, a CNN with batch norm, a short last batch."""
 
+import dataclasses
+
+import jax
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from flaxcnn import recipes
+from flaxcnn.train import run
+from flaxcnn.train.setup import set_up
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +37,34 @@ def config(digits_file, tmp_path):
         tensorboard=False,
         out=str(tmp_path / "run"),
     )
+
+
+@pytest.fixture(scope="session")
+def compiled():
+    """Jobs by configuration: each is compiled once for all tests."""
+    return {}
+
+
+@pytest.fixture
+def quick(compiled, monkeypatch):
+    """Runs whose programs are compiled already: nothing of how they are saved or resumed is another."""
+
+    def given(config):
+        fixed = config.replace(out=None, epochs=2, early_stopping=0, keep_best=1, workers=0)
+        key = fixed.to_json()
+        if key not in compiled:
+            compiled[key] = set_up(fixed)
+        job = compiled[key]
+        # A step takes the buffers of the state that it is given.
+        key = jax.random.wrap_key_data(jax.random.key_data(job.train_state.key).copy())
+        fresh = jax.tree.map(lambda x: x.copy(), job.train_state._replace(key=None))._replace(key=key)
+        return dataclasses.replace(job, config=config, train_state=fresh)
+
+    monkeypatch.setattr(run, "set_up", given)
+    return given
+
+
+@pytest.fixture
+def job_config(config):
+    """Every step of the rate matters; few rows, so that an epoch is quick."""
+    return config.replace(ema_decay=0.9, schedule="cosine", workers=0, keep_best=1)

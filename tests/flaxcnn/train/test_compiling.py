@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,7 @@ import pytest
 
 from flaxcnn.ops.cpu import onednn
 from flaxcnn.train import run
-from flaxcnn.train.compiling import Compiled, trim
+from flaxcnn.train.compiling import Compiled, cache_home, trim, use_compilation_cache
 from flaxcnn.train.events import EventWriter
 
 SETTINGS = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE", "XDG_CACHE_HOME")
@@ -40,6 +42,26 @@ def test_a_folder_below_its_limit_or_none_at_all_is_left_alone(tmp_path):
     trim(tmp_path, 1000)
     assert len(list(tmp_path.iterdir())) == 10
     trim(tmp_path / "nothing", 10)
+
+
+def test_a_user_without_a_home_trains_without_kept_programs(monkeypatch):
+    """Neither HOME nor an entry of the user, as in some containers: `Path.home` raises."""
+
+    def homeless(path="~"):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pathlib.Path.home", homeless)
+    monkeypatch.setattr("flaxcnn.train.compiling.jax", SimpleNamespace(config=NoFolder()))
+    use_compilation_cache()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert cache_home() == Path("/somewhere")
+
+
+class NoFolder:
+    """JAX's settings where none names a folder; to set one would be a fault here."""
+
+    jax_compilation_cache_dir = None
 
 
 def in_a_process(code, **environment):
@@ -225,7 +247,7 @@ def test_tensorboard_is_written_without_hiding_torch_from_other_imports(tmp_path
                 seen.append("torch" in sys.modules and sys.modules["torch"] is None)
 
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
-    with EventWriter(tmp_path, enabled=True, first_step=0) as events:
+    with EventWriter(tmp_path, enabled=True, purge=None) as events:
         events.write({"epoch": 1, "step": 3, "train_loss": 0.5})
     assert seen
     assert not any(seen)

@@ -134,6 +134,63 @@ def test_randomness_is_a_function_of_seed_and_step():
 
 
 @pytest.mark.slow
+def test_a_gradient_in_parts_is_that_of_pytorch_for_the_whole_batch(x64):
+    """Parts of 4 rows; of the last batch one part is full, one has a row, and two are padding."""
+    torch.manual_seed(0)
+    twin = twins.CNN(image_size=(8, 8), channels=(4, 6), hidden=8, dropout=0.0, batch_norm=False).double()
+    parts = functional(models.cnn(**OPTIONS | {"batch_norm": False}))
+    arrays = {k: v.numpy().copy() for k, v in twin.state_dict().items()}
+    params, state = weights.from_torch(arrays, as_float64(parts.params), as_float64(parts.state))
+    schedule = optim.schedule("constant", 0.1, 3)
+    optimiser = optim.optimiser("sgd", schedule, momentum=0.9)
+    loss = LossConfig(label_smoothing=0.1, l1=1e-3, l2=1e-2)
+    step = jax.jit(make_train_step(recipe_of(parts, optimiser, schedule, loss=loss, accumulate=4)))
+    flax = train_states.create(params, state, optimiser, seed=0, use_ema=False)
+    torch_optimiser = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9)
+    for batch, valid in batches(np.random.default_rng(0), 3):
+        flax, metrics = step(flax, batch)
+        x = torch.tensor(batch["image"][:valid].transpose(0, 3, 1, 2))
+        y = torch.tensor(batch["label"][:valid], dtype=torch.long)
+        logits = twin((x - 0.3) / 0.2)
+        data_loss = F.cross_entropy(logits, y, label_smoothing=0.1)
+        total = data_loss
+        for parameter in twin.parameters():
+            total = total + 1e-3 * parameter.abs().sum() + 1e-2 * parameter.square().sum()
+        torch_optimiser.zero_grad()
+        total.backward()
+        norm = torch.sqrt(sum(p.grad.square().sum() for p in twin.parameters()))
+        torch_optimiser.step()
+        assert float(metrics["loss"]) == pytest.approx(total.item(), rel=1e-10)
+        assert float(metrics["loss_sum"]) == pytest.approx(data_loss.item() * valid, rel=1e-10)
+        assert (int(metrics["count"]), int(metrics["correct"])) == (valid, int((logits.argmax(1) == y).sum()))
+        assert float(metrics["gradient_norm"]) == pytest.approx(norm.item(), rel=1e-9)
+    after = {k: v.numpy() for k, v in twin.state_dict().items()}
+    for name, array in weights.to_torch(flax.params, flax.state).items():
+        np.testing.assert_allclose(array, after[name], rtol=1e-8, atol=1e-10, err_msg=name)
+
+
+def test_a_part_of_padding_leaves_the_running_statistics_alone():
+    """PyTorch's, which never sees that part; without care they would go to those of no row at all."""
+    parts = functional(models.cnn(**OPTIONS))
+    schedule = optim.schedule("constant", 0.0, 1)
+    optimiser = optim.optimiser("sgd", schedule)
+    step = jax.jit(make_train_step(recipe_of(parts, optimiser, schedule, jnp.float32, accumulate=2)))
+    rng = np.random.default_rng(3)
+    image = rng.uniform(size=(16, 8, 8, 1)).astype(np.float32)
+    batch = {"image": image, "label": np.zeros(16, np.int32), "mask": np.arange(16) < 8}
+    start = train_states.create(parts.params, parts.state, optimiser, seed=0, use_ema=False)
+    after, _ = step(start, batch)
+    norm = torch.nn.BatchNorm2d(4)
+    kernel = torch.tensor(np.asarray(parts.params["conv1.weight"]).transpose(3, 2, 0, 1).copy())
+    x = torch.tensor((image[:8].transpose(0, 3, 1, 2) - np.float32(0.3)) / np.float32(0.2))
+    bias = parts.params.get("conv1.bias")
+    norm(F.conv2d(x, kernel, None if bias is None else torch.tensor(np.asarray(bias)), padding=1))
+    np.testing.assert_allclose(after.state["bn1.running_mean"], norm.running_mean.numpy(), atol=1e-5)
+    np.testing.assert_allclose(after.state["bn1.running_var"], norm.running_var.numpy(), atol=1e-5)
+    assert int(after.state["bn1.num_batches_tracked"]) == 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
 def test_mixing_trains_on_soft_labels_of_valid_rows_only(kind):
     parts = functional(models.cnn(**OPTIONS))
@@ -169,6 +226,16 @@ def test_moving_average_follows_weights_and_statistics():
     assert params.keys() == ours.params.keys()
     assert state.keys() == ours.state.keys()
     assert int(state["bn1.num_batches_tracked"]) == 4
+    # The decay has warmed up: of 0.9999 an average over four steps would be the first weights still.
+    long = jax.jit(make_train_step(recipe_of(parts, optimiser, schedule, jnp.float32, ema_decay=0.9999)))
+    held = train_states.create(parts.params, parts.state, optimiser, seed=0, use_ema=True)
+    average = np.asarray(parts.params["fc1.weight"], np.float64)
+    for number, (batch, _) in enumerate(batches(np.random.default_rng(4), 4)):
+        batch["image"] = batch["image"].astype(np.float32)
+        held, _ = long(held, batch)
+        decay = min(0.9999, (1 + number) / (10 + number))
+        average = decay * average + (1 - decay) * np.asarray(held.params["fc1.weight"], np.float64)
+    np.testing.assert_allclose(held.evaluated[0]["fc1.weight"], average, rtol=1e-5, atol=1e-6)
     start, now = parts.params["fc1.weight"], ours.params["fc1.weight"]
     average = params["fc1.weight"]
     assert 0 < float(jnp.linalg.norm(average - start)) < float(jnp.linalg.norm(now - start))
