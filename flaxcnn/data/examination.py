@@ -11,7 +11,8 @@ from flaxcnn.data.parallel import Track, in_order, untracked
 GREY_MODES = ("1", "L", "LA", "La")
 
 
-@dataclass(frozen=True)
+# With slots, since a data set may have a million.
+@dataclass(frozen=True, slots=True)
 class File:
     """One image file of a data set: where it is and, once it was looked into, what it holds.
 

@@ -69,6 +69,11 @@ def resume(path: str | Path, *, data_changed: bool = False, console: Console | N
     trainer = Trainer(job, folder, console)
     trainer.resume()
     if loaded.changed:
+        console.print(
+            f"note: an epoch has {job.steps_per_epoch} steps now; the schedule spans {config.run.epochs} such epochs.",
+            highlight=False,
+            soft_wrap=True,
+        )
         # The epoch in which the run stopped may be shorter now.
         trainer.position.batch = min(trainer.position.batch, job.steps_per_epoch)
         _write_data(folder, job)
