@@ -1,6 +1,6 @@
 """A folder of photos before the first step: the memory that it takes, and the damaged files that are found.
 
-    python -m experiments.training.folder_memory           about 4 minutes on 2 cores
+    python -m experiments.training.folder_memory           4 to 10 minutes on 2 cores, by what else runs there
     python -m experiments.training.folder_memory --table   run nothing; show what is stored
 
 Memory: folders of JPEG files are made, of several sizes and numbers. A process for each loads the folder, looks into
@@ -35,7 +35,7 @@ NAME, COMMAND = "folder_memory", "python -m experiments.training.folder_memory"
 SIZES, NUMBERS = (64, 128, 256, 512), (200, 800, 3200)
 CONTROL = (256, 800)
 # Two threads hold some images of 512 x 512 each, and their sums in 64 bits.
-FLAT_MIB = 96
+FLAT_MIB = 48
 WAYS = ("half cut off", "last bytes cut off", "empty", "text", "header overwritten", "middle overwritten")
 FORMATS = ("png", "jpg", "gif", "bmp", "tiff", "webp")
 CLASSES = ("cat", "dog")
