@@ -65,6 +65,8 @@ def _of(module: str, table: str) -> Callable[[], str]:
 
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": _of("training.table", "accuracy"),
+    "folder_memory": _of("training.folder_memory", "folder_memory"),
+    "folder_damaged": _of("training.folder_memory", "folder_damaged"),
     "models": _of("instrument.parity_suite", "models"),
     "layers": _of("instrument.parity_suite", "layers"),
     "parity_cost": _of("performance.parity_cost", "table"),

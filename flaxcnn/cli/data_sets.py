@@ -23,7 +23,9 @@ def data(options: argparse.Namespace) -> int:
 
 def say(text: str) -> None:
     """Print a line as it is: names may hold what rich takes for markup."""
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
+    from flaxcnn.data.examination import printable
+
+    console.print(printable(text), highlight=False, soft_wrap=True, markup=False)
 
 
 def show_all(options: argparse.Namespace) -> None:
@@ -61,9 +63,7 @@ def show(options: argparse.Namespace) -> None:
     )
     mean, std = datasets.channel_statistics(splits.train, workers=2, track=tracked(console))
     info = splits.info
-    console.print(
-        f"[bold]{escape(info.name)}[/bold] {escape(info.description)}", highlight=False, soft_wrap=True
-    )
+    say(f"{info.name}  {info.description}")
     say("images " + "x".join(map(str, info.image_shape)))
     say("splits " + "  ".join(f"{role} {len(source):,}" for role, source in splits.sources().items()))
     more = f" and {info.num_classes - NAMED:,} more" if info.num_classes > NAMED else ""
@@ -89,6 +89,6 @@ def prepare(options: argparse.Namespace) -> None:
     reading = datasets.Reading(
         image_size=None if size is None else (size, size), track=tracked(console), **chosen
     )
-    path = datasets.prepare(options.name, options.data_dir, options.out, reading)
+    path = datasets.prepare(options.name, options.data_dir, options.out, reading, tell=say)
     name, folder = shlex.quote(f"tfds:{path.parent.name}"), shlex.quote(str(path.parents[1]))
     say(f"wrote {path}; train on it with --data {name} --data-dir {folder}")

@@ -11,7 +11,8 @@ from flaxcnn.data.parallel import Track, in_order, untracked
 GREY_MODES = ("1", "L", "LA", "La")
 
 
-@dataclass(frozen=True)
+# With slots, since a data set may have a million.
+@dataclass(frozen=True, slots=True)
 class File:
     """One image file of a data set: where it is and, once it was looked into, what it holds.
 
@@ -117,7 +118,12 @@ def number(count: int, one: str, more: str) -> str:
     return f"{count:,} {one if count == 1 else more}"
 
 
+def printable(text: str) -> str:
+    """Write bytes of a file name that are no UTF-8 as `\\xff`, since no terminal takes them."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def some(names: list[str], limit: int = 3) -> str:
     """Name the first few, and say how many more there are."""
     more = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(map(printable, names[:limit])) + (f" and {more:,} more" if more > 0 else "")

@@ -184,7 +184,7 @@ def size_of(sound: list[File], root: Path, reading: Reading) -> tuple[int, int]:
         raise DataError(
             f"{root / others[0].path} is {others[0].height} x {others[0].width} pixels, but {first.height} x "
             f"{first.width} are expected, as {first.path} has ({len(others):,} of {len(sound):,} images differ); "
-            "choose an image_size to bring all images to one size."
+            "choose an image_size (--image-size N) to bring all images to one size."
         )
     return first.height, first.width
 

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,12 @@ IMAGES_PER_SHARD = 16_384
 
 
 def prepare(
-    name: str, data_dir_in: str | Path | None, out_dir: str | Path, reading: Reading | None = None
+    name: str,
+    data_dir_in: str | Path | None,
+    out_dir: str | Path,
+    reading: Reading | None = None,
+    *,
+    tell: Callable[[str], object] = str,
 ) -> Path:
     """Write a data set as `out_dir/NAME/VERSION`, to be loaded as `tfds:NAME` with `out_dir` as its data_dir.
 
@@ -37,6 +42,7 @@ def prepare(
         data_dir_in: the folder of its files, as for `load`.
         out_dir: the folder to write to; it is created if missing.
         reading: of a folder of images, how its files are read.
+        tell: is given what the user should know of that.
 
     Returns:
         The folder of the prepared data set.
@@ -54,6 +60,8 @@ def prepare(
     if target.exists():
         raise DataError(f"{target} exists already; choose another folder or remove it first.")
     parts = open_parts(name, None if data_dir_in is None else Path(data_dir_in), reading or Reading())
+    for note in parts.notes:
+        tell(f"note: {note}")
     check_images(parts.train)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

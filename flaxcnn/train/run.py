@@ -110,6 +110,11 @@ def resume(
             trainer = Trainer(job, folder, console)
             trainer.resume()
             if loaded.changed:
+                console.print(
+                    f"note: an epoch has {job.steps_per_epoch} steps now; the schedule spans {after.run.epochs} such "
+                    "epochs.",
+                    **_PLAIN,
+                )
                 # The epoch in which the run stopped may be shorter now.
                 trainer.position.batch = min(trainer.position.batch, job.steps_per_epoch)
                 _write_data(folder, job)

@@ -44,6 +44,16 @@ def test_show_reads_as_the_training_would(photos, capsys):
     assert "note: 1 of 17 images cannot be decoded and is left out: [bold] lily/junk.png." in out
 
 
+def test_names_that_no_terminal_takes_are_written_as_bytes(photos, capsys):
+    """A file name need not be UTF-8; printing it was a UnicodeEncodeError."""
+    (photos / "[red]rose" / "odd-\udcff.txt").write_text("no image")
+    (photos / "[bold] lily").rename(photos / "lily-\udcfe")
+    assert main(["data", "show", str(photos)]) == 0
+    out = capsys.readouterr().out
+    assert r"[red]rose/odd-\xff.txt" in out
+    assert r"classes 2: [red]rose, lily-\xfe" in out
+
+
 def test_list_names_every_kind_of_data_set(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["data", "list"]) == 0
@@ -61,6 +71,7 @@ def test_what_prepare_prints_finds_what_it_wrote(photos, tmp_path, capsys, monke
     out = tmp_path / "a folder [red]"
     assert main(["data", "prepare", f"{prefix}{photos}", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
+    assert "note: 2 other entries of the folder are left out" in printed
     words = shlex.split(re.search(r"train on it with (.*)", printed)[1])
     flags = dict(zip(words[::2], words[1::2], strict=True))
     prepared = load(flags["--data"], data_dir=flags["--data-dir"])

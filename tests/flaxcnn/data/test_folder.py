@@ -253,6 +253,19 @@ def test_what_is_read_otherwise_than_stored_is_said(tmp_path):
     assert {(255, 255, 255), (255, 0, 0), (156, 156, 156)} <= pixels
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_size_of_a_photo_is_that_of_the_upright_one(tmp_path, orientation):
+    """A photo that was taken sideways is stored sideways: stored 3 x 4, it is 4 x 3 like the others."""
+    build(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    size = (3, 4) if orientation == 1 else (4, 3)
+    Image.new("RGB", size, (9, 99, 0)).save(tmp_path / "dog" / "turned.png", exif=exif)
+    splits = load(str(tmp_path))
+    assert splits.info.image_shape == (4, 3, 3)
+    assert sum(len(images) for images, _ in everything(splits)) == 13
+
+
 def test_a_name_that_is_almost_right_is_answered_with_the_right_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     build(tmp_path / "photos")

@@ -1,6 +1,7 @@
 """What a run remembers of its data: it refuses other data, and does the work on the files once."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -85,7 +86,9 @@ def test_eval_and_resume_refuse_data_that_changed(stopped, photos, tmp_path, cap
     assert "note: The data changed since the run began: 10 image files added" in captured.err
     assert json.loads(captured.out)["count"] >= facts["fingerprint"]["counts"]["test"]
     assert main(["train", "--resume", stopped, "--data-changed"]) == 0
-    assert "note: The data changed since the run began: 10 image files added" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "note: The data changed since the run began: 10 image files added" in out
+    assert re.search(r"note: an epoch has \d steps now; the schedule spans 3 such epochs", out)
     # From here on the run knows the new data, with the scale that its weights were trained with.
     assert main(["eval", stopped]) == 0
     now = json.loads((tmp_path / "run" / "data.json").read_text())
