@@ -61,6 +61,9 @@ def _run(options: argparse.Namespace) -> int:
     use_compilation_cache()
     try:
         return commands.COMMANDS[options.command](options)
+    except BrokenPipeError:
+        # An OSError too, but nothing to be told.
+        raise
     except commands.expected_errors() as error:
         print(f"flaxcnn: {error}", file=sys.stderr)
         return 1
