@@ -15,6 +15,7 @@ import ast
 import importlib
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -143,6 +144,8 @@ def check_command(words):
         assert rest[0] == "install" and set(named) <= set(extras), shlex.join(words)
     elif words[:2] == ["python", "-m"]:
         check_study(words[2:])
+    elif program == "python":
+        assert (EXAMPLES / rest[0]).is_file(), f"{shlex.join(words)}: no such example"
     else:
         raise AssertionError(f"{shlex.join(words)}: no program that a page may print")
 
@@ -261,7 +264,8 @@ def test_every_block_runs(page, tmp_path):
 
 def run_in_process_of_its_own(page, tier, folder):
     """Run a page's blocks as its reader would, without what conftest.py makes strict."""
-    shutil.copy(EXAMPLES / "ported.py", folder)
+    for example in EXAMPLES.glob("*.py"):
+        shutil.copy(example, folder)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
     done = subprocess.run(
         [sys.executable, __file__, str(page), tier],
@@ -291,10 +295,14 @@ def run(page, tier):
 
 
 def run_command(words):
-    """Run one of the two commands in this process; give its exit code."""
+    """Run one of the two commands, or an example, in this process; give its exit code."""
     import flaxcnn.cli
     import parity.cli
 
+    if words[0] == "python":
+        sys.argv = words[1:]
+        runpy.run_path(words[1], run_name="__main__")
+        return 0
     programs = {"flaxcnn": flaxcnn.cli.main, "parity": parity.cli.main}
     return programs[words[0]](words[1:])
 

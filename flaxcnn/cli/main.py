@@ -91,6 +91,7 @@ def _run(options: argparse.Namespace) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
+        # An OSError too, but nothing to be told.
         raise
     except commands.expected_errors() as error:
         print(f"flaxcnn: {error}", file=sys.stderr)

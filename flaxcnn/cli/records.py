@@ -5,8 +5,9 @@ import csv
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from io import TextIOBase
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from flaxcnn.errors import InvalidArgument
 
@@ -24,7 +25,7 @@ def check_target(flag: str, target: str | None) -> None:
 
 
 @contextlib.contextmanager
-def written(target: str) -> Iterator[TextIO]:
+def written(target: str) -> Iterator[TextIOBase]:
     """A text file to write into, which gets its name when all is written; `-` is the standard output.
 
     A name that is not valid Unicode, as a path may have it, is written byte by byte as it is.
@@ -43,7 +44,7 @@ def written(target: str) -> Iterator[TextIO]:
         temporary.unlink(missing_ok=True)
 
 
-def table(file: TextIO, header: Sequence[str]) -> Any:
+def table(file: TextIOBase, header: Sequence[str]) -> Any:
     """A writer of rows under a header; quotes, commas and line breaks in a name are quoted."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from flaxcnn import plots
@@ -53,7 +54,7 @@ def draw(trainer: Trainer, test: Evaluation, history: list[dict[str, Any]]) -> N
     if kernel is not None:
         plots.first_layer_filters(np.asarray(kernel), folder / "first_layer_filters.png")
     image = source.gather(np.zeros(1, np.int64))[0]
-    x = prepared(image, job.recipe, None)
+    x = prepared(jnp.asarray(image), job.recipe, None)
     maps = [("input", np.asarray(x[0]))]
     maps += [(name, np.asarray(value[0])) for name, value in bind(job.model, params, state).features(x)]
     plots.feature_maps(maps, folder / "feature_maps.png")

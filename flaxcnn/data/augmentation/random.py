@@ -50,7 +50,7 @@ def random_crop(
             f"A crop of {size} pixels was asked for, but the images have {height} x {width} and a padding of {padding}."
         )
     # One call for both axes where they are alike, as ever: the draws of a recorded run stay what they were.
-    bounds = free[0] + 1 if free[0] == free[1] else jnp.asarray(free) + 1
+    bounds = free[0] + 1 if free[0] == free[1] else (jnp.asarray(free) + 1)[None, :]
     offsets = jax.random.randint(key, (images.shape[0], 2), 0, bounds)
     return crop_at(images, offsets, padding, size)
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from flaxcnn.cli import main
+from flaxcnn.cli import commands, main
 from flaxcnn.train.run_folder import RunFolder
 
 TINY = [
@@ -186,6 +186,16 @@ def test_usage_errors_exit_with_2(capsys):
             main(arguments)
         assert caught.value.code == 2
     assert "usage: flaxcnn" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_gone_is_told_nothing(monkeypatch, capfd):
+    def gone(options):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setitem(commands.COMMANDS, "models", gone)
+    monkeypatch.setattr(os, "dup2", lambda *descriptors: None)
+    assert main(["models"]) == 1
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.slow

@@ -47,6 +47,34 @@ def test_metrics_are_scikit_learns_whatever_the_batch_size(count, classes, batch
         assert found.top5_accuracy == 1.0
 
 
+@given(st.integers(0, 40), st.integers(2, 6), st.integers(0, 10))
+@settings(max_examples=40)
+def test_precision_recall_and_f1_are_scikit_learns(count, classes, seed):
+    # Few examples of many classes: some are never seen, some never predicted, some neither.
+    rng = np.random.default_rng(seed)
+    labels, predictions = rng.integers(0, classes, (2, count + 1))
+    accumulator = Accumulator(classes)
+    accumulator.add(np.eye(classes)[predictions], labels, np.ones(count + 1, bool))
+    found = accumulator.result()
+    every = np.arange(classes)
+    score = sklearn_metrics.precision_recall_fscore_support
+    *expected, support = score(labels, predictions, labels=every, zero_division=0)
+    for row, values in zip(expected, (found.precision, found.recall, found.f1), strict=True):
+        np.testing.assert_allclose(values, row, atol=1e-15)
+    np.testing.assert_array_equal(found.support, support)
+    for kind in ("macro", "weighted"):
+        *means, _ = score(labels, predictions, labels=every, zero_division=0, average=kind)
+        np.testing.assert_allclose(list(found.averages(kind).values()), means, atol=1e-14)
+    rows = found.by_class([f"class {k}" for k in every])
+    assert [row["images"] for row in rows.values()] == support.tolist()
+    assert rows["class 1"]["f1"] == found.f1[1]
+
+
+def test_the_means_of_no_example_are_no_number():
+    means = Accumulator(3).result().averages("weighted")
+    assert np.isnan(list(means.values())).all()
+
+
 def test_per_class_accuracy_is_recall_and_nan_for_an_absent_class():
     accumulator = Accumulator(3)
     logits = np.eye(3)[[0, 0, 1, 1]] * 5

@@ -11,7 +11,7 @@ from flaxcnn import models, optim, weights
 from flaxcnn.config import AugmentConfig, LossConfig
 from flaxcnn.functional import functional
 from flaxcnn.train import state as train_states
-from flaxcnn.train.step import Recipe, make_train_step, penalty
+from flaxcnn.train.step import Recipe, make_train_step, penalty, prepared
 from parity.suites.models import twins
 
 NO_AUGMENTATION = AugmentConfig(crop_padding=0, flip=False, rotate=0.0, cutout=0)
@@ -90,6 +90,53 @@ def test_training_equals_pytorchs_with_a_short_last_batch(x64, penalties):
     for name, array in weights.to_torch(ours.params, ours.state).items():
         np.testing.assert_allclose(array, after[name], rtol=1e-8, atol=1e-10, err_msg=name)
     assert int(ours.step) == 6
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_are_pytorchs(x64, smoothing):
+    """The gradient of one step, by the change of the weights, and the loss, with a short batch."""
+    torch.manual_seed(0)
+    twin = twins.CNN(image_size=(8, 8), channels=(4, 6), hidden=8, dropout=0.0, batch_norm=True).double()
+    parts = functional(models.cnn(**OPTIONS))
+    arrays = {k: v.numpy().copy() for k, v in twin.state_dict().items()}
+    params, state = weights.from_torch(arrays, as_float64(parts.params), as_float64(parts.state))
+    schedule = optim.schedule("constant", 1.0, 1)
+    optimiser = optim.optimiser("sgd", schedule)
+    given = np.random.default_rng(5).uniform(0.1, 5, 10)
+    loss = LossConfig(label_smoothing=smoothing)
+    recipe = recipe_of(parts, optimiser, schedule, loss=loss, class_weights=jnp.asarray(given))
+    start = train_states.create(params, state, optimiser, seed=0, use_ema=False)
+    _, (batch, valid) = batches(np.random.default_rng(0), 2)
+    after, metrics = jax.jit(make_train_step(recipe))(start, batch)
+
+    twin.train()
+    criterion = torch.nn.CrossEntropyLoss(weight=torch.tensor(given), label_smoothing=smoothing)
+    logits = twin((torch.tensor(batch["image"][:valid].transpose(0, 3, 1, 2)) - 0.3) / 0.2)
+    expected = criterion(logits, torch.tensor(batch["label"][:valid], dtype=torch.long))
+    expected.backward()
+    assert float(metrics["loss"]) == pytest.approx(expected.item(), rel=1e-10)
+    gradients = {name: parameter.grad.numpy() for name, parameter in twin.named_parameters()}
+    before = weights.to_torch(params, state)
+    for name, array in weights.to_torch(after.params, after.state).items():
+        if name in gradients:
+            gap = before[name] - array
+            np.testing.assert_allclose(gap, gradients[name], rtol=1e-8, atol=1e-10, err_msg=name)
+
+
+def test_boxes_are_erased_to_the_mean_colour_and_evaluation_sees_the_centre():
+    parts = functional(models.cnn(**OPTIONS))
+    schedule = optim.schedule("constant", 0.1, 1)
+    augment = AugmentConfig(rotate=0.0, erasing=1.0, crop_size=6)
+    recipe = recipe_of(parts, optim.optimiser("sgd", schedule), schedule, jnp.float32, augment=augment)
+    images = np.full((8, 9, 9, 1), 1.0, np.float32)
+    images[:, 0] = 0.0
+    out = np.asarray(prepared(jnp.asarray(images), recipe, jax.random.key(0)))
+    assert out.shape == (8, 6, 6, 1)
+    # 0 is the mean; a pixel of the upper border is (0 - 0.3) / 0.2, another (1 - 0.3) / 0.2.
+    assert set(np.unique(out.round(4))) <= {-1.5, 0.0, 3.5}
+    assert ((out == 0).sum(axis=(1, 2, 3)) > 0).all()
+    seen = np.asarray(prepared(jnp.asarray(images), recipe, None))
+    np.testing.assert_allclose(seen, np.full((8, 6, 6, 1), 3.5), rtol=1e-6)
 
 
 def test_padding_changes_nothing(x64):

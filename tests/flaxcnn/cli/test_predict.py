@@ -1,0 +1,231 @@
+"""`flaxcnn predict` and `flaxcnn eval --predictions`: folders, bad files, CSV, JSON lines, awkward names of classes."""
+
+import csv
+import io
+import json
+import os
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from flaxcnn import data
+from flaxcnn.cli import main, records
+from flaxcnn.train import classify
+from flaxcnn.train.run_folder import RunFolder
+from flaxcnn.train.trained import load_run
+
+# Markup of the terminal, what CSV must quote, and a script that no Latin font has.
+NAMES = ["[red]zero", 'one, "1"', "two\nlines", "three;", " four", "五", "six=6", "seven'", "eight\t", "nine"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on a folder of digits whose classes have awkward names."""
+    folder = tmp_path_factory.mktemp("runs")
+    images, labels = load_digits(return_X_y=True)
+    images = np.clip(images.reshape(-1, 8, 8, 1) * 16, 0, 255).astype(np.uint8)
+    np.savez(folder / "digits.npz", images=images[:300], labels=labels[:300], class_names=NAMES)
+    flags = ["--model", "cnn", "--model-option", "channels=[8,8]", "--epochs", "3", "--learning-rate", "0.1"]
+    flags += ["--data", str(folder / "digits.npz"), "--no-pictures", "--no-tensorboard"]
+    assert main(["train", *flags, "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Seven digits in folders, one file that is no image, and two that nobody means."""
+    folder = tmp_path / "photos"
+    for index in range(7):
+        path = folder / ("a" if index < 4 else "b") / f"digit-{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.clip(load_digits().images[index] * 16, 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).convert("RGB").resize((20 + index, 30)).save(path)
+    (folder / "a" / "broken.jpg").write_text("not an image")
+    (folder / "a" / "._digit-0.png").write_bytes(b"")
+    (folder / "notes.txt").write_text("notes")
+    return folder
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_a_folder_with_a_bad_file_is_classified_but_for_that(trained, photos, capsys):
+    assert main(["predict", "--run", str(trained), "--batch-size", "3", str(photos)]) == 1
+    captured = capsys.readouterr()
+    first, *lines = captured.out.splitlines()
+    assert first == f"classified by {trained}, last weights"
+    assert [line.partition(": ")[0] for line in lines] == [
+        str(photos / ("a" if index < 4 else "b") / f"digit-{index}.png") for index in range(7)
+    ]
+    errors = captured.err.splitlines()
+    assert errors[0].startswith(f"flaxcnn: {photos / 'a' / 'broken.jpg'} cannot be decoded as an image")
+    assert errors[1:] == [
+        f"flaxcnn: 7 images classified by {trained} (last weights), 1 failed, 2 other files were ignored."
+    ]
+
+
+def test_csv_and_json_lines_hold_every_file_and_the_right_names(trained, photos, tmp_path, capsys):
+    table, lines = tmp_path / "answers.csv", tmp_path / "answers.jsonl"
+    flags = ["--csv", str(table), "--jsonl", str(lines), "--top", "2", "--batch-size", "3"]
+    assert main(["predict", "--run", str(trained), *flags, str(photos)]) == 1
+    assert capsys.readouterr().out == ""
+    rows = rows_of(table.read_text(encoding="utf-8"))
+    answers = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
+    assert [row["image"] for row in rows] == [answer["image"] for answer in answers]
+    assert len(rows) == 8
+    chances = load_run(trained)
+    for row, answer in zip(rows, answers, strict=True):
+        if row["image"].endswith("broken.jpg"):
+            assert "cannot be decoded" in row["error"]
+            assert answer["error"] == row["error"]
+            assert {row[f"probability of {name}"] for name in NAMES} == {""}
+            continue
+        given = [float(row[f"probability of {name}"]) for name in NAMES]
+        image = data.read_image(row["image"], chances.info.image_shape)
+        expected = classify.probabilities(chances.logits(image[None]))[0]
+        np.testing.assert_allclose(given, expected, rtol=1e-5)
+        assert row["predicted"] == NAMES[int(np.argmax(given))] == answer["classes"][0]["class"]
+        assert float(row["probability"]) == max(given) == answer["classes"][0]["probability"]
+        assert len(answer["classes"]) == 2
+        assert row["error"] == ""
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_the_standard_output_holds_only_the_records(trained, photos, capsys):
+    good = str(photos / "b")
+    assert main(["predict", "--run", str(trained), "--csv", "-", good]) == 0
+    assert [row["image"] for row in rows_of(capsys.readouterr().out)] == [
+        f"{good}/digit-{index}.png" for index in (4, 5, 6)
+    ]
+    assert main(["predict", "--run", str(trained), "--json", str(photos)]) == 1
+    assert sum("error" in answer for answer in json.loads(capsys.readouterr().out)) == 1
+
+
+def test_names_of_classes_are_one_line_on_the_terminal(trained, photos, capsys):
+    assert main(["predict", "--run", str(trained), "--top", "10", str(photos / "b" / "digit-5.png")]) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 2
+    for name in ("[red]zero", "two\\nlines", "五"):
+        assert name in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--csv", "nowhere/x.csv", "x.png"], "--csv is nowhere/x.csv, but there is no folder nowhere; give"),
+        (["--jsonl", ".", "x.png"], "--jsonl is ., which is a folder; give"),
+        (["--csv", "-", "--json", "x.png"], "all write to the standard output; choose one"),
+        (["--batch-size", "0", "x.png"], "--batch-size is 0; expected at least 1"),
+        (["empty"], "No image was found in empty (1 other file was ignored)."),
+    ],
+)
+def test_bad_input_is_one_sentence(flags, sentence, trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").touch()
+    assert main(["predict", "--run", str(trained), *flags]) == 1
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_a_file_that_was_there_is_kept_until_the_new_one_is_complete(tmp_path):
+    path = tmp_path / "answers.csv"
+    path.write_text("old")
+
+    def stop_early():
+        with records.written(str(path)) as file:
+            file.write("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_early()
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["answers.csv"]
+    with records.written(str(path)) as file:
+        file.write("new \udcff")
+    assert path.read_bytes() == b"new \xff"
+
+
+def test_only_a_few_batches_are_read_ahead(monkeypatch):
+    info = data.DatasetInfo("toy", 2, ("a", "b"), (1, 1, 1))
+    lock, read, given = threading.Lock(), [], []
+
+    def read_image(path, shape):
+        with lock:
+            read.append(path)
+        return np.full(shape, int(path), np.uint8)
+
+    def logits_of(images):
+        # All batches have one shape, so that prediction compiles once.
+        assert images.shape == (4, 1, 1, 1)
+        return np.stack([images[:, 0, 0, 0], 9 - images[:, 0, 0, 0].astype(np.int64)], axis=1).astype(float)
+
+    monkeypatch.setattr(data, "read_image", read_image)
+    answers = classify.classify_files(list(map(str, range(10))), logits_of, info, batch_size=4, workers=3)
+    given.append(next(answers))
+    assert set(read) <= set(map(str, range(12)))
+    answers = [*given, *answers]
+    assert [answer.image for answer in answers] == list(map(str, range(10)))
+    assert [answer.top(1)[0][0] for answer in answers] == ["b"] * 5 + ["a"] * 5
+    hundred = classify.classify_files(list(map(str, range(100))), logits_of, info, batch_size=4, workers=3)
+    read.clear()
+    next(hundred)
+    hundred.close()
+    assert len(read) <= 12
+
+
+def test_a_bad_file_stops_the_library_unless_told_otherwise(trained, photos):
+    model = load_run(trained)
+    paths = data.find_images([photos / "a"]).images
+    with pytest.raises(data.DataError, match=r"broken\.jpg cannot be decoded"):
+        list(model.classify(paths))
+    assert [answer.error is None for answer in model.classify(paths, errors="yield")].count(False) == 1
+    assert list(model.classify([])) == []
+    with pytest.raises(ValueError, match="The batch size is 0"):
+        model.classify(paths, batch_size=0)
+
+
+def test_eval_writes_every_prediction_of_the_split(trained, tmp_path, capsys):
+    path = tmp_path / "predictions.csv"
+    assert main(["eval", str(trained), "--json", "--predictions", str(path)]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    rows = rows_of(path.read_text(encoding="utf-8"))
+    assert len(rows) == figures["count"] == len({row["image"] for row in rows})
+    right = sum(row["true"] == row["predicted"] for row in rows)
+    assert right / len(rows) == pytest.approx(figures["accuracy"])
+    _, labels = load_digits(return_X_y=True)
+    for row in rows:
+        assert row["true"] == NAMES[labels[int(row["image"])]]  # the position in the whole data set
+        chances = [float(row[f"probability of {name}"]) for name in NAMES]
+        assert NAMES[int(np.argmax(chances))] == row["predicted"]
+        assert float(row["probability"]) == max(chances)
+    summary = RunFolder.open(trained).summary()
+    for name in ("classes", "macro", "weighted"):
+        assert figures[name] == summary[name]
+
+
+def test_eval_names_the_files_of_a_folder(tmp_path):
+    for label, name in enumerate(("dark", "bright")):
+        for index in range(12):
+            path = tmp_path / "photos" / name / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((8, 8), 40 + 150 * label + index, np.uint8)).save(path)
+    flags = ["--model", "cnn", "--model-option", "channels=[4,4]", "--epochs", "1", "--batch-size", "4"]
+    flags += ["--data", f"folder:{tmp_path / 'photos'}", "--no-pictures", "--no-tensorboard"]
+    assert main(["train", *flags, "--out", str(tmp_path / "run")]) == 0
+    assert main(["eval", str(tmp_path / "run"), "--predictions", str(tmp_path / "p.csv")]) == 0
+    for row in rows_of((tmp_path / "p.csv").read_text()):
+        assert os.path.basename(os.path.dirname(row["image"])) == row["true"]
+
+
+def test_eval_prints_precision_recall_and_f1(trained, capsys):
+    assert main(["eval", str(trained)]) == 0
+    out = capsys.readouterr().out
+    for word in ("precision", "recall", "F1", "macro mean", "weighted mean", "[red]zero", "accuracy"):
+        assert word in out
