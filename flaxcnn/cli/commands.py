@@ -14,7 +14,7 @@ from flaxcnn.cli import arguments
 from flaxcnn.cli.doctor import doctor
 from flaxcnn.config import ConfigError
 from flaxcnn.errors import FlaxcnnError, InvalidArgument
-from flaxcnn.train.interrupts import InterruptedRun, StopRequest
+from flaxcnn.train.interrupts import StopRequest
 from flaxcnn.train.run_folder import RunFolderError, printable, to_json
 
 console = Console()
@@ -28,17 +28,10 @@ def expected_errors() -> tuple[type[Exception], ...]:
     return (FlaxcnnError, OSError)
 
 
-def stopped_runs() -> type[InterruptedRun]:
-    """A run that was asked to stop."""
-    return InterruptedRun
-
-
-def train(options: argparse.Namespace) -> int:
-    """`flaxcnn train`."""
+def train(options: argparse.Namespace, stop: StopRequest) -> int:
+    """`flaxcnn train`; `stop` asks the run to stop."""
     from flaxcnn.train import run
 
-    # Lines are printed as they are: brackets in a path are no markup.
-    stop = StopRequest(lambda line: console.print(line, highlight=False, markup=False), leaves=True)
     if options.resume:
         if options.config:
             raise ConfigError(
@@ -217,7 +210,6 @@ def _whether_here(name: str) -> str:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "train": train,
     "eval": evaluate,
     "predict": predict,
     "models": list_models,
