@@ -20,7 +20,7 @@ from flaxcnn.cli.predict import predict
 from flaxcnn.config import ConfigError
 from flaxcnn.data import DatasetInfo
 from flaxcnn.errors import FlaxcnnError, InvalidArgument
-from flaxcnn.train.interrupts import InterruptedRun, StopRequest
+from flaxcnn.train.interrupts import StopRequest
 from flaxcnn.train.metrics import Evaluation
 from flaxcnn.train.run_folder import printable, to_json
 
@@ -36,17 +36,10 @@ def expected_errors() -> tuple[type[Exception], ...]:
     return (FlaxcnnError, OSError)
 
 
-def stopped_runs() -> type[InterruptedRun]:
-    """A run that was asked to stop."""
-    return InterruptedRun
-
-
-def train(options: argparse.Namespace) -> int:
-    """`flaxcnn train`."""
+def train(options: argparse.Namespace, stop: StopRequest) -> int:
+    """`flaxcnn train`; `stop` asks the run to stop."""
     from flaxcnn.train import run
 
-    # Lines are printed as they are: brackets in a path are no markup.
-    stop = StopRequest(lambda line: console.print(line, highlight=False, markup=False), leaves=True)
     if options.resume:
         if files := [name for name in ("recipe", "config") if getattr(options, name)]:
             raise ConfigError(
@@ -241,7 +234,6 @@ def list_models(options: argparse.Namespace) -> int:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "train": train,
     "eval": evaluate,
     "predict": predict,
     "weights": write_weights,

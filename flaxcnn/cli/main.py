@@ -12,12 +12,16 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import flaxcnn
 from flaxcnn.cli import arguments
 from flaxcnn.cli.doctor import add_doctor
 from flaxcnn.cli.output import printable
 from flaxcnn.errors import hint
+
+if TYPE_CHECKING:
+    from flaxcnn.train.interrupts import StopRequest
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,15 +83,34 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from flaxcnn.cli import commands
-    from flaxcnn.train.compiling import use_compilation_cache
+    from flaxcnn.train.interrupts import InterruptedRun, StopRequest
 
-    use_compilation_cache()
+    # A bar that is on the screen makes room for what is printed.
+    stop = StopRequest(lambda line: print(line, file=sys.stderr, flush=True), leaves=True)
     try:
-        with warnings.catch_warnings():
+        # From here on no library that is imported can swallow a signal.
+        with stop, warnings.catch_warnings():
             # A program that cannot be kept, or read again, is compiled: a full disk is told where it matters.
             warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
-            code = commands.COMMANDS[options.command](options)
+            return _ended(options, stop)
+    except InterruptedRun as stopped:
+        print(f"flaxcnn: {stopped}", file=sys.stderr)
+        return 128 + stopped.signal
+
+
+def _ended(options: argparse.Namespace, stop: "StopRequest") -> int:
+    """Run a subcommand to its end; all but `train` end at the first signal."""
+    with stop.immediate("interrupted"):
+        from flaxcnn.cli import commands
+        from flaxcnn.train.compiling import use_compilation_cache
+
+        use_compilation_cache()
+    try:
+        if options.command == "train":
+            code = commands.train(options, stop)
+        else:
+            with stop.immediate("interrupted"):
+                code = commands.COMMANDS[options.command](options)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -96,6 +119,3 @@ def _run(options: argparse.Namespace) -> int:
     except commands.expected_errors() as error:
         print(f"flaxcnn: {error}", file=sys.stderr)
         return 1
-    except commands.stopped_runs() as stopped:
-        print(f"flaxcnn: {stopped}", file=sys.stderr)
-        return 128 + stopped.signal

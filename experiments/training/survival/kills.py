@@ -12,12 +12,12 @@ from experiments.training.survival.job import MODEL, QUICK, result, start
 
 EPOCHS = 40
 # Each run is killed so many times before it may end.
-KILLS_A_RUN = 5
+KILLS_A_RUN = 8
 # Of so many kills one comes at any time since the process started; before training that is mostly.
 ANY_TIME = 6
 LIMIT = 300.0
 # Longer than an epoch: after it a process may be anywhere in one.
-DELAY = 0.2
+DELAY = 0.05
 
 Reached = Callable[[Path], bool]
 
@@ -32,14 +32,17 @@ def study(folder: Path, data: Path, count: int, seed: int, console: Console) -> 
     draw = random.Random(seed)
     kills: list[dict[str, Any]] = []
     runs = same = 0
-    while sum(item["killed"] for item in kills) < count:
+    while _in_time(kills) < count:
         name = f"run-{runs}"
         for _ in range(KILLS_A_RUN):
+            # A run that is complete, and what is killed after that, proves nothing.
+            if _in_time(kills) == count or (folder / name / "summary.json").exists():
+                break
             any_time = len(kills) % ANY_TIME == 0
             moment = _after(draw.uniform(0, seconds)) if any_time else _in_an_epoch(folder / name, draw)
             kills.append(_kill(folder, name, data, moment) | {"when": "any time" if any_time else "training"})
         same, runs = same + _same_in_the_end(folder, name, data, whole), runs + 1
-        console.print(f"{len(kills)} killed; {same} of {runs} runs are as if nobody had been")
+        console.print(f"{_in_time(kills)} killed; {same} of {runs} runs are as if nobody had been")
     for what, reached in _moments_of_the_last_step(whole).items():
         kills.append(_kill(folder, f"run-{runs}", data, reached) | {"when": what})
         same, runs = same + _same_in_the_end(folder, f"run-{runs}", data, whole), runs + 1
@@ -48,12 +51,16 @@ def study(folder: Path, data: Path, count: int, seed: int, console: Console) -> 
         "epochs": EPOCHS,
         "steps": whole["summary"]["steps"],
         "seconds_of_a_run": seconds,
-        "killed": sum(item["killed"] for item in kills),
+        "killed": _in_time(kills),
         "runs": runs,
         "same": same,
         "lost": runs - same,
         "moments": kills,
     }
+
+
+def _in_time(kills: list[dict[str, Any]]) -> int:
+    return sum(item["killed"] and not item["complete"] for item in kills)
 
 
 def _after(seconds: float) -> Reached:

@@ -8,7 +8,7 @@ def table() -> str:
     """One row for each part of the study."""
     result = record.read("survival")
     kills, paths, disk = (result[part] for part in ("kills", "paths", "disk"))
-    killed = [item for item in kills["moments"] if item["killed"]]
+    killed = [item for item in kills["moments"] if item["killed"] and not item["complete"]]
     at_random = [item for item in killed if item["when"] in ("any time", "training")]
     last = len(killed) - len(at_random)
     body = [

@@ -70,6 +70,26 @@ def test_brackets_in_a_path_are_printed_as_they_are(tmp_path, capsys, monkeypatc
     assert "[red]run \\xff is complete" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["train", *TINY], ["eval", "TRAINED"]])
+def test_a_signal_that_an_import_swallows_is_honoured(trained, tmp_path, capsys, monkeypatch, command):
+    """Python prints an interruption of a callback of its garbage collection, and goes on: the run went to its end."""
+
+    def swallowing():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            pass
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flaxcnn.train.compiling.use_compilation_cache", swallowing)
+    assert main([str(trained) if word == "TRAINED" else word for word in command]) == 130
+    captured = capsys.readouterr()
+    assert captured.err == "SIGINT: stopping ... (Ctrl-C once more: at once)\nflaxcnn: interrupted\n"
+    assert captured.out == ""
+    assert not list(tmp_path.iterdir())
+
+
 def test_eval_repeats_what_the_summary_says(trained, capsys):
     assert main(["eval", str(trained), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)

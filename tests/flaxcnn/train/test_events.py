@@ -2,7 +2,6 @@
 
 import errno
 import os
-import signal
 import struct
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from flaxcnn.train import run
 from flaxcnn.train.events import EventWriter
-from flaxcnn.train.interrupts import InterruptedRun
 from flaxcnn.train.run_folder import RunFolder
 
 
@@ -52,18 +50,25 @@ def test_a_resumed_run_shows_every_epoch_once(tmp_path):
     assert shown(tmp_path) == [(5, "train/loss", 1.0), (10, "train/loss", 2.0), (15, "train/loss", 3.5)]
 
 
-def test_an_interrupted_run_shows_every_epoch_once(quick, job_config, monkeypatch):
+class Death(BaseException):
+    """What no code catches, as none runs after kill -9."""
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_killed_run_shows_every_epoch_once(quick, job_config, monkeypatch, written):
     """TensorBoard lost the last epoch before each resume: its start hides what was recorded at that step itself."""
-    config = job_config.replace(tensorboard=True, epochs=3)
+    monkeypatch.setattr("flaxcnn.train.loop.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    config = job_config.replace(tensorboard=True, epochs=4)
     real = EventWriter.write
 
-    def interrupted(writer, record):
-        real(writer, record)
-        if record["epoch"] == 2 and writer.purge is None:
-            os.kill(os.getpid(), signal.SIGINT)
+    def killed(writer, record):
+        if record["epoch"] < 3 or written:
+            real(writer, record)
+        if record["epoch"] == 3:
+            raise Death
 
-    with monkeypatch.context() as patched, pytest.raises(InterruptedRun):
-        patched.setattr(EventWriter, "write", interrupted)
+    with monkeypatch.context() as patched, pytest.raises(Death):
+        patched.setattr(EventWriter, "write", killed)
         run.train(config)
     run.resume(config.run.out)
     folder = Path(config.run.out)
@@ -71,7 +76,7 @@ def test_an_interrupted_run_shows_every_epoch_once(quick, job_config, monkeypatc
         (item["step"], pytest.approx(item["train_loss"])) for item in RunFolder.open(folder).history()
     ]
     assert [(step, value) for step, tag, value in shown(folder) if tag == "train/loss"] == expected
-    assert [step for step, _ in expected] == [5, 10, 15]
+    assert [step for step, _ in expected] == [5, 10, 15, 20]
 
 
 def test_nothing_is_written_where_it_is_off(tmp_path):
