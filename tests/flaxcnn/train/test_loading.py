@@ -1,11 +1,13 @@
 """What a run remembers of its data: it refuses other data, and does the work on the files once."""
 
+import io
 import json
 import re
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from flaxcnn.cli import main
 from flaxcnn.config import Config
@@ -13,6 +15,7 @@ from flaxcnn.data import DataError, read_image
 from flaxcnn.train import run
 from flaxcnn.train.loading import load_data, load_splits
 from flaxcnn.train.loop import InterruptedRun, Trainer
+from flaxcnn.train.progress import tracked
 from flaxcnn.train.trained import load_run
 
 
@@ -204,6 +207,24 @@ def test_one_class_is_refused_before_the_training(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", images=np.zeros((20, 4, 4), np.uint8), labels=np.zeros(20, int))
     assert main(["train", "--data", str(tmp_path / "a.npz"), "--out", str(tmp_path / "run")]) == 1
     assert "has only one class (0), but a classifier tells at least two apart" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_look_into_files_has_a_bar_on_a_terminal(photos, settings, terminal):
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=100)
+    load_data(settings, track=tracked(console))
+    assert ("checking the image files" in text.getvalue()) == terminal
+    assert ("measuring the channels" in text.getvalue()) == terminal
+
+
+def test_ctrl_c_while_files_are_looked_into_ends_at_once(photos, tmp_path, capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flaxcnn.data.examination.look_into", interrupted)
+    assert main(["train", "--data", str(photos), "--out", str(tmp_path / "run")]) == 130
     assert not (tmp_path / "run").exists()
 
 
