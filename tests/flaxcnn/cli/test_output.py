@@ -7,9 +7,12 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from flaxcnn.cli import main
 from flaxcnn.cli.output import printable
+from flaxcnn.config import Config
+from flaxcnn.train.run import train
 
 # Markup, the code of an emoji, a script that ASCII lacks, and a byte that is no UTF-8.
 NAMES = ["[red]apple", ":cat:", "リンゴ", "pl\udcffum"]
@@ -64,11 +67,20 @@ def test_names_are_printed_as_they_are(fruit, run, capsys):
     assert "[u]w.safetensors" in printed(capsys, "weights", str(run), str(run / "[u]w.safetensors"))
 
 
-def test_training_prints_the_data_as_it_is(fruit, tmp_path, capsys):
-    flags = ["--data", f"folder:{fruit}", *TINY, "--no-pictures", "--out", str(tmp_path / "run")]
-    out = printed(capsys, "train", *flags)
-    assert f"parameters on folder:{fruit}: " in out
-    assert f"run folder: {tmp_path / 'run'}" in out
+def test_training_prints_the_data_as_it_is_on_any_console(fruit, tmp_path):
+    taken = io.StringIO()
+    config = Config().replace(
+        data=f"folder:{fruit}",
+        model="cnn",
+        model_options={"channels": [2, 2]},
+        epochs=1,
+        batch_size=8,
+        tensorboard=False,
+        pictures=False,
+        out=str(tmp_path / "run"),
+    )
+    train(config, console=Console(file=taken, width=200))
+    assert f"parameters on folder:{fruit}: " in taken.getvalue()
 
 
 def test_an_ascii_output_gets_stand_ins(fruit, run, monkeypatch):
