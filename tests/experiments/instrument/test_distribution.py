@@ -21,6 +21,8 @@ from experiments.instrument.distribution.testing import (
     two_sample,
 )
 from flaxcnn.data import pipeline
+from flaxcnn.data.augmentation import boxes as rectangles_drawn
+from flaxcnn.data.augmentation import policies as policies_drawn
 from flaxcnn.train import mix
 
 CASES = {case.name: case for case in distribution.distribution_cases()}
@@ -135,6 +137,33 @@ def test_a_planted_bias_is_detected(monkeypatch, name, function, biased, against
     monkeypatch.setattr(chance, function, biased)
     for other in against:
         assert p_value(name, other) < REJECTED
+
+
+def test_a_crop_that_gives_up_after_one_attempt_is_detected(monkeypatch):
+    monkeypatch.setattr(rectangles_drawn, "ATTEMPTS", 1)
+    assert p_value("random-resized-crop's box", count=4000) < REJECTED
+
+
+def test_a_box_to_erase_whose_ratio_is_uniform_is_detected(monkeypatch):
+    # exp(log x) is x: the ratio itself is drawn uniformly between its bounds.
+    monkeypatch.setattr(rectangles_drawn.math, "log", lambda x: x)
+    monkeypatch.setattr(rectangles_drawn.jnp, "exp", lambda x: x)
+    assert p_value("random erasing's box", count=4000) < REJECTED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "attribute", "biased"),
+    [
+        ("TrivialAugment's operation", "DRAWN", 13),
+        ("TrivialAugment's operation", "SIGNED", policies_drawn.SIGNED[:-1]),
+        ("RandAugment's two operations", "SIGNED", policies_drawn.SIGNED[:-1]),
+    ],
+)
+def test_a_policy_that_leaves_something_out_is_detected(monkeypatch, name, attribute, biased):
+    monkeypatch.setattr(policies_drawn, attribute, biased)
+    # All draws of the study: with fewer, the images of one magnitude are too rare to be counted by themselves.
+    assert p_value(name) < REJECTED
 
 
 def test_a_flip_that_depends_on_the_crop_is_detected(monkeypatch):

@@ -10,6 +10,8 @@ from PIL import Image
 from torchvision.transforms.v2 import functional
 
 from flaxcnn.data import augmentation
+from flaxcnn.data.augmentation import boxes as boxes_of_images
+from flaxcnn.data.augmentation import policies
 from parity.suites.augmentation import torch_side
 from parity.suites.augmentation.arguments import DRAWS, Drawn
 from parity.suites.augmentation.cases import augmentation_cases, compare, draw, images_of
@@ -61,6 +63,23 @@ def moved(images, centres, side):
     return augmentation.geometry.cutout_at(images, centres + (side % 2 == 0), side)
 
 
+def sheared_the_other_way(images, operations, magnitudes):
+    signs = jnp.where(operations == policies.OPERATIONS.index("shear_y"), -1.0, 1.0)
+    return policies.apply_operations(images, operations, magnitudes * signs.astype(magnitudes.dtype))
+
+
+def sharp_crop(images, boxes, size):
+    return boxes_of_images.resized_crop(images, boxes, size, antialias=False)
+
+
+def turned_box(images, boxes):
+    return boxes_of_images.erase_at(images, boxes[:, jnp.array([1, 0, 3, 2])])
+
+
+def mirrored(images, flags):
+    return augmentation.geometry.flip_where(images, flags)
+
+
 @pytest.mark.parametrize(
     ("name", "function", "mutant"),
     [
@@ -69,6 +88,10 @@ def moved(images, centres, side):
         ("resize_antialias-04", "resize", sharp),
         ("hue-01", "adjust_hue", turned_a_little_more),
         ("cutout-02", "cutout_at", moved),
+        ("policy-02", "apply_operations", sheared_the_other_way),
+        ("resized_crop-02", "resized_crop", sharp_crop),
+        ("erase-01", "erase_at", turned_box),
+        ("vertical_flip-01", "flip_vertically_where", mirrored),
     ],
 )
 def test_a_wrong_operation_turns_red(monkeypatch, name, function, mutant):
