@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -20,9 +19,10 @@ from flaxcnn.cli.predict import predict
 from flaxcnn.config import ConfigError
 from flaxcnn.data import DatasetInfo
 from flaxcnn.errors import FlaxcnnError, InvalidArgument
+from flaxcnn.text import printable, visible
 from flaxcnn.train.interrupts import StopRequest
 from flaxcnn.train.metrics import Evaluation
-from flaxcnn.train.run_folder import printable, to_json
+from flaxcnn.train.run_folder import to_json
 
 # Names of classes and files are printed as they are: neither as markup nor as an emoji's code.
 console = Console(markup=False, emoji=False, highlight=False)
@@ -166,7 +166,7 @@ def _classes_table(result: Evaluation, class_names: Sequence[str]) -> Table:
         # Without images of the class there is no recall; the 0 that the means count would look like a fault.
         recall = f"{row['recall']:.2%}" if row["images"] else "-"
         figures = (f"{row['precision']:.2%}", recall, f"{row['f1']:.2%}", str(row["images"]))
-        table.add_row(escape(records.visible(name)), *figures)
+        table.add_row(visible(name), *figures)
     table.add_section()
     for kind in ("macro", "weighted"):
         table.add_row(f"{kind} mean", *(f"{value:.2%}" for value in result.averages(kind).values()), "")

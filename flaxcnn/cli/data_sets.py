@@ -4,12 +4,13 @@ import argparse
 import shlex
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from flaxcnn.errors import FlaxcnnError
+from flaxcnn.text import printable
 
-console = Console()
+# Names may hold what rich takes for markup or for an emoji.
+console = Console(markup=False, emoji=False, highlight=False)
 
 # Classes that are named one by one.
 NAMED = 20
@@ -23,7 +24,6 @@ def data(options: argparse.Namespace) -> int:
 
 def say(text: str) -> None:
     """Print a line as it is: names may hold what rich takes for markup."""
-    from flaxcnn.data.examination import printable
 
     console.print(printable(text), highlight=False, soft_wrap=True, markup=False)
 
@@ -38,7 +38,7 @@ def show_all(options: argparse.Namespace) -> None:
     )
     table.add_row("PATH.npz", "arrays x_train, y_train, x_test, y_test; or images, labels")
     for name in datasets.names():
-        table.add_row(name, escape(whether_here(name)))
+        table.add_row(name, whether_here(name))
     table.add_row("tfds:NAME", "any prepared TFDS data set, with --data-dir")
     console.print(table)
 

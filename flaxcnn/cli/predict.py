@@ -14,6 +14,7 @@ from rich.progress import track
 from flaxcnn import data
 from flaxcnn.cli import records
 from flaxcnn.errors import InvalidArgument
+from flaxcnn.text import visible
 from flaxcnn.train.classify import Answer
 from flaxcnn.train.run_folder import RunFolderError
 from flaxcnn.train.trained import load_run
@@ -38,7 +39,7 @@ def predict(options: argparse.Namespace) -> int:
             for write in writers:
                 write(answer)
             if answer.error is not None:
-                print(f"flaxcnn: {records.visible(answer.error)}", file=sys.stderr)
+                print(f"flaxcnn: {visible(answer.error)}", file=sys.stderr)
                 failed += 1
             done += answer.error is None
     if found.ignored or options.csv or options.jsonl:
@@ -131,8 +132,8 @@ def _to_terminal(title: str, top: int) -> Iterator[Write]:
         if not shown:
             print(f"classified by {title}")
             shown = True
-        classes = "  ".join(f"{records.visible(name)} {chance:.1%}" for name, chance in answer.top(top))
-        print(f"{records.visible(answer.image)}: {classes}")
+        classes = "  ".join(f"{visible(name)} {chance:.1%}" for name, chance in answer.top(top))
+        print(f"{visible(answer.image)}: {classes}")
 
     yield write
 

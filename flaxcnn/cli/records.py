@@ -54,8 +54,3 @@ def table(file: TextIOBase, header: Sequence[str]) -> Any:
 def probability_columns(class_names: Sequence[str]) -> list[str]:
     """The header of the columns that hold the probability of each class."""
     return [f"probability of {name}" for name in class_names]
-
-
-def visible(text: str) -> str:
-    """A text as one line: characters that do not print, such as line breaks, are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

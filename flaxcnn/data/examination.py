@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from flaxcnn.data.errors import DataError
 from flaxcnn.data.image import deep_pixels, is_deep, opened_image, read_bytes, with_alpha
 from flaxcnn.data.parallel import Track, in_order, untracked
+from flaxcnn.text import printable
 
 GREY_MODES = ("1", "L", "LA", "La")
 
@@ -116,11 +117,6 @@ def facts(content: bytes, where: str) -> dict[str, int | bool | None]:
 def number(count: int, one: str, more: str) -> str:
     """Write `1 image is` or `7 images are`."""
     return f"{count:,} {one if count == 1 else more}"
-
-
-def printable(text: str) -> str:
-    """Write bytes of a file name that are no UTF-8 as `\\xff`, since no terminal takes them."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def some(names: list[str], limit: int = 3) -> str:

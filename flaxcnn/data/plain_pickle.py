@@ -40,7 +40,7 @@ class _Array:
     def array(self) -> np.ndarray:
         """The array, if it is one of bytes."""
         if not isinstance(self.kind, _Type) or self.kind.name not in ("u1", "|u1"):
-            raise ValueError("an array is not one of bytes")
+            raise pickle.UnpicklingError("an array is not one of bytes")
         return np.frombuffer(self.content, np.uint8).reshape(self.shape)
 
 
@@ -57,7 +57,7 @@ def _from_buffer(content: Any, kind: Any, shape: Any, order: Any) -> _Array:
 def _encode(text: Any, encoding: Any) -> bytes:
     """Give the bytes that Python 3 writes as a text in version 2."""
     if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
-        raise ValueError("bytes are written in an unknown way")
+        raise pickle.UnpicklingError("bytes are written in an unknown way")
     return text.encode("latin-1")
 
 
@@ -92,7 +92,7 @@ def read_plain_pickle(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = _Reader(file, encoding="bytes").load()
         if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}, not a dictionary")
+            raise pickle.UnpicklingError(f"it holds a {type(content).__name__}, not a dictionary")
         return {_text(key): v.array() if isinstance(v, _Array) else v for key, v in content.items()}
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def folder_of(name: str, data_dir: Path | None) -> Path | None:
     """Return the folder of images that a name means: `folder:PATH`, or a path that is a folder and no other name."""
     named = name.removeprefix("folder:")
     # A path that is absolute or that starts with ~ does not start in data_dir.
-    path = (data_dir or Path()) / Path(named).expanduser()
+    path = (data_dir or Path()) / Path(os.path.expanduser(named))
     if named and named != name:
         return path
     is_known = name in names() or not name or name.endswith(".npz")
@@ -124,7 +125,7 @@ def open_fixed_size(name: str, data_dir: Path | None) -> Parts:
     if name in FILE_LAYOUTS:
         return load_cifar(name, data_dir)
     if name.startswith("npz:") or name.endswith(".npz"):
-        return load_npz((data_dir or Path()) / Path(name.removeprefix("npz:")).expanduser())
+        return load_npz((data_dir or Path()) / Path(os.path.expanduser(name.removeprefix("npz:"))))
     raise DataError(f"There is no data set named '{name}'; {suggestion_for(name, data_dir)}")
 
 
@@ -135,7 +136,7 @@ def suggestion_for(name: str, data_dir: Path | None) -> str:
     if colon:
         prefixes = difflib.get_close_matches(kind.lower(), ["tfds", "npz", "folder"], n=1, cutoff=0.5)
         near = [f"{prefix}:{rest}" for prefix in prefixes] or near
-    path = (data_dir or Path()) / Path(name).expanduser()
+    path = (data_dir or Path()) / Path(os.path.expanduser(name))
     try:
         beside = [e.name for e in path.parent.iterdir() if e.is_dir() or e.suffix == ".npz"]
     except OSError:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from flaxcnn.config import Config, ConfigError
 from flaxcnn.data import Fingerprint, known_files
+from flaxcnn.text import printable
 from flaxcnn.train import sense
 from flaxcnn.train.environment import environment
 from flaxcnn.train.interrupts import StopRequest
@@ -19,7 +20,7 @@ from flaxcnn.train.lock import locked
 from flaxcnn.train.loop import Trainer
 from flaxcnn.train.metrics import Evaluation
 from flaxcnn.train.progress import tracked
-from flaxcnn.train.run_folder import RunFolder, RunFolderError, printable, shell_word, telling_of_a_full_disk
+from flaxcnn.train.run_folder import RunFolder, RunFolderError, shell_word, telling_of_a_full_disk
 from flaxcnn.train.setup import Job, set_up
 
 # The settings that a run may go on with otherwise than it was started.

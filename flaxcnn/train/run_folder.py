@@ -21,6 +21,7 @@ from flaxcnn import config as configuration
 from flaxcnn.config import Config
 from flaxcnn.data import DatasetInfo, Fingerprint, KnownFiles, Remembered
 from flaxcnn.errors import FlaxcnnError
+from flaxcnn.text import printable
 from flaxcnn.train import data_paths, lock
 from flaxcnn.train.lock import locked
 
@@ -49,11 +50,6 @@ def shell_word(path: str | Path) -> str:
     """A path as it is typed on a command line: quoted where it must be, and never taken for a flag."""
     text = printable(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
-
-
-def printable(path: str | Path) -> str:
-    """A path as text that can be printed: bytes that are no UTF-8 as `\\xff`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ def test_class_weights_are_numbers_or_a_word(capsys):
     with pytest.raises(SystemExit):
         of("--class-weights", "even")
     assert "'even' is neither a number nor the word balanced" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="class_weights is \\['1', 'balanced'\\]"):
+    with pytest.raises(ConfigError, match=r"class_weights is \[1.0, 'balanced'\]; expected a list"):
         of("--class-weights", "1", "balanced")
 
 

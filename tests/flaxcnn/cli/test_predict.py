@@ -156,7 +156,7 @@ def test_only_a_few_batches_are_read_ahead(monkeypatch):
     info = data.DatasetInfo("toy", 2, ("a", "b"), (1, 1, 1))
     lock, read, given = threading.Lock(), [], []
 
-    def read_image(path, shape):
+    def read_image(path, shape, max_value):
         with lock:
             read.append(path)
         return np.full(shape, int(path), np.uint8)
