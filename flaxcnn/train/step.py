@@ -65,7 +65,7 @@ _ERASING = 100
 
 def prepared(
     images: UInt8[Array, "n h w c"] | Float[Array, "n h w c"], recipe: Recipe, key: Key[Array, ""] | None
-) -> Float[Array, "n h w c"]:
+) -> Float[Array, "n height width c"]:
     """Images as the model wants them: in [0, 1], augmented where `key` is given, else cropped, normalised.
 
     Boxes are erased from normalised images, so that the 0 in them is the mean colour of the training images.

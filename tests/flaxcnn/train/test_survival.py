@@ -169,7 +169,7 @@ def test_ctrl_c_at_a_step_is_honoured_and_gone_on_from(quick, job_config, tmp_pa
     """1 compiles; 5 is the last step of an epoch, 10 the last of all: after it, Orbax could not save again."""
     run.train(job_config.replace(out=str(tmp_path / "whole")))
     with monkeypatch.context() as patched:
-        patched.setattr(run, "set_up", lambda config: interrupting(quick(config), at))
+        patched.setattr(run, "set_up", lambda config, loaded: interrupting(quick(config), at))
         with pytest.raises(
             InterruptedRun, match=r"Interrupted .*go on with: flaxcnn train --resume"
         ) as caught:
