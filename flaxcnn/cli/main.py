@@ -72,7 +72,13 @@ def _main(argv: Sequence[str] | None) -> int:
     # XLA's and absl's chatter is not for the user of a command; errors still come.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        return _run(options)
+        code = _run(options)
+        if argv is None and code > 128:
+            # A process that stops at once may still compute in XLA's threads, which crash while Python winds up.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        return code
     except BrokenPipeError:
         # The reader (head, less) has gone; let the interpreter close the pipe quietly.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,6 +16,8 @@ KILLS_A_RUN = 8
 # Of so many kills one comes at any time since the process started; before training that is mostly.
 ANY_TIME = 6
 LIMIT = 300.0
+# A run goes on by at most so many epochs before it is killed again.
+STRIDE = 8
 # Longer than an epoch: after it a process may be anywhere in one.
 DELAY = 0.05
 
@@ -74,9 +76,10 @@ def _epochs(run: Path) -> int:
 
 
 def _in_an_epoch(run: Path, draw: random.Random) -> Reached:
-    """A moment after a random epoch of those that the run has yet to make, or before the first."""
-    saved = min(_epochs(run), EPOCHS - 1)
-    epoch, delay = draw.randint(saved, EPOCHS - 1), draw.uniform(0, DELAY)
+    """A moment after a random epoch of the next ones that the run has yet to make."""
+    saved = _epochs(run)
+    last = min(saved + STRIDE, EPOCHS - 1)
+    epoch, delay = draw.randint(min(saved, last), last), draw.uniform(0, DELAY)
     seen: list[float] = []
 
     def reached(run: Path) -> bool:
