@@ -128,8 +128,6 @@ def box_weights(
     scale = size / target
     radius = jnp.maximum(scale, 1) if antialias else jnp.ones_like(scale)
     centre = (jnp.arange(target, dtype=dtype) + 0.5) * scale - 0.5
-    # Only where the triangle is narrow can a position lie beyond the border pixels with a triangle that misses them.
-    centre = jnp.where(radius == 1, jnp.clip(centre, 0, size - 1), centre)
     position = jnp.arange(source, dtype=jnp.int32) - first
     distance = jnp.abs(position.astype(dtype)[None, :] - centre[:, None])
     triangle = jnp.maximum(1 - distance / radius, 0)
