@@ -13,8 +13,8 @@ from flaxcnn.cli import main
 from flaxcnn.config import Config
 from flaxcnn.data import DataError, read_image
 from flaxcnn.train import run
-from flaxcnn.train.loading import load_data, load_splits
 from flaxcnn.train.interrupts import InterruptedRun
+from flaxcnn.train.loading import load_data, load_splits
 from flaxcnn.train.loop import Trainer
 from flaxcnn.train.progress import tracked
 from flaxcnn.train.trained import load_run
