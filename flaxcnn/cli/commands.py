@@ -16,13 +16,14 @@ from flaxcnn import recipes
 from flaxcnn.cli import arguments, records
 from flaxcnn.cli.data_sets import data
 from flaxcnn.cli.doctor import doctor
+from flaxcnn.cli.finetune import finetune
 from flaxcnn.cli.predict import predict
 from flaxcnn.config import ConfigError
 from flaxcnn.data import DatasetInfo
 from flaxcnn.errors import FlaxcnnError, InvalidArgument
 from flaxcnn.train.interrupts import InterruptedRun, StopRequest
 from flaxcnn.train.metrics import Evaluation
-from flaxcnn.train.run_folder import printable, to_json
+from flaxcnn.train.run_folder import RunFolder, printable, to_json
 
 # Names of classes and files are printed as they are: neither as markup nor as an emoji's code.
 console = Console(markup=False, emoji=False, highlight=False)
@@ -62,7 +63,7 @@ def train(options: argparse.Namespace) -> int:
         config = arguments.config_of(options)
         _print_recipe(arguments.recipe_of(options), options)
         summary = run.train(config, console=console, stop=stop)
-    _print_summary(summary)
+    print_summary(summary)
     return 0
 
 
@@ -77,7 +78,8 @@ def _print_recipe(name: str | None, options: argparse.Namespace) -> None:
         )
 
 
-def _print_summary(summary: dict) -> None:
+def print_summary(summary: dict) -> None:
+    """Print what `summary.json` holds, in short."""
     # A text, and not markup, in which the brackets of a path would have a meaning.
     title = Text(f"{summary['model']} on {printable(summary['data'])}")
     table = Table(title=title, show_header=False, title_justify="left")
@@ -186,6 +188,7 @@ def write_weights(options: argparse.Namespace) -> int:
     """`flaxcnn weights RUN OUT`."""
     from flaxcnn import weights
     from flaxcnn.train.trained import load_run
+    from flaxcnn.transfer import facts
 
     if Path(options.out).suffix != ".safetensors":
         raise InvalidArgument(
@@ -193,7 +196,9 @@ def write_weights(options: argparse.Namespace) -> int:
             "(`parity convert` writes .pth)."
         )
     trained = load_run(options.run, options.checkpoint)
-    path = weights.save(options.out, trained.params, trained.state)
+    # What a fine-tuning must know of them travels with the weights.
+    known = facts.of_run(RunFolder.open(options.run)).metadata()
+    path = weights.save(options.out, trained.params, trained.state, metadata=known)
     console.print(
         f"wrote {path}: {options.checkpoint} weights of {trained.config.model.model}, PyTorch's names and layouts",
         soft_wrap=True,
@@ -242,6 +247,7 @@ def list_models(options: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "train": train,
+    "finetune": finetune,
     "eval": evaluate,
     "predict": predict,
     "weights": write_weights,

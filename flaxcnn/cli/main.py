@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import flaxcnn
 from flaxcnn.cli import arguments
 from flaxcnn.cli.doctor import add_doctor
+from flaxcnn.cli.finetune import add_finetune
 from flaxcnn.cli.output import printable
 from flaxcnn.errors import hint
 
@@ -29,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"flaxcnn {flaxcnn.__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     arguments.add_train(commands)
+    add_finetune(commands)
     arguments.add_eval(commands)
     arguments.add_predict(commands)
     arguments.add_weights(commands)
