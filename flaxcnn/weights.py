@@ -107,7 +107,7 @@ def fitted(
     problems = [f"{name} is missing" for name in sorted(wanted.keys() - state_dict.keys() - optional)]
     problems += [f"{name} is not in the model" for name in sorted(state_dict.keys() - wanted.keys())]
     arrays = {}
-    for name in wanted.keys() & state_dict.keys():
+    for name in sorted(wanted.keys() & state_dict.keys()):
         given = np.asarray(state_dict[name])
         array = LAYOUTS[given.ndim].from_torch(given) if given.ndim in LAYOUTS else given
         if array.shape != wanted[name].shape:

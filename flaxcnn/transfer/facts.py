@@ -19,7 +19,7 @@ from flaxcnn.train.run_folder import RunFolder, printable
 # Of torchvision's weights: https://docs.pytorch.org/vision/stable/models.html
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "image_size": 224}
 # A network that has learnt is not to be thrown off: a tenth of the usual rate, and few epochs.
-PACE = 0.1
+SLOWER = 10
 EPOCHS = 10
 
 
@@ -93,11 +93,12 @@ def of(path: str | Path) -> Facts:
         for name in content.keys() - set(_NAMES):
             raise ConfigError(f"{printable(beside)} says {name!r}, which is not known: {hint(name, _NAMES)}")
         said |= content
-    # The types of what a setting takes are checked where it is set.
-    classes = said.get("classes")
+    classes = said.pop("classes", None)
     if not (classes is None or (isinstance(classes, list) and all(isinstance(c, str) for c in classes))):
         raise ConfigError(f"The classes beside {printable(path)} are {classes!r}; expected a list of texts.")
-    return Facts(**said)
+    # Everything else is a setting too, whose type and range are checked.
+    checked = Config().replace(**{name: value for name, value in said.items() if value is not None})
+    return Facts(classes=classes, **{name: checked.get(name) for name in said})
 
 
 def _json(text: str, path: Path) -> Any:
@@ -150,7 +151,7 @@ def completed(given: Mapping[str, Any], recipe: str | None = None) -> tuple[Conf
         optimiser = given.get("optimiser", Config().optimiser.optimiser)
         pace = {"epochs": EPOCHS}
         if optimiser in BY_OPTIMISER:
-            pace["learning_rate"] = PACE * BY_OPTIMISER[optimiser][0]
+            pace["learning_rate"] = BY_OPTIMISER[optimiser][0] / SLOWER
     settings = {name: value for name, value in travels.items() if value is not None} | pace | dict(given)
     settings["start"] = str(start.absolute())
     return (Config().replace(**settings) if recipe is None else recipes.config(recipe, settings)), notes

@@ -30,6 +30,7 @@ from flaxcnn.train.step import Batch, TrainStep
 STEPS, LOWEST, HIGHEST = 100, 1e-7, 10.0
 # The share of the past in the smoothed loss, and how many times its least value ends the sweep.
 SMOOTHING, DIVERGED = 0.98, 4.0
+_FLAT = 1e-9
 
 
 class NoRateError(FlaxcnnError):
@@ -136,7 +137,8 @@ def suggested(rates: Float64[np.ndarray, " n"], smoothed: Float64[np.ndarray, " 
     inner = slice(STEPS // 10, -5)
     rates, smoothed = rates[inner], smoothed[inner]
     slopes = np.diff(smoothed) / np.diff(np.log(rates)) if len(rates) > 1 else np.zeros(0)
-    if not (slopes < 0).any():
+    # A loss that stays as it is falls by rounding.
+    if not len(slopes) or np.diff(smoothed).min() > -_FLAT * np.abs(smoothed).max():
         raise NoRateError(
             "The loss fell at no learning rate, so that none is suggested; look at the data, or train other layers."
         )
