@@ -75,7 +75,7 @@ def default(field: dataclasses.Field[Any]) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, list):
-        return " ".join(f"{item:g}" for item in value)
+        return " ".join(f"{item:g}" for item in value) or "none"
     return str(value)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from flaxcnn.config import Config
 from flaxcnn.data import ArraySource, DataError, DatasetInfo, Source, Splits
+from flaxcnn.data.repeated import RepeatedSource
 from flaxcnn.data.resized import ResizedSource
 from flaxcnn.data.splits import hold_out
 
@@ -112,11 +113,13 @@ def source_of(
     return ArraySource(array, np.zeros(len(array), np.int32) if labels is None else labels, info)
 
 
-def resized(source: Source, size: int | None) -> Source:
-    """The source with images of `size` pixels a side, or as it is."""
-    if size is None or source.info.image_shape[:2] == (size, size):
-        return source
-    return ResizedSource(source, (size, size))
+def as_read(source: Source, config: Config) -> Source:
+    """The source with the size of images that the configuration names, if any, and grey images as RGB if it says so."""
+    size = config.data.image_size
+    if size is not None and source.info.image_shape[:2] != (size, size):
+        source = ResizedSource(source, (size, size))
+    repeats = config.data.channels == 3 and source.info.image_shape[2] == 1
+    return RepeatedSource(source, 3) if repeats else source
 
 
 def split(images: Any, labels: Any, validation: Any, config: Config) -> tuple[np.ndarray | None, Splits]:
@@ -138,7 +141,7 @@ def split(images: Any, labels: Any, validation: Any, config: Config) -> tuple[np
         given = as_labels(labels, "labels")
         classes = classes_of(given)
         train = source_of(images, numbered(given, classes, "labels"), classes, NAME)
-    train = resized(train, config.data.image_size)
+    train = as_read(train, config)
     held_out = _held_out(validation, train, classes, config)
     if held_out is None and config.data.validation_fraction > 0:
         train, held_out = hold_out(
@@ -162,7 +165,7 @@ def _held_out(validation: Any, train: Source, classes: np.ndarray | None, config
         images, labels = validation
         numbers = numbered(as_labels(labels, "validation"), classes, "validation")
         source = source_of(images, numbers, classes, "validation")
-    source = resized(source, config.data.image_size)
+    source = as_read(source, config)
     if (source.info.image_shape, source.info.num_classes) != (train.info.image_shape, train.info.num_classes):
         raise DataError(
             f"The validation images have shape {source.info.image_shape} and {source.info.num_classes} classes, but "

@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from flaxcnn.config_faults import augment_faults, fault_of_weights
+from flaxcnn.config_faults import augment_faults, fault_of_weights, transfer_faults
 from flaxcnn.errors import FlaxcnnError, hint
 
 # The key of `config.json` that has the paths as they were typed; no setting.
@@ -66,7 +66,8 @@ class DataConfig:
     test_fraction: float = field(0.2, "share kept for the test, where the data set has no test split")
     workers: int = field(2, "threads that read and decode images")
     channels: int | None = field(
-        None, "of a folder: 1 reads grey, 3 reads RGB; if not given, RGB unless every image is grey"
+        None,
+        "1 reads a folder grey, 3 as RGB; if not given, RGB unless every image is grey; 3 makes grey arrays RGB",
     )
     max_value: int | None = field(
         None, "of a folder: the grey value of 16-bit files that becomes white; if not given, by their largest"
@@ -160,6 +161,32 @@ class OptimiserConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class TransferConfig:
+    """Weights to start from, which of them are trained, and how fast (`flaxcnn finetune`)."""
+
+    start: str | None = field(None, "run folder or safetensors file whose weights are the start")
+    start_checkpoint: str = field("last", "of a run folder: last, best, or best-2 and so on")
+    stem_channels: str = field(
+        "repeat",
+        "images with other channels than the start's: repeat makes grey images RGB, sum adapts the first kernels",
+    )
+    mean: list[float] | None = field(
+        None, "mean of each channel that the start was trained with, in [0, 1]", shown="the start's"
+    )
+    std: list[float] | None = field(
+        None, "standard deviation of each channel that the start was trained with", shown="the start's"
+    )
+    freeze: list[str] = field(
+        [], "patterns of parameters or modules that are not trained, such as 'layer1.*', or all-but-head"
+    )
+    thaw: list[str] = field([], "EPOCH:PATTERN, train from then on what was frozen, such as 3:layer4")
+    rates: list[str] = field(
+        [], "PATTERN=RATE, peak learning rate of some parameters, such as 'layer4.*=0.01'"
+    )
+    layer_decay: float = field(1.0, "factor of the learning rate from each stage to the one before it")
+
+
+@dataclasses.dataclass(frozen=True)
 class RunConfig:
     """The length of the run, its precision and seed, and its output."""
 
@@ -184,6 +211,7 @@ class Config:
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     optimiser: OptimiserConfig = dataclasses.field(default_factory=OptimiserConfig)
+    transfer: TransferConfig = dataclasses.field(default_factory=TransferConfig)
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
@@ -194,7 +222,8 @@ class Config:
                 raise ConfigError(f"{name} is {value}; expected a number from {low:g} to {high:g}.")
         if self.augment.mixup and self.augment.cutmix:
             raise ConfigError("mixup and cutmix were both given; choose one of them.")
-        for fault in (*augment_faults(self.augment), fault_of_weights(self.loss.class_weights)):
+        faults = (*augment_faults(self.augment), fault_of_weights(self.loss.class_weights))
+        for fault in (*faults, *transfer_faults(self.transfer)):
             if fault is not None:
                 raise ConfigError(fault)
         if self.run.precision not in ("float32", "bfloat16", "tensorfloat32"):
@@ -264,6 +293,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("one_cycle_warmup", 0.0, 1.0),
     ("ema_decay", 0.0, 1.0),
     ("accumulate", 1, 1e6),
+    ("layer_decay", 1e-6, 1.0),
     ("epochs", 1, 1e6),
     ("early_stopping", 0, 1e6),
     ("keep_best", 1, 1000),
@@ -338,6 +368,8 @@ _TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
     str | None: ((str, type(None)), "a text or null"),
     bool: ((bool,), "true or false"),
     list[float]: ((list, tuple), "a list of numbers"),
+    list[float] | None: ((list, tuple, type(None)), "a list of numbers or null"),
+    list[str]: ((list, tuple), "a list of texts"),
     list[float] | str | None: (
         (list, tuple, str, type(None)),
         "a list of numbers, or the word balanced, or null",
@@ -356,6 +388,10 @@ def _converted(name: str, value: Any) -> Any:
         raise ConfigError(f"{name} is {value!r}; expected {expected}.")
     if kind == list[float] | str | None and list(value or ()) == ["balanced"]:
         return "balanced"
+    if kind == list[str]:
+        if not all(isinstance(item, str) for item in value):
+            raise ConfigError(f"{name} is {value!r}; expected {expected}.")
+        return list(value)
     if isinstance(value, list | tuple):
         if not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
             raise ConfigError(f"{name} is {value!r}; expected {expected}.")

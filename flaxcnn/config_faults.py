@@ -33,3 +33,29 @@ def fault_of_weights(weights: Sequence[float] | str | None) -> str | None:
         )
     wrong = [weight for weight in weights or () if not (math.isfinite(weight) and weight > 0)]
     return f"class_weights holds {wrong[0]:g}; expected positive numbers." if wrong else None
+
+
+def transfer_faults(transfer: Any) -> Iterator[str | None]:
+    """What is wrong with the section `transfer` of a configuration; patterns are checked where the names are known."""
+    if transfer.stem_channels not in ("repeat", "sum"):
+        yield f"stem_channels is {transfer.stem_channels!r}; expected repeat or sum."
+    for name, lowest in (("mean", -math.inf), ("std", 0.0)):
+        wrong = [x for x in getattr(transfer, name) or () if not (math.isfinite(x) and x > lowest)]
+        if wrong:
+            kind = "positive" if name == "std" else "finite"
+            yield f"{name} holds {wrong[0]:g}; expected {kind} numbers, one for each channel."
+    for text in transfer.thaw:
+        epoch, _, pattern = text.partition(":")
+        if not (epoch.isascii() and epoch.isdecimal() and int(epoch) > 0 and pattern):
+            yield f"thaw is {text!r}; expected EPOCH:PATTERN with an epoch of at least 1, for example 3:layer4."
+    for text in transfer.rates:
+        pattern, _, rate = text.rpartition("=")
+        if not (pattern and _is_positive(rate)):
+            yield f"rates holds {text!r}; expected PATTERN=RATE with a positive rate, for example 'layer4.*=0.01'."
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False

@@ -23,6 +23,7 @@ from flaxcnn.train.interrupts import InterruptedRun, StopRequest
 from flaxcnn.train.loading import Loaded
 from flaxcnn.train.loop import Trainer
 from flaxcnn.train.metrics import Evaluation
+from flaxcnn.train.run import start_of
 from flaxcnn.train.run_folder import RunFolder, RunFolderError, to_json, write_text
 from flaxcnn.train.setup import Job, set_up
 from flaxcnn.train.trained import TrainedModel, load_run
@@ -122,7 +123,7 @@ class Fitted:
         info = self.trained.info
         given = images if isinstance(images, Source) else None
         source = given or arrays.source_of(images, labels, self.classes, "images")
-        source = arrays.resized(source, self.config.data.image_size)
+        source = arrays.as_read(source, self.config)
         if source.info.image_shape != info.image_shape or (
             given and given.info.num_classes != info.num_classes
         ):
@@ -153,7 +154,8 @@ def fit(
             (0.1; 0 for none) of the images is held out.
         recipe: the name of a recipe to start from, see `flaxcnn recipes`; what it says of its data is left out.
         progress: print a bar and a line an epoch.
-        settings: fields of the configuration by name: `model="resnet18"`, `epochs=20`, `learning_rate=0.05`, ...
+        settings: fields of the configuration by name: `model="resnet18"`, `epochs=20`, `learning_rate=0.05`, ...;
+            `start=RUN_OR_FILE` trains on from its weights, as `flaxcnn finetune` does, with `freeze=[...]` and others.
 
     Returns:
         the classifier with the weights of the last epoch.
@@ -166,12 +168,14 @@ def fit(
     config = _config(recipe, settings)
     classes, splits = arrays.split(images, labels, validation, config)
     sense.check_images(config, splits.info)
-    job = set_up(config, Loaded(splits, *channel_statistics(splits.train, workers=config.data.workers)))
+    console = _console(progress)
+    loaded = Loaded(splits, *channel_statistics(splits.train, workers=config.data.workers))
+    job = set_up(config, loaded, start=start_of(config, console))
     passing = config.run.out is None
     path = tempfile.mkdtemp(prefix="flaxcnn-") if passing else config.run.out
     try:
         folder = RunFolder.create(path, job.config)
-        _train(job, folder, classes, progress)
+        _train(job, folder, classes, console)
         return Fitted(folder, load_run(folder.path), passing=passing)
     except BaseException:
         if passing:
@@ -179,12 +183,12 @@ def fit(
         raise
 
 
-def _train(job: Job, folder: RunFolder, classes: np.ndarray | None, progress: bool) -> None:
+def _train(job: Job, folder: RunFolder, classes: np.ndarray | None, console: Any) -> None:
     """Train to the end, and leave a complete run folder."""
     folder.write_data(job.splits.info, np.asarray(job.recipe.mean), np.asarray(job.recipe.std))
     if classes is not None:
         _write_classes(folder, classes)
-    trainer, started = Trainer(job, folder, _console(progress)), time.perf_counter()
+    trainer, started = Trainer(job, folder, console), time.perf_counter()
     try:
         with StopRequest() as stop:
             trainer.run(stop)
@@ -216,7 +220,12 @@ def _config(recipe: str | None, settings: Mapping[str, Any]) -> Config:
                 f"{name} was given to fit, which trains on the images it is given; leave it out."
             )
     given = {"tensorboard": False} | dict(settings)
-    config = Config().replace(**given) if recipe is None else recipes.config(recipe, given)
+    if given.get("start") is not None:
+        from flaxcnn.transfer.facts import completed
+
+        config, _ = completed(given, recipe)
+    else:
+        config = Config().replace(**given) if recipe is None else recipes.config(recipe, given)
     config = config.replace(data=arrays.NAME, data_dir=None, pictures=False).resolved()
     sense.check(config)
     return config

@@ -89,6 +89,11 @@ def bind(model: nnx.Module, params: Parameters, state: State) -> nnx.Module:
     return _merge(_split(model)[0], params, state)
 
 
+def fill(model: nnx.Module, params: Parameters, state: State) -> None:
+    """Give `model` itself other arrays of the same names and shapes."""
+    nnx.update(model, _nested(params, nnx.Param), _nested(state, nnx.BatchStat))
+
+
 def _split(model: nnx.Module) -> tuple[nnx.GraphDef, Parameters, State]:
     graph, params, state, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
     if leftover := [_dotted(path) for path, _ in nnx.to_flat_state(rest)]:

@@ -85,22 +85,12 @@ def from_torch(
     Raises:
         WeightsError: names are missing or not in the model, or shapes differ; the error lists all of them.
     """
-    wanted = params | state
-    optional = {name for name, value in state.items() if value.ndim == 0}
-    problems = [f"{name} is missing" for name in sorted(wanted.keys() - state_dict.keys() - optional)]
-    problems += [f"{name} is not in the model" for name in sorted(state_dict.keys() - wanted.keys())]
-    arrays = {}
-    for name in wanted.keys() & state_dict.keys():
-        given = np.asarray(state_dict[name])
-        array = LAYOUTS[given.ndim].from_torch(given) if given.ndim in LAYOUTS else given
-        if array.shape != wanted[name].shape:
-            expected = LAYOUTS[wanted[name].ndim].to_torch(np.empty(wanted[name].shape, np.int8)).shape
-            problems.append(f"{name} has shape {list(given.shape)} instead of {list(expected)}")
-        arrays[name] = array
+    arrays, problems = fitted(state_dict, params, state)
     if problems:
         raise WeightsError(
             f"The weights do not fit the model ({len(problems)} problems): {'; '.join(problems)}."
         )
+    wanted = params | state
     filled = {
         name: jnp.asarray(arrays[name], value.dtype) if name in arrays else value
         for name, value in wanted.items()
@@ -108,8 +98,31 @@ def from_torch(
     return {name: filled[name] for name in params}, {name: filled[name] for name in state}
 
 
-def save(path: str | Path, params: Parameters, state: State) -> Path:
+def fitted(
+    state_dict: Mapping[str, Num[np.ndarray, "..."]], params: Parameters, state: State
+) -> tuple[Arrays, list[str]]:
+    """The arrays of a `state_dict` in Flax's layouts, and what does not fit, in a few words each; see `from_torch`."""
+    wanted = params | state
+    optional = {name for name, value in state.items() if value.ndim == 0}
+    problems = [f"{name} is missing" for name in sorted(wanted.keys() - state_dict.keys() - optional)]
+    problems += [f"{name} is not in the model" for name in sorted(state_dict.keys() - wanted.keys())]
+    arrays = {}
+    for name in sorted(wanted.keys() & state_dict.keys()):
+        given = np.asarray(state_dict[name])
+        array = LAYOUTS[given.ndim].from_torch(given) if given.ndim in LAYOUTS else given
+        if array.shape != wanted[name].shape:
+            expected = LAYOUTS[wanted[name].ndim].to_torch(np.empty(wanted[name].shape, np.int8)).shape
+            problems.append(f"{name} has shape {list(given.shape)} instead of {list(expected)}")
+        arrays[name] = array
+    return arrays, problems
+
+
+def save(
+    path: str | Path, params: Parameters, state: State, *, metadata: Mapping[str, str] | None = None
+) -> Path:
     """Write the weights as a safetensors file with PyTorch's names and layouts, which torchvision can load.
+
+    `metadata` goes into its header.
 
     Raises:
         WeightsError: the file cannot be written.
@@ -120,7 +133,7 @@ def save(path: str | Path, params: Parameters, state: State) -> Path:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        save_file(to_torch(params, state), temporary, metadata={"format": "pt"})
+        save_file(to_torch(params, state), temporary, metadata={"format": "pt", **(metadata or {})})
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"Cannot write the weights {path}: {error}.") from None
@@ -133,11 +146,20 @@ def load(path: str | Path, params: Parameters, state: State) -> tuple[Parameters
     Raises:
         WeightsError: the file is missing or damaged, or does not fit the model.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    return from_torch(read(path)[0], params, state)
+
+
+def read(path: str | Path) -> tuple[Arrays, dict[str, str]]:
+    """The arrays of a safetensors file as they are, and the metadata of its header.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
 
     try:
-        arrays = load_file(path)
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError:
         raise WeightsError(
             f"There is no weights file {path}; give the path of a .safetensors file."
@@ -146,4 +168,3 @@ def load(path: str | Path, params: Parameters, state: State) -> tuple[Parameters
         raise WeightsError(
             f"The weights file {path} cannot be read ({error}); expected safetensors."
         ) from None
-    return from_torch(arrays, params, state)

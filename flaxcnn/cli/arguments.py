@@ -38,10 +38,16 @@ def add_train(commands: Commands) -> None:
         default="auto",
         help="on Linux, start again with huge pages where the system gives them (default: auto)",
     )
+    add_settings(command)
+
+
+def add_settings(command: argparse.ArgumentParser, *without: str) -> None:
+    """One flag for every setting, but for some."""
     for section in dataclasses.fields(Config):
         group = command.add_argument_group(section.name, section.default_factory.__doc__)
         for item in dataclasses.fields(section.default_factory):
-            _add_field(group, item)
+            if item.name not in without:
+                _add_field(group, item)
 
 
 def add_eval(commands: Commands) -> None:
@@ -180,7 +186,9 @@ def _add_field(group: argparse._ActionsContainer, item: dataclasses.Field[Any]) 
         group.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
     elif item.type == dict[str, Any]:
         group.add_argument(flag, action="append", type=_option, metavar="KEY=VALUE", **common)
-    elif item.type == list[float]:
+    elif item.type == list[str]:
+        group.add_argument(flag, nargs="+", action="extend", metavar="TEXT", **common)
+    elif item.type in (list[float], list[float] | None):
         group.add_argument(flag, type=float, nargs="+", metavar="N", **common)
     elif item.type == list[float] | str | None:
         group.add_argument(flag, type=_weight, nargs="+", metavar="N", **common)
@@ -196,7 +204,7 @@ def _shown(default: Any) -> str:
     if isinstance(default, dict):
         return "none"
     if isinstance(default, list):
-        return " ".join(f"{value:g}" for value in default)
+        return " ".join(f"{value:g}" for value in default) or "none"
     if isinstance(default, bool):
         return "on" if default else "off"
     return "none" if default is None else str(default)
@@ -230,6 +238,13 @@ def config_of(options: argparse.Namespace) -> Config:
     if "model_options" in flags:
         flags["model_options"] = given.get("model_options", {}) | dict(flags["model_options"])
     name = recipe_of(options)
+    if (given | flags).get("start") is not None:
+        from flaxcnn.transfer.facts import completed
+
+        config, notes = completed(given | flags, name)
+        for note in notes:
+            print(f"note: {note}")
+        return config
     return Config().replace(**given | flags) if name is None else recipes.config(name, given | flags)
 
 

@@ -15,6 +15,7 @@ from flaxcnn import recipes
 from flaxcnn.cli import arguments, records
 from flaxcnn.cli.data_sets import data
 from flaxcnn.cli.doctor import doctor
+from flaxcnn.cli.finetune import finetune
 from flaxcnn.cli.predict import predict
 from flaxcnn.config import ConfigError
 from flaxcnn.data import DatasetInfo
@@ -22,7 +23,7 @@ from flaxcnn.errors import FlaxcnnError, InvalidArgument
 from flaxcnn.text import printable, visible
 from flaxcnn.train.interrupts import StopRequest
 from flaxcnn.train.metrics import Evaluation
-from flaxcnn.train.run_folder import to_json
+from flaxcnn.train.run_folder import RunFolder, to_json
 
 # Names of classes and files are printed as they are: neither as markup nor as an emoji's code.
 console = Console(markup=False, emoji=False, highlight=False)
@@ -55,7 +56,7 @@ def train(options: argparse.Namespace, stop: StopRequest) -> int:
         config = arguments.config_of(options)
         _print_recipe(arguments.recipe_of(options), options)
         summary = run.train(config, console=console, stop=stop)
-    _print_summary(summary)
+    print_summary(summary)
     return 0
 
 
@@ -70,7 +71,8 @@ def _print_recipe(name: str | None, options: argparse.Namespace) -> None:
         )
 
 
-def _print_summary(summary: dict) -> None:
+def print_summary(summary: dict) -> None:
+    """Print what `summary.json` holds, in short."""
     # A text, and not markup, in which the brackets of a path would have a meaning.
     title = Text(f"{summary['model']} on {printable(summary['data'])}")
     table = Table(title=title, show_header=False, title_justify="left")
@@ -179,6 +181,7 @@ def write_weights(options: argparse.Namespace) -> int:
     """`flaxcnn weights RUN OUT`."""
     from flaxcnn import weights
     from flaxcnn.train.trained import load_run
+    from flaxcnn.transfer import facts
 
     if Path(options.out).suffix != ".safetensors":
         raise InvalidArgument(
@@ -186,7 +189,9 @@ def write_weights(options: argparse.Namespace) -> int:
             "(`parity convert` writes .pth)."
         )
     trained = load_run(options.run, options.checkpoint)
-    path = weights.save(options.out, trained.params, trained.state)
+    # What a fine-tuning must know of them travels with the weights.
+    known = facts.of_run(RunFolder.open(options.run)).metadata()
+    path = weights.save(options.out, trained.params, trained.state, metadata=known)
     console.print(
         f"wrote {path}: {options.checkpoint} weights of {trained.config.model.model}, PyTorch's names and layouts",
         soft_wrap=True,
@@ -233,6 +238,8 @@ def list_models(options: argparse.Namespace) -> int:
     return 0
 
 
+# Those that may be asked to stop, and save what they did.
+SAVING: dict[str, Callable[[argparse.Namespace, StopRequest], int]] = {"train": train, "finetune": finetune}
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "eval": evaluate,
     "predict": predict,

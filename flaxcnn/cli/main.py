@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import flaxcnn
 from flaxcnn.cli import arguments
 from flaxcnn.cli.doctor import add_doctor
+from flaxcnn.cli.finetune import add_finetune
 from flaxcnn.cli.output import printable
 from flaxcnn.errors import hint
 
@@ -33,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"flaxcnn {flaxcnn.__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     arguments.add_train(commands)
+    add_finetune(commands)
     arguments.add_eval(commands)
     arguments.add_predict(commands)
     arguments.add_weights(commands)
@@ -105,15 +107,15 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _ended(options: argparse.Namespace, stop: "StopRequest") -> int:
-    """Run a subcommand to its end; all but `train` end at the first signal."""
+    """Run a subcommand to its end; those that save what they did are asked to stop, all others end at a signal."""
     with stop.immediate("interrupted"):
         from flaxcnn.cli import commands
         from flaxcnn.train.compiling import use_compilation_cache
 
         use_compilation_cache()
     try:
-        if options.command == "train":
-            code = commands.train(options, stop)
+        if options.command in commands.SAVING:
+            code = commands.SAVING[options.command](options, stop)
         else:
             with stop.immediate("interrupted"):
                 code = commands.COMMANDS[options.command](options)

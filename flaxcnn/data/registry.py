@@ -16,6 +16,7 @@ from flaxcnn.data.known import KnownFiles
 from flaxcnn.data.npz import load_npz
 from flaxcnn.data.parallel import Track, untracked
 from flaxcnn.data.reading import Reading
+from flaxcnn.data.repeated import RepeatedSource
 from flaxcnn.data.resized import ResizedSource
 from flaxcnn.data.source import Source
 from flaxcnn.data.splits import Parts, Splits, split
@@ -55,7 +56,8 @@ def load(
         validation_fraction: the share of the training images; 0 for no validation split.
         test_fraction: the share of all images; used only if the data set has no test part.
         image_size: the height and width of all images after resizing, or one number for both.
-        channels: of a folder, 1 to read grey and 3 for RGB; by default RGB unless every image is grey.
+        channels: of a folder, 1 to read grey and 3 for RGB; by default RGB unless every image is grey. Of arrays, 3
+            repeats the one channel of grey images.
         max_value: of a folder, the grey value of 16-bit files that becomes 255; by default that of the least depth
             (8, 10, 12, 14 or 16 bits) that holds the values of all files.
         skip_damaged: of a folder, leave out files that cannot be decoded; by default one is an error.
@@ -94,15 +96,16 @@ def open_parts(name: str, data_dir: Path | None, reading: Reading) -> Parts:
     else:
         parts = open_fixed_size(name, data_dir)
     has = parts.train.info.image_shape[2]
-    if reading.channels not in (None, has) or reading.max_value is not None:
+    repeats = has == 1 and reading.channels == 3
+    if (reading.channels not in (None, has) and not repeats) or reading.max_value is not None:
         chosen = "max_value" if reading.max_value is not None else f"channels {reading.channels}"
         raise DataError(
             f"{chosen} was chosen, but {name} holds arrays with {has} channels of 8 bits or floats; "
-            "only a folder of images is read in another way."
+            "only a folder of images is read in another way, and grey arrays as RGB."
         )
-    if size is None or size == parts.train.info.image_shape[:2]:
-        return parts
-    return each_part(parts, lambda source: ResizedSource(source, size))
+    if size is not None and size != parts.train.info.image_shape[:2]:
+        parts = each_part(parts, lambda source: ResizedSource(source, size))
+    return each_part(parts, lambda source: RepeatedSource(source, 3)) if repeats else parts
 
 
 def folder_of(name: str, data_dir: Path | None) -> Path | None:

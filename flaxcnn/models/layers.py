@@ -63,7 +63,8 @@ class BatchNorm(nnx.Module):
 
     `momentum` is the weight of the *new* observation, as in PyTorch. `momentum=None` computes the cumulative
     average of all batches instead. The running variance is unbiased, n / (n - 1), unless
-    `biased_running_variance` (the convention of Flax and Keras).
+    `biased_running_variance` (the convention of Flax and Keras). A norm whose attribute `frozen` is set normalises by
+    its running statistics in training too, and does not change them, as PyTorch's does in the mode of evaluation.
     """
 
     def __init__(
@@ -82,11 +83,13 @@ class BatchNorm(nnx.Module):
         self.num_batches_tracked = nnx.BatchStat(jnp.asarray(np.zeros((), np.int32)))
         self.momentum, self.epsilon = momentum, epsilon
         self.biased_running_variance = biased_running_variance
+        self.frozen = False
 
     def __call__(
         self, x: Float[Array, "n *space c"], *, train: bool = False, mask: Bool[Array, " n"] | None = None
     ) -> Float[Array, "n *space c"]:
         """Normalise by the statistics of the rows that `mask` keeps (train) or the running ones (eval)."""
+        train = train and not self.frozen
         count = self.num_batches_tracked[...] + jnp.asarray(1, self.num_batches_tracked[...].dtype)
         dtype = self.running_mean[...].dtype
         y, mean, var = ops.batch_norm(

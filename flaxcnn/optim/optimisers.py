@@ -8,6 +8,7 @@ import optax
 
 from flaxcnn.errors import InvalidArgument
 from flaxcnn.optim.clipping import clip_by_global_norm, clip_by_value
+from flaxcnn.optim.groups import apart, scale_by_name
 from flaxcnn.optim.rules import adam_direction, dampened_momentum, root_mean_square_direction
 from flaxcnn.optim.validation import Number, require_known_options, require_number, unknown_name
 
@@ -65,6 +66,8 @@ def optimiser(
     decay_mask: Any = None,
     clip_norm: Number | None = None,
     clip_value: Number | None = None,
+    factors: Mapping[str, float] | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> optax.GradientTransformation:
     """An optimiser with PyTorch's update rule.
 
@@ -96,6 +99,8 @@ def optimiser(
             the parameters to such a pytree (such as `no_decay_on_norm_and_bias`). By default all, as in PyTorch.
         clip_norm: the largest global norm of the gradients.
         clip_value: the largest magnitude of a gradient's element.
+        factors: of parameters in a flat dictionary, the learning rate divided by `learning_rate`, by name.
+        groups: of parameters in a flat dictionary, a label by name; each group counts its own updates, see `apart`.
 
     Raises:
         InvalidArgument: an unknown name, a number out of its range, an option that the optimiser does not use, or
@@ -126,7 +131,11 @@ def optimiser(
         steps.append(optax.scale(-1.0))
     decay = [] if weight_decay == 0 else [optax.add_decayed_weights(weight_decay, _checked_mask(decay_mask))]
     direction = _direction(name, options)
+    if groups is not None and direction:
+        direction = [apart(optax.chain(*direction), groups)]
     steps += [*direction, *decay] if name == "adamw" else [*decay, *direction]
+    if factors is not None:
+        steps.append(scale_by_name(factors))
     return optax.chain(*steps, optax.scale_by_learning_rate(learning_rate))
 
 

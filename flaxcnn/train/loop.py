@@ -24,7 +24,7 @@ from flaxcnn.train.position import Position
 from flaxcnn.train.progress import ProgressDisplay
 from flaxcnn.train.run_folder import RunFolder, shell_word
 from flaxcnn.train.setup import Job
-from flaxcnn.train.state import TrainState
+from flaxcnn.train.state import TrainState, thawed
 from flaxcnn.train.step import Batch, Metrics
 
 # The last checkpoint is for going on after a crash: a short epoch is not worth a file of its own.
@@ -45,11 +45,13 @@ class Trainer:
         self.position = Position()
         self.saved_at, self.saved_step = time.monotonic(), 0
         self.resumed = self.compiled = False
+        self.phase = 0
 
     def resume(self) -> None:
         """Go back to the last checkpoint, or to the start if there is none; forget what was recorded after it."""
         self.checkpoints.adopt(self.train_state)
         if self.checkpoints.exists():
+            self._enter(self.checkpoints.info("last").get("phase", 0))
             self.train_state, info = self.checkpoints.restore("last", self.train_state)
             self.position = Position(**info["position"])
             self.saved_step = int(self.train_state.step)
@@ -83,12 +85,25 @@ class Trainer:
                 self._finish_epoch(display, events, request)
         return self.train_state
 
+    def save_start(self) -> None:
+        """Save weights from elsewhere before the first step, so that going on does not ask for them again."""
+        if self.job.config.transfer.start is not None and not self.checkpoints.exists():
+            self._save()
+
+    def _enter(self, phase: int) -> None:
+        """Train what is trained in a phase from now on; a phase of its own has a step of its own to compile."""
+        if phase != self.phase:
+            recipe = self.job.phases[phase].recipe
+            self.train_state = thawed(self.train_state, recipe.optimiser, recipe.frozen)
+            self.phase, self.compiled = phase, False
+
     def finished(self) -> bool:
         """Whether all epochs are made, or early stopping has ended the run."""
         return self.position.stopped_early or self.position.epoch >= self.job.config.run.epochs
 
     def _train_epoch(self, display: ProgressDisplay, stop: StopRequest) -> None:
-        position, step = self.position, self.job.train_step
+        self._enter(self.job.phase_at(self.position.epoch))
+        position, step = self.position, self.job.phases[self.phase].train_step
         # The time to compile is reported by itself and does not belong to the images a second.
         start = time.monotonic() - position.seconds
         waiting: Metrics | None = None
@@ -115,7 +130,7 @@ class Trainer:
         position.seconds = time.monotonic() - start
 
     def _step(self, batch: Batch) -> Metrics:
-        self.train_state, metrics = self.job.train_step(self.train_state, batch)
+        self.train_state, metrics = self.job.phases[self.phase].train_step(self.train_state, batch)
         return metrics
 
     def _first_step(self, batch: Batch, display: ProgressDisplay, stop: StopRequest) -> Metrics:
@@ -243,6 +258,6 @@ class Trainer:
             "position": dataclasses.asdict(self.position),
             "best": [item["step"] for item in self.position.best],
             "model": self.job.config.model.model,
-        }
+        } | ({"phase": self.phase} if self.phase else {})
         self.checkpoints.save(self.train_state, info)
         self.saved_at, self.saved_step = time.monotonic(), int(self.train_state.step)

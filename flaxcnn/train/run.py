@@ -13,6 +13,7 @@ from flaxcnn.config import Config, ConfigError
 from flaxcnn.data import Fingerprint, known_files
 from flaxcnn.text import printable
 from flaxcnn.train import sense
+from flaxcnn.train.checkpoint import Checkpoints
 from flaxcnn.train.environment import environment
 from flaxcnn.train.interrupts import StopRequest
 from flaxcnn.train.loading import Loaded, load_again, load_data
@@ -21,7 +22,7 @@ from flaxcnn.train.loop import Trainer
 from flaxcnn.train.metrics import Evaluation
 from flaxcnn.train.progress import tracked
 from flaxcnn.train.run_folder import RunFolder, RunFolderError, shell_word, telling_of_a_full_disk
-from flaxcnn.train.setup import Job, set_up
+from flaxcnn.train.setup import Job, Start, set_up
 
 # The settings that a run may go on with otherwise than it was started.
 CHANGEABLE = (
@@ -62,7 +63,8 @@ def train(
             sense.check(config)
             for remark in sense.remarks(config):
                 console.print(f"note: {remark}", **_PLAIN)
-            job = _set_up(config, load_data(config, track=tracked(console)), console)
+            loaded = load_data(config, track=tracked(console))
+            job = _set_up(config, loaded, console, start_of(config, console))
             sense.check_images(config, job.splits.info)
         folder = RunFolder.create(config.run.out, job.config)
         with locked(folder.path), telling_of_a_full_disk(folder.path):
@@ -107,7 +109,8 @@ def resume(
             f"Interrupted before the run in {printable(path)} went on; nothing was changed."
         ):
             loaded = _load_again(folder, after, data_changed, console)
-            job = _set_up(after, loaded, console)
+            begun = Checkpoints(folder.path).exists()
+            job = _set_up(after, loaded, console, None if begun else start_of(after, console))
             trainer = Trainer(job, folder, console)
             trainer.resume()
             if loaded.changed:
@@ -186,14 +189,27 @@ def _write_data(folder: RunFolder, job: Job) -> None:
     )
 
 
-def _set_up(config: Config, loaded: Loaded, console: Console) -> Job:
+def start_of(config: Config, console: Console) -> Start | None:
+    """What gives the model its weights, where they come from elsewhere."""
+    if config.transfer.start is None:
+        return None
+    from flaxcnn.transfer.start import start
+
+    return start(config, lambda text: console.print(f"note: {text}", **_PLAIN))
+
+
+def _set_up(config: Config, loaded: Loaded, console: Console, start: Start | None) -> Job:
     """Set a run up while saying so, and say what will be trained on what."""
     for note in loaded.notes:
         console.print(f"note: {note}", **_PLAIN)
     # A Text, since a status reads a string as markup, and a path may hold [red]; a spinner of ASCII.
     with console.status(Text(f"building {config.model.model} ..."), spinner="line"):
-        job = set_up(config, loaded)
-    parameters = sum(value.size for value in job.train_state.params.values())
+        job = set_up(config, loaded, start=start)
+    params, frozen = job.train_state.params, job.recipe.frozen
+    parameters = sum(value.size for value in params.values())
+    if frozen:
+        trained = sum(value.size for name, value in params.items() if name not in frozen)
+        console.print(f"{trained:,} of the parameters are trained, the others are frozen", **_PLAIN)
     splits = {"training": job.splits.train, "validation": job.splits.validation, "test": job.splits.test}
     counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items() if split is not None)
     console.print(
@@ -208,6 +224,7 @@ def _run(trainer: Trainer, stop: StopRequest, started: float) -> dict[str, Any]:
     job, folder = trainer.job, trainer.folder
     if not folder.has_data():  # of a new run, or of one that was killed before it was written
         _write_data(folder, job)
+    trainer.save_start()
     train_state = trainer.run(stop)
     jax.block_until_ready(train_state.params)
     if trainer.position.stopped_early:
@@ -268,9 +285,10 @@ def _summary(
         "epochs": position.epoch,
         "steps": history[-1]["step"],
         "images_per_second": len(job.splits.train) * len(history) / trained,
-        "compilations": job.train_step.compilations,
+        "compilations": sum(phase.train_step.compilations for phase in job.phases),
         "evaluation_compilations": job.predict.compilations,
-        "compile_seconds": job.train_step.compile_seconds + job.predict.compile_seconds,
+        "compile_seconds": sum(phase.train_step.compile_seconds for phase in job.phases)
+        + job.predict.compile_seconds,
         "training_seconds": trained,
         "seconds": seconds,
         "run_folder": str(trainer.folder.path),

@@ -13,13 +13,14 @@ from jaxtyping import Array, Float
 from flaxcnn import data, models, ops, optim
 from flaxcnn.config import Config, ConfigError, OptimiserConfig
 from flaxcnn.functional import Functional, functional
-from flaxcnn.ops.cpu.choice import RULES
 from flaxcnn.train import state as train_states
 from flaxcnn.train.compiling import Compiled
 from flaxcnn.train.evaluate import make_predict
 from flaxcnn.train.loading import Loaded, load_data
+from flaxcnn.train.phases import Phase, phases_of
 from flaxcnn.train.state import TrainState
-from flaxcnn.train.step import Recipe, make_train_step
+from flaxcnn.train.step import Recipe
+from flaxcnn.transfer.plan import Plan, plan_of, with_frozen_norms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Job:
         train_state: before the first step.
         train_step, predict: compiled on their first call, each once.
         steps_per_epoch: batches of the training split, the short last one included.
+        later: the phases after the first one, in which frozen parameters are thawed.
     """
 
     config: Config
@@ -44,6 +46,20 @@ class Job:
     train_step: Compiled
     predict: Compiled
     steps_per_epoch: int
+    later: tuple[Phase, ...] = ()
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """All phases, by the epoch in which they begin."""
+        return (Phase(0, self.recipe, self.train_step), *self.later)
+
+    def phase_at(self, epoch: int) -> int:
+        """The number of the phase that an epoch belongs to."""
+        return sum(phase.epoch <= epoch for phase in self.phases) - 1
+
+
+# Puts trained weights into a new model, and what belongs to them into what is known of the data.
+Start = Callable[[nnx.Module, Loaded], Loaded]
 
 
 def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
@@ -95,12 +111,20 @@ def pure(config: Config, model: nnx.Module) -> Functional:
     return parts._replace(apply=apply)
 
 
-def set_up(config: Config, loaded: Loaded | None = None) -> Job:
+def set_up(
+    config: Config,
+    loaded: Loaded | None = None,
+    *,
+    start: Start | None = None,
+    schedule: optim.Schedule | None = None,
+) -> Job:
     """Build a run from its configuration.
 
     Args:
         config: of the run.
         loaded: its data; loaded here if not given.
+        start: gives the model other weights than those that it is initialised with.
+        schedule: the learning rate of every step, instead of that of the configuration.
 
     Raises:
         ConfigError, DataError, InvalidArgument: a setting, name or file that cannot be used, in one sentence.
@@ -120,12 +144,15 @@ def set_up(config: Config, loaded: Loaded | None = None) -> Job:
     splits = loaded.splits
     steps_per_epoch = data.number_of_batches(splits.train, config.run.batch_size)
     model = model_of(config, splits.info)
+    if start is not None:
+        loaded = start(model, loaded)
     parts = pure(config, model)
     check_crop(config, splits.info)
-    schedule = schedule_of(config, steps_per_epoch)
+    schedule = schedule or schedule_of(config, steps_per_epoch)
+    plan = plan_of(config, model, parts.params)
     recipe = Recipe(
         apply=parts.apply,
-        optimiser=optimiser_of(config.optimiser, schedule),
+        optimiser=optimiser_of(config.optimiser, schedule, plan),
         schedule=schedule,
         num_classes=splits.info.num_classes,
         mean=jnp.asarray(loaded.mean),
@@ -136,15 +163,19 @@ def set_up(config: Config, loaded: Loaded | None = None) -> Job:
         ema_decay=config.optimiser.ema_decay,
         accumulate=config.optimiser.accumulate,
     )
+    first, *later = phases_of(
+        plan,
+        recipe,
+        lambda frozen: pure(config, with_frozen_norms(model, frozen)).apply,
+        config.run.precision,
+    )
     return Job(
         config=config,
         splits=splits,
         model=model,
-        recipe=recipe,
-        train_state=initial_state(config, parts, recipe.optimiser),
-        train_step=Compiled(
-            make_train_step(recipe), donate=(0,), rules=RULES, precision=config.run.precision
-        ),
+        recipe=first.recipe,
+        train_state=initial_state(config, parts, recipe.optimiser, first.recipe.frozen),
+        train_step=first.train_step,
         predict=make_predict(
             parts.apply,
             recipe.mean,
@@ -153,6 +184,7 @@ def set_up(config: Config, loaded: Loaded | None = None) -> Job:
             crop_size=config.augment.crop_size,
         ),
         steps_per_epoch=steps_per_epoch,
+        later=tuple(later),
     )
 
 
@@ -195,7 +227,12 @@ def class_weights_of(config: Config, splits: data.Splits) -> Float[Array, " k"] 
     return jnp.asarray(given, jnp.float32)
 
 
-def initial_state(config: Config, parts: Functional, optimiser: optax.GradientTransformation) -> TrainState:
+def initial_state(
+    config: Config,
+    parts: Functional,
+    optimiser: optax.GradientTransformation,
+    frozen: frozenset[str] = frozenset(),
+) -> TrainState:
     """The train state before the first step."""
     return train_states.create(
         parts.params,
@@ -203,6 +240,7 @@ def initial_state(config: Config, parts: Functional, optimiser: optax.GradientTr
         optimiser,
         seed=config.run.seed,
         use_ema=config.optimiser.ema_decay > 0,
+        frozen=frozen,
     )
 
 
@@ -245,8 +283,10 @@ _OPTIONS = {
 }
 
 
-def optimiser_of(settings: OptimiserConfig, schedule: Callable[..., Any]) -> optax.GradientTransformation:
-    """The optimiser of a run, which follows `schedule`."""
+def optimiser_of(
+    settings: OptimiserConfig, schedule: Callable[..., Any], plan: Plan | None = None
+) -> optax.GradientTransformation:
+    """The optimiser of a run, which follows `schedule`, with the groups of parameters of `plan`."""
     settings = Config(optimiser=settings).resolved().optimiser
     used = optim.optimiser_options(settings.optimiser)
     defaults = OptimiserConfig()
@@ -270,5 +310,7 @@ def optimiser_of(settings: OptimiserConfig, schedule: Callable[..., Any]) -> opt
         decay_mask=None if settings.decay_norm_and_bias else optim.no_decay_on_norm_and_bias,
         clip_norm=settings.clip_norm,
         clip_value=settings.clip_value,
+        factors=plan and plan.factors,
+        groups=plan and plan.groups,
         **options,
     )

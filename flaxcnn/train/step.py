@@ -20,6 +20,7 @@ from flaxcnn.functional import Apply, Parameters, State
 from flaxcnn.train import ema
 from flaxcnn.train.mix import cutmix, mixup
 from flaxcnn.train.state import TrainState, averaged
+from flaxcnn.transfer.plan import divided
 
 Batch = dict[str, Array | np.ndarray]
 Metrics = dict[str, Float[Array, ""] | Int[Array, ""]]
@@ -39,6 +40,7 @@ class Recipe:
         augment, loss: settings.
         class_weights: the weight of each class in the loss; all alike where None.
         ema_decay: of the moving average of the weights, which warms up to it; 0 is off.
+        frozen: parameters that are not differentiated, and statistics that `apply` does not change, by name.
         accumulate: number of parts in which the gradient of a batch is computed; it divides the size of a batch.
     """
 
@@ -53,6 +55,7 @@ class Recipe:
     class_weights: Float[Array, " k"] | None = None
     ema_decay: float = 0.0
     accumulate: int = 1
+    frozen: frozenset[str] = frozenset()
 
 
 # Mixup and cutmix mix labels too, and boxes are erased after the normalisation; `augment` makes all others.
@@ -120,17 +123,17 @@ def make_train_step(recipe: Recipe) -> TrainStep:
         gradient, (data_loss, logits, state) = gradient_of(
             recipe, train_state, images, targets, mask, model_key
         )
-        updates, opt_state = recipe.optimiser.update(gradient, train_state.opt_state, train_state.params)
-        params = optax.apply_updates(train_state.params, updates)
+        trained, kept = divided(train_state.params, recipe.frozen)
+        updates, opt_state = recipe.optimiser.update(gradient, train_state.opt_state, trained)
+        params = optax.apply_updates(trained, updates) | kept
         count = jnp.sum(mask, dtype=jnp.int32)
         average = train_state.ema
         if average is not None:
-            average = ema.update(
-                average, averaged(params, state), recipe.ema_decay, train_state.step, warm_up=True
-            )
+            now = averaged(params, state, recipe.frozen)
+            average = ema.update(average, now, recipe.ema_decay, train_state.step, warm_up=True)
         predictions = jnp.argmax(logits, axis=-1).astype(labels.dtype)
         metrics = {
-            "loss": data_loss + penalty(train_state.params, recipe.loss),
+            "loss": data_loss + penalty(trained, recipe.loss),
             "loss_sum": data_loss * count.astype(data_loss.dtype),
             "correct": jnp.sum((predictions == labels) & mask, dtype=jnp.int32),
             "count": count,
@@ -155,10 +158,14 @@ def gradient_of(
     mask: Bool[Array, " n"],
     key: Key[Array, ""],
 ) -> Gradient:
-    """The gradient of the objective, with the mean loss of the rows, their logits and the model's new state."""
+    """The gradient of the objective, with the mean loss of the rows, their logits and the model's new state.
+
+    What is frozen is no argument of the function that is differentiated, so that nothing is computed for it.
+    """
+    trained, kept = divided(train_state.params, recipe.frozen)
     if recipe.accumulate == 1:
         return jax.grad(_objective, has_aux=True)(
-            train_state.params, recipe, train_state.state, images, targets, mask, key, None
+            trained, kept, recipe, train_state.state, images, targets, mask, key, None
         )
     parts = jax.tree.map(
         lambda array: array.reshape(recipe.accumulate, -1, *array.shape[1:]), (images, targets, mask)
@@ -169,27 +176,28 @@ def gradient_of(
         gradient, loss, state = so_far
         number, (x, y, valid) = part
         more, (part_loss, logits, new_state) = jax.grad(_objective, has_aux=True)(
-            train_state.params, recipe, state, x, y, valid, jax.random.fold_in(key, number), total
+            trained, kept, recipe, state, x, y, valid, jax.random.fold_in(key, number), total
         )
         # A part of padding only leaves the running statistics as they are.
         state = jax.tree.map(lambda new, old: jnp.where(jnp.any(valid), new, old), new_state, state)
         return (jax.tree.map(jnp.add, gradient, more), loss + part_loss, state), logits
 
-    start = jax.tree.map(jnp.zeros_like, train_state.params)
-    dtype = next(iter(train_state.params.values())).dtype
+    start = jax.tree.map(jnp.zeros_like, trained)
+    dtype = next(iter(trained.values())).dtype
     (gradient, loss, state), logits = jax.lax.scan(
         add,
         (start, jnp.zeros((), dtype), train_state.state),
         (jnp.arange(recipe.accumulate), parts),
     )
     # The penalty is of the weights and not of the rows: it counts once.
-    of_penalty = jax.grad(penalty)(train_state.params, recipe.loss)
+    of_penalty = jax.grad(penalty)(trained, recipe.loss)
     gradient = jax.tree.map(jnp.add, gradient, of_penalty)
     return gradient, (loss, logits.reshape(mask.shape[0], -1), state)
 
 
 def _objective(
-    params: Parameters,
+    trained: Parameters,
+    kept: Parameters,
     recipe: Recipe,
     state: State,
     images: Float[Array, "n h w c"],
@@ -199,7 +207,7 @@ def _objective(
     total: Weight | None,
 ) -> tuple[Float[Array, ""], tuple]:
     """The objective of a batch; of a part of a batch whose rows weigh `total`, its share, without the penalty."""
-    logits, state = recipe.apply(params, state, images, train=True, key=key, mask=mask)
+    logits, state = recipe.apply(trained | kept, state, images, train=True, key=key, mask=mask)
     loss = ops.cross_entropy(
         logits,
         targets,
@@ -208,7 +216,7 @@ def _objective(
         mask=mask,
     )
     if total is None:
-        return loss + penalty(params, recipe.loss), (loss, logits, state)
+        return loss + penalty(trained, recipe.loss), (loss, logits, state)
     part = _weight(recipe, targets, mask)
     share = part.astype(loss.dtype) / jnp.where(total > 0, total, jnp.ones_like(total)).astype(loss.dtype)
     loss = jnp.where(jnp.any(mask), loss * share, jnp.zeros_like(loss))
@@ -224,7 +232,7 @@ def _weight(recipe: Recipe, targets: Targets, mask: Bool[Array, " n"]) -> Weight
 
 
 def penalty(params: Parameters, loss: LossConfig) -> Float[Array, ""]:
-    """`l1 * sum |w| + l2 * sum w^2` over all parameters; exactly zero where both are off."""
+    """`l1 * sum |w| + l2 * sum w^2` over the trained parameters; exactly zero where both are off."""
     total = jnp.zeros((), next(iter(params.values())).dtype)
     if loss.l1:
         total = total + loss.l1 * ops.l1_penalty(params)

@@ -25,6 +25,7 @@ from flaxcnn.train.loading import load_again
 from flaxcnn.train.metrics import Evaluation
 from flaxcnn.train.run_folder import RunFolder
 from flaxcnn.train.setup import initial_state, model_of, optimiser_of, pure
+from flaxcnn.transfer.plan import plan_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,8 +153,11 @@ def load_run(
     info, mean, std = remembered.info, remembered.mean, remembered.std
     model = model_of(config, info)
     parts = pure(config, model)
-    like = initial_state(config, parts, optimiser_of(config.optimiser, lambda step: step * 0.0))
-    train_state, _ = Checkpoints(folder.path).restore(kind, like)
+    plan, checkpoints = plan_of(config, model, parts.params), Checkpoints(folder.path)
+    # What is trained when a checkpoint is written decides what the optimiser has a state of.
+    frozen = plan.frozen[checkpoints.info(kind).get("phase", 0)]
+    optimiser = optimiser_of(config.optimiser, lambda step: step * 0.0, plan)
+    train_state, _ = checkpoints.restore(kind, initial_state(config, parts, optimiser, frozen))
     params, state = train_state.evaluated
     copy, fold = folding(model)
     return TrainedModel(
