@@ -1,6 +1,7 @@
 """Optimisers, learning-rate schedules and gradient clipping with PyTorch's exact rules, through optax."""
 
 from flaxcnn.optim.clipping import clip_by_global_norm, clip_by_value, global_norm
+from flaxcnn.optim.masking import keeping_zeros
 from flaxcnn.optim.optimisers import (
     no_decay_on_norm_and_bias,
     optimiser,
@@ -21,6 +22,7 @@ __all__ = [
     "clip_by_global_norm",
     "clip_by_value",
     "global_norm",
+    "keeping_zeros",
     "no_decay_on_norm_and_bias",
     "optimiser",
     "optimiser_names",

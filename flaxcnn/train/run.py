@@ -11,6 +11,7 @@ from rich.text import Text
 
 from flaxcnn.config import Config, ConfigError
 from flaxcnn.data import Fingerprint, known_files
+from flaxcnn.models.resized import Architecture
 from flaxcnn.train import sense
 from flaxcnn.train.environment import environment
 from flaxcnn.train.interrupts import StopRequest
@@ -106,7 +107,7 @@ def resume(
             f"Interrupted before the run in {printable(path)} went on; nothing was changed."
         ):
             loaded = _load_again(folder, after, data_changed, console)
-            job = _set_up(after, loaded, console)
+            job = _set_up(after, loaded, console, Architecture.of_run(folder.path))
             trainer = Trainer(job, folder, console)
             trainer.resume()
             if loaded.changed:
@@ -185,13 +186,15 @@ def _write_data(folder: RunFolder, job: Job) -> None:
     )
 
 
-def _set_up(config: Config, loaded: Loaded, console: Console) -> Job:
+def _set_up(
+    config: Config, loaded: Loaded, console: Console, architecture: Architecture | None = None
+) -> Job:
     """Set a run up while saying so, and say what will be trained on what."""
     for note in loaded.notes:
         console.print(f"note: {note}", **_PLAIN)
     # A Text, since a status reads a string as markup, and a path may hold [red]; a spinner of ASCII.
     with console.status(Text(f"building {config.model.model} ..."), spinner="line"):
-        job = set_up(config, loaded)
+        job = set_up(config, loaded, architecture)
     parameters = sum(value.size for value in job.train_state.params.values())
     splits = {"training": job.splits.train, "validation": job.splits.validation, "test": job.splits.test}
     counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items() if split is not None)

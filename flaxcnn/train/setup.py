@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from flaxcnn import data, models, ops, optim
 from flaxcnn.config import Config, ConfigError, OptimiserConfig
 from flaxcnn.functional import Functional, functional
+from flaxcnn.models.resized import Architecture, resized
 from flaxcnn.ops.cpu.choice import RULES
 from flaxcnn.train import state as train_states
 from flaxcnn.train.compiling import Compiled
@@ -46,8 +47,11 @@ class Job:
     steps_per_epoch: int
 
 
-def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
-    """The model of a run, freshly initialised, for images and classes as `info` describes them."""
+def model_of(config: Config, info: data.DatasetInfo, architecture: Architecture | None = None) -> nnx.Module:
+    """The model of a run, freshly initialised, for images and classes as `info` describes them.
+
+    With the `architecture` of a compressed run it has smaller layers.
+    """
     options = dict(config.model.model_options)
     size = options.get("image_size")
     taken = {**_DECIDED_ELSEWHERE, **({} if _same_size(size, info.image_shape) else _SIZE_DECIDED_ELSEWHERE)}
@@ -57,13 +61,14 @@ def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
         size = config.augment.crop_size
         options.setdefault("image_size", info.image_shape[:2] if size is None else (size, size))
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    return models.create(
+    model = models.create(
         config.model.model,
         seed=config.run.seed,
         num_classes=info.num_classes,
         in_channels=info.image_shape[2],
         **options,
     )
+    return model if architecture is None else resized(model, architecture)
 
 
 # What the data or another setting says of a model.
@@ -95,12 +100,13 @@ def pure(config: Config, model: nnx.Module) -> Functional:
     return parts._replace(apply=apply)
 
 
-def set_up(config: Config, loaded: Loaded | None = None) -> Job:
+def set_up(config: Config, loaded: Loaded | None = None, architecture: Architecture | None = None) -> Job:
     """Build a run from its configuration.
 
     Args:
         config: of the run.
         loaded: its data; loaded here if not given.
+        architecture: of a compressed run, whose layers are smaller than those of the registry.
 
     Raises:
         ConfigError, DataError, InvalidArgument: a setting, name or file that cannot be used, in one sentence.
@@ -119,7 +125,7 @@ def set_up(config: Config, loaded: Loaded | None = None) -> Job:
     loaded = loaded or load_data(config)
     splits = loaded.splits
     steps_per_epoch = data.number_of_batches(splits.train, config.run.batch_size)
-    model = model_of(config, splits.info)
+    model = model_of(config, splits.info, architecture)
     parts = pure(config, model)
     check_crop(config, splits.info)
     schedule = schedule_of(config, steps_per_epoch)
@@ -263,7 +269,7 @@ def optimiser_of(settings: OptimiserConfig, schedule: Callable[..., Any]) -> opt
         options["betas"] = (settings.beta1, settings.beta2)
     if not options.get("momentum", 1.0):
         options.pop("nesterov", None)
-    return optim.optimiser(
+    made = optim.optimiser(
         settings.optimiser,
         schedule,
         weight_decay=settings.weight_decay,
@@ -272,3 +278,4 @@ def optimiser_of(settings: OptimiserConfig, schedule: Callable[..., Any]) -> opt
         clip_value=settings.clip_value,
         **options,
     )
+    return optim.keeping_zeros(made) if settings.keep_zeros else made
