@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import flaxcnn
 from flaxcnn.cli import arguments
+from flaxcnn.cli.compress import add_compress
 from flaxcnn.cli.doctor import add_doctor
 from flaxcnn.cli.output import printable
 from flaxcnn.errors import hint
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_recipes(commands)
     arguments.add_models(commands)
     arguments.add_data(commands)
+    add_compress(commands)
     add_doctor(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)
