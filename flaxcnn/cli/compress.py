@@ -51,7 +51,7 @@ def compress(options: argparse.Namespace) -> int:
         checkpoint=options.checkpoint,
         repeats=options.repeats,
         console=console,
-        stop=StopRequest(lambda line: console.print(line)),
+        stop=StopRequest(console.print),
     )
     if options.json:
         print(to_json(table), end="")

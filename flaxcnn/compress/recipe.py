@@ -49,7 +49,7 @@ class Prune:
 
     sparsity: float = _option(None, 0.0, 1.0)
     scope: str = _option("global", choices=("global", "layer"))
-    epochs: int = _option(0, -1)
+    epochs: int = _option(0, -1.0)
     learning_rate: float | None = _option(None)
 
 
@@ -80,7 +80,7 @@ class Cluster:
         values: how many different ones a kernel has at most, its zero not counted.
     """
 
-    values: int = _option(32, 1, 256)
+    values: int = _option(32, 1.0, 256.0)
 
 
 Step = Training | Prune | Shrink | Cluster
@@ -142,6 +142,8 @@ def _step(number: int, item: Any) -> Step:
             raise RecipeError(f"Step {number}: {name} has no option {key!r}: {hint(key, fields)}")
         if (wrong := _wrong(fields[key], value)) is not None:
             raise RecipeError(f"Step {number}: {key} of {name} is {_shown(value)}; expected {wrong}.")
+        if fields[key].type is not int and isinstance(value, int):
+            options[key] = float(value)
     step = STEPS[name](**options)
     if isinstance(step, Shrink) and (step.ratio is None) == (step.flops is None):
         raise RecipeError(f"Step {number}: shrink takes either ratio or flops; give one of them.")

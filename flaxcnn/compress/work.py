@@ -160,7 +160,7 @@ def pruned_state(train_state: TrainState, sparsity: float, scope: str) -> TrainS
 
 
 def taylor_products(work: Work, batches: int) -> dict[str, Float[Array, "..."]]:
-    """|w dL/dw| of every parameter, the mean over so many batches of training images, as the network is in evaluation."""
+    """|w dL/dw| of every parameter, the mean over so many batches of training images, in evaluation."""
     parts, config, loaded = work.pure(), work.config, work.loaded
     size = config.augment.crop_size
 
