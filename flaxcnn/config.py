@@ -158,6 +158,9 @@ class OptimiserConfig:
     accumulate: int = field(
         1, "compute the gradient of a batch in this many parts, one after another, to save memory"
     )
+    keep_zeros: bool = field(
+        False, "kernel weights that are 0 when the run begins stay 0, as those of a pruned network"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

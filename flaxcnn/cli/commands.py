@@ -13,6 +13,7 @@ from rich.text import Text
 
 from flaxcnn import recipes
 from flaxcnn.cli import arguments, records
+from flaxcnn.cli.compress import compress
 from flaxcnn.cli.data_sets import data
 from flaxcnn.cli.doctor import doctor
 from flaxcnn.cli.finetune import finetune
@@ -247,5 +248,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "recipes": list_recipes,
     "models": list_models,
     "data": data,
+    "compress": compress,
     "doctor": doctor,
 }

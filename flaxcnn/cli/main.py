@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import flaxcnn
 from flaxcnn.cli import arguments
+from flaxcnn.cli.compress import add_compress
 from flaxcnn.cli.doctor import add_doctor
 from flaxcnn.cli.finetune import add_finetune
 from flaxcnn.cli.output import printable
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_recipes(commands)
     arguments.add_models(commands)
     arguments.add_data(commands)
+    add_compress(commands)
     add_doctor(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)

@@ -70,7 +70,7 @@ class Residual(nnx.Module):
         normalised: bool,
         rngs: nnx.Rngs,
     ) -> None:
-        self.stride, self.outputs = stride, outputs
+        self.stride = stride
         self.changes_shape = stride != 1 or inputs != outputs
         if self.changes_shape and options.shortcut == "B":
             projection = convolution(inputs, outputs, 1, stride=stride, rngs=rngs)
@@ -79,12 +79,12 @@ class Residual(nnx.Module):
         else:
             self.downsample = None
 
-    def shortcut(self, x: Images, train: bool, mask: Mask) -> Features:
-        """The identity, or its projection to the block's output shape."""
+    def shortcut(self, x: Images, channels: int, train: bool, mask: Mask) -> Features:
+        """The identity, or its projection to the block's output shape of so many channels."""
         if not self.changes_shape:
             return x
         if self.downsample is None:
-            return subsample_and_pad(x, self.stride, self.outputs)
+            return subsample_and_pad(x, self.stride, channels)
         x = self.downsample[0](x)
         return self.downsample[1](x, train=train, mask=mask) if len(self.downsample) > 1 else x
 
@@ -128,7 +128,7 @@ class BasicBlock(Residual):
         """Apply the block."""
         y = ops.relu(self.bn1(self.conv1(x), train=train, mask=mask))
         y = self.bn2(self.conv2(y), train=train, mask=mask)
-        return ops.relu(y + self.shortcut(x, train, mask))
+        return ops.relu(y + self.shortcut(x, y.shape[-1], train, mask))
 
 
 class Bottleneck(Residual):
@@ -156,7 +156,7 @@ class Bottleneck(Residual):
         y = ops.relu(self.bn1(self.conv1(x), train=train, mask=mask))
         y = ops.relu(self.bn2(self.conv2(y), train=train, mask=mask))
         y = self.bn3(self.conv3(y), train=train, mask=mask)
-        return ops.relu(y + self.shortcut(x, train, mask))
+        return ops.relu(y + self.shortcut(x, y.shape[-1], train, mask))
 
 
 class PreActivationBasicBlock(Residual):
@@ -177,7 +177,7 @@ class PreActivationBasicBlock(Residual):
         activated = ops.relu(self.bn1(x, train=train, mask=mask))
         y = self.conv1(activated)
         y = self.conv2(ops.relu(self.bn2(y, train=train, mask=mask)))
-        return y + self.shortcut(activated if self.changes_shape else x, train, mask)
+        return y + self.shortcut(activated if self.changes_shape else x, y.shape[-1], train, mask)
 
 
 class PreActivationBottleneck(Residual):
@@ -205,4 +205,4 @@ class PreActivationBottleneck(Residual):
         y = self.conv1(activated)
         y = self.conv2(ops.relu(self.bn2(y, train=train, mask=mask)))
         y = self.conv3(ops.relu(self.bn3(y, train=train, mask=mask)))
-        return y + self.shortcut(activated if self.changes_shape else x, train, mask)
+        return y + self.shortcut(activated if self.changes_shape else x, y.shape[-1], train, mask)

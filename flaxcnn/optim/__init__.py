@@ -2,6 +2,7 @@
 
 from flaxcnn.optim.clipping import clip_by_global_norm, clip_by_value, global_norm
 from flaxcnn.optim.groups import joined
+from flaxcnn.optim.masking import keeping_zeros
 from flaxcnn.optim.optimisers import (
     no_decay_on_norm_and_bias,
     optimiser,
@@ -23,6 +24,7 @@ __all__ = [
     "clip_by_value",
     "global_norm",
     "joined",
+    "keeping_zeros",
     "no_decay_on_norm_and_bias",
     "optimiser",
     "optimiser_names",

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from flaxcnn.config import Config, ConfigError
 from flaxcnn.data import Fingerprint, known_files
+from flaxcnn.models.resized import Architecture
 from flaxcnn.text import printable
 from flaxcnn.train import sense
 from flaxcnn.train.checkpoint import Checkpoints
@@ -110,7 +111,8 @@ def resume(
         ):
             loaded = _load_again(folder, after, data_changed, console)
             begun = Checkpoints(folder.path).exists()
-            job = _set_up(after, loaded, console, None if begun else start_of(after, console))
+            start = None if begun else start_of(after, console)
+            job = _set_up(after, loaded, console, start, Architecture.of_run(folder.path))
             trainer = Trainer(job, folder, console)
             trainer.resume()
             if loaded.changed:
@@ -198,13 +200,19 @@ def start_of(config: Config, console: Console) -> Start | None:
     return start(config, lambda text: console.print(f"note: {text}", **_PLAIN))
 
 
-def _set_up(config: Config, loaded: Loaded, console: Console, start: Start | None) -> Job:
+def _set_up(
+    config: Config,
+    loaded: Loaded,
+    console: Console,
+    start: Start | None,
+    architecture: Architecture | None = None,
+) -> Job:
     """Set a run up while saying so, and say what will be trained on what."""
     for note in loaded.notes:
         console.print(f"note: {note}", **_PLAIN)
     # A Text, since a status reads a string as markup, and a path may hold [red]; a spinner of ASCII.
     with console.status(Text(f"building {config.model.model} ..."), spinner="line"):
-        job = set_up(config, loaded, start=start)
+        job = set_up(config, loaded, start=start, architecture=architecture)
     params, frozen = job.train_state.params, job.recipe.frozen
     parameters = sum(value.size for value in params.values())
     if frozen:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from flaxcnn import data, models, ops, optim
 from flaxcnn.config import Config, ConfigError, OptimiserConfig
 from flaxcnn.functional import Functional, functional
+from flaxcnn.models.resized import Architecture, resized
 from flaxcnn.train import state as train_states
 from flaxcnn.train.compiling import Compiled
 from flaxcnn.train.evaluate import make_predict
@@ -62,8 +63,11 @@ class Job:
 Start = Callable[[nnx.Module, Loaded], Loaded]
 
 
-def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
-    """The model of a run, freshly initialised, for images and classes as `info` describes them."""
+def model_of(config: Config, info: data.DatasetInfo, architecture: Architecture | None = None) -> nnx.Module:
+    """The model of a run, freshly initialised, for images and classes as `info` describes them.
+
+    With the `architecture` of a compressed run it has smaller layers.
+    """
     options = dict(config.model.model_options)
     size = options.get("image_size")
     taken = {**_DECIDED_ELSEWHERE, **({} if _same_size(size, info.image_shape) else _SIZE_DECIDED_ELSEWHERE)}
@@ -73,13 +77,14 @@ def model_of(config: Config, info: data.DatasetInfo) -> nnx.Module:
         size = config.augment.crop_size
         options.setdefault("image_size", info.image_shape[:2] if size is None else (size, size))
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    return models.create(
+    model = models.create(
         config.model.model,
         seed=config.run.seed,
         num_classes=info.num_classes,
         in_channels=info.image_shape[2],
         **options,
     )
+    return model if architecture is None else resized(model, architecture)
 
 
 # What the data or another setting says of a model.
@@ -117,6 +122,7 @@ def set_up(
     *,
     start: Start | None = None,
     schedule: optim.Schedule | None = None,
+    architecture: Architecture | None = None,
 ) -> Job:
     """Build a run from its configuration.
 
@@ -125,6 +131,7 @@ def set_up(
         loaded: its data; loaded here if not given.
         start: gives the model other weights than those that it is initialised with.
         schedule: the learning rate of every step, instead of that of the configuration.
+        architecture: of a compressed run, whose layers are smaller than those of the registry.
 
     Raises:
         ConfigError, DataError, InvalidArgument: a setting, name or file that cannot be used, in one sentence.
@@ -143,7 +150,7 @@ def set_up(
     loaded = loaded or load_data(config)
     splits = loaded.splits
     steps_per_epoch = data.number_of_batches(splits.train, config.run.batch_size)
-    model = model_of(config, splits.info)
+    model = model_of(config, splits.info, architecture)
     if start is not None:
         loaded = start(model, loaded)
     parts = pure(config, model)
@@ -303,7 +310,7 @@ def optimiser_of(
         options["betas"] = (settings.beta1, settings.beta2)
     if not options.get("momentum", 1.0):
         options.pop("nesterov", None)
-    return optim.optimiser(
+    made = optim.optimiser(
         settings.optimiser,
         schedule,
         weight_decay=settings.weight_decay,
@@ -314,3 +321,4 @@ def optimiser_of(
         groups=plan and plan.groups,
         **options,
     )
+    return optim.keeping_zeros(made) if settings.keep_zeros else made

@@ -17,6 +17,7 @@ from flaxcnn.config import Config
 from flaxcnn.errors import InvalidArgument
 from flaxcnn.functional import Parameters, State
 from flaxcnn.models.folding import folding
+from flaxcnn.models.resized import Architecture
 from flaxcnn.train.checkpoint import Checkpoints
 from flaxcnn.train.classify import Answer, classify_files
 from flaxcnn.train.compiling import Compiled
@@ -151,7 +152,7 @@ def load_run(
     config = folder.config_with(**{name: value for name, value in moved.items() if value is not None})
     remembered = folder.remembered()
     info, mean, std = remembered.info, remembered.mean, remembered.std
-    model = model_of(config, info)
+    model = model_of(config, info, Architecture.of_run(folder.path))
     parts = pure(config, model)
     plan, checkpoints = plan_of(config, model, parts.params), Checkpoints(folder.path)
     # What is trained when a checkpoint is written decides what the optimiser has a state of.

@@ -1,0 +1,172 @@
+"""A recipe of compression: a list of steps in JSON, checked whole before anything is done.
+
+    {"description": "half of the channels", "steps": [{"step": "shrink", "ratio": 0.5}, {"step": "train", "epochs": 2}]}
+
+A list of steps alone is a recipe too.
+"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from flaxcnn.errors import FlaxcnnError, hint
+
+
+class RecipeError(FlaxcnnError):
+    """A recipe that cannot be used; one sentence names the step."""
+
+
+def _option(default: Any, low: float = 0.0, high: float = math.inf, choices: tuple[str, ...] = ()) -> Any:
+    """An option of a step: a number strictly between two others, or one of some words."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": choices})
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Options of a step that trains.
+
+    Attributes:
+        epochs: to train for.
+        learning_rate: at the start of the run's schedule; by default a tenth of the run's.
+    """
+
+    epochs: int = _option(1)
+    learning_rate: float | None = _option(None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prune:
+    """Set the smallest weights of the kernels to 0, for good.
+
+    Attributes:
+        sparsity: the share of zeros at the end.
+        scope: the smallest of all kernels (`global`), or of each (`layer`).
+        epochs: over which the share rises, by a cubic; 0 for at once, without training.
+        learning_rate: see `Training`.
+    """
+
+    sparsity: float = _option(None, 0.0, 1.0)
+    scope: str = _option("global", choices=("global", "layer"))
+    epochs: int = _option(0, -1.0)
+    learning_rate: float | None = _option(None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shrink:
+    """Remove channels, so that layers become smaller.
+
+    Attributes:
+        ratio: the share of channels to remove.
+        flops: how many times fewer FLOPs to reach, instead.
+        ranking: the same share of each group of layers (`uniform`), or the least important of all (`global`).
+        criterion: what is important, see `flaxcnn.compress.ranking`.
+        batches: of training images that `taylor` looks at.
+    """
+
+    ratio: float | None = _option(None, 0.0, 1.0)
+    flops: float | None = _option(None, 1.0)
+    ranking: str = _option("uniform", choices=("uniform", "global"))
+    criterion: str = _option("l1", choices=("l1", "l2", "scale", "taylor"))
+    batches: int = _option(8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Let the weights of each kernel share a few values, found by k-means; zeros stay zeros.
+
+    Attributes:
+        values: how many different ones a kernel has at most, its zero not counted.
+    """
+
+    values: int = _option(32, 1.0, 256.0)
+
+
+Step = Training | Prune | Shrink | Cluster
+STEPS: dict[str, type[Step]] = {
+    "prune": Prune,
+    "shrink": Shrink,
+    "train": Training,
+    "finetune": Training,
+    "cluster": Cluster,
+}
+
+
+def read(path: str | Path) -> list[Step]:
+    """The steps of a recipe's file.
+
+    Raises:
+        RecipeError: it cannot be read, or a step cannot be used.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"Cannot read the recipe {path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise RecipeError(f"The recipe {path} is not JSON: {error}.") from None
+    return steps_of(content)
+
+
+def steps_of(content: Any) -> list[Step]:
+    """The steps of a recipe.
+
+    Args:
+        content: as JSON has it: a list of steps, or an object with one.
+
+    Raises:
+        RecipeError: a step, or an option of one, is unknown or has a value that it does not take.
+    """
+    given = content.get("steps") if isinstance(content, dict) else content
+    if isinstance(content, dict) and (other := sorted(content.keys() - {"steps", "description"})):
+        raise RecipeError(f"A recipe has no key {other[0]!r}: {hint(other[0], ('steps', 'description'))}")
+    if not isinstance(given, list) or not given:
+        raise RecipeError(
+            'The recipe has no steps; expected {"steps": [{"step": "shrink", "ratio": 0.5}, ...]}.'
+        )
+    return [_step(number, item) for number, item in enumerate(given, 1)]
+
+
+def _step(number: int, item: Any) -> Step:
+    if not isinstance(item, dict) or not isinstance(item.get("step"), str):
+        raise RecipeError(
+            f'Step {number} is {_shown(item)}; expected an object such as {{"step": "shrink"}}.'
+        )
+    name = item["step"]
+    if name not in STEPS:
+        raise RecipeError(f"Step {number}: there is no step {name!r}: {hint(name, STEPS)}")
+    fields = {field.name: field for field in dataclasses.fields(STEPS[name])}
+    options = {key: value for key, value in item.items() if key != "step"}
+    for key, value in options.items():
+        if key not in fields:
+            raise RecipeError(f"Step {number}: {name} has no option {key!r}: {hint(key, fields)}")
+        if (wrong := _wrong(fields[key], value)) is not None:
+            raise RecipeError(f"Step {number}: {key} of {name} is {_shown(value)}; expected {wrong}.")
+        if fields[key].type is not int and isinstance(value, int):
+            options[key] = float(value)
+    step = STEPS[name](**options)
+    if isinstance(step, Shrink) and (step.ratio is None) == (step.flops is None):
+        raise RecipeError(f"Step {number}: shrink takes either ratio or flops; give one of them.")
+    if isinstance(step, Prune) and step.sparsity is None:
+        raise RecipeError(f"Step {number}: prune needs sparsity, the share of weights to set to 0.")
+    return step
+
+
+def _wrong(field: dataclasses.Field[Any], value: Any) -> str | None:
+    """What was expected of a value that an option does not take."""
+    limits = field.metadata
+    if limits["choices"]:
+        return None if value in limits["choices"] else " or ".join(limits["choices"])
+    whole = field.type is int
+    right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if right and limits["low"] < value < limits["high"] + whole:
+        return None
+    kind = "a whole number" if whole else "a number"
+    low = f"of at least {limits['low'] + 1:g}" if whole else f"above {limits['low']:g}"
+    high = "" if math.isinf(limits["high"]) else f" and {'at most' if whole else 'below'} {limits['high']:g}"
+    return f"{kind} {low}{high}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,81 @@
+"""The steps of a recipe: each makes a network of a network."""
+
+from rich.console import Console
+
+from flaxcnn.compress.cluster import clustered
+from flaxcnn.compress.groups import Structure, structure
+from flaxcnn.compress.measure import compiled_flops
+from flaxcnn.compress.prune import pruned
+from flaxcnn.compress.ranking import scores
+from flaxcnn.compress.recipe import Cluster, Prune, Shrink, Step, Training
+from flaxcnn.compress.shrink import Scores, Shrunken, choose, shrink
+from flaxcnn.compress.work import Work, taylor_products, zeros
+from flaxcnn.train.interrupts import StopRequest
+
+# The count that guides the choice has the multiplications by padding too, so that a factor may be missed by a little.
+_TRIES = 5
+
+
+def take(step: Step, work: Work, console: Console, stop: StopRequest) -> Work:
+    """Do one step; say in a line what came of it.
+
+    Raises:
+        InvalidArgument: a layer would be left without channels or weights.
+        NonFiniteLossError, InterruptedRun: of a training.
+    """
+    if isinstance(step, Training):
+        return work.trained(step, console, stop)
+    with stop.immediate("Interrupted."):
+        if isinstance(step, Shrink):
+            return _shrunken(step, work, console)
+        if isinstance(step, Cluster):
+            console.print(f"cluster: at most {step.values} values in each kernel")
+            return work.changed(clustered(work.params, step.values))
+    return _pruned(step, work, console, stop)
+
+
+def _pruned(step: Prune, work: Work, console: Console, stop: StopRequest) -> Work:
+    config = work.config.replace(keep_zeros=True)
+    if step.epochs:
+        work = work.changed(work.params, config=config).trained(step, console, stop)
+    else:
+        work = work.changed(pruned(work.params, step.sparsity, step.scope), config=config)
+    console.print(f"prune: {zeros(work.params):.1%} of the kernels' weights are 0")
+    return work
+
+
+def _shrunken(step: Shrink, work: Work, console: Console) -> Work:
+    parts = work.pure()
+    size = work.config.augment.crop_size
+    height, width, channels = work.loaded.splits.info.image_shape
+    shape = (height, width, channels) if size is None else (size, size, channels)
+    found = structure(parts, shape)
+    products = taylor_products(work, step.batches) if step.criterion == "taylor" else None
+    order = scores(found, parts.params, step.criterion, products=products)
+    if step.flops is None:
+        removed = choose(found, order, ratio=step.ratio, ranking=step.ranking)
+        small = shrink(found, work.params, work.state, removed)
+    else:
+        small = _by_flops(step, work, found, order, shape)
+    units = sum(len(group.units) for group in found.groups)
+    sizes = [sum(value.size for value in params.values()) for params in (work.params, small.params)]
+    console.print(
+        f"shrink: {len(small.removed)} of {units} channels removed, {sizes[0]:,} parameters became {sizes[1]:,}"
+    )
+    return work.changed(small.params, state=small.state, architecture=small.architecture)
+
+
+def _by_flops(
+    step: Shrink, work: Work, found: Structure, order: Scores, shape: tuple[int, int, int]
+) -> Shrunken:
+    """As many channels as the factor needs in the compiled program."""
+    whole, factor = compiled_flops(work.pure(), shape), step.flops
+    for _ in range(_TRIES):
+        removed = choose(found, order, flops=factor, ranking=step.ranking)
+        small = shrink(found, work.params, work.state, removed)
+        less = work.changed(small.params, state=small.state, architecture=small.architecture)
+        reached = whole / compiled_flops(less.pure(), shape)
+        if reached >= step.flops:
+            break
+        factor *= 1.002 * step.flops / reached
+    return small

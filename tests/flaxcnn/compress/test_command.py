@@ -1,0 +1,157 @@
+"""`flaxcnn compress` from a run to a run: what is written can be evaluated, trained on and loaded into PyTorch."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from sklearn.datasets import load_digits
+
+from flaxcnn import recipes
+from flaxcnn.cli.main import main
+from flaxcnn.compress import storage
+from flaxcnn.train import run
+from flaxcnn.train.trained import load_run
+
+OPTIONS = {"channels": [8, 8], "hidden": 12, "batch_norm": True, "dropout": 0.1}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One epoch on a few digits, with a moving average of the weights."""
+    folder = tmp_path_factory.mktemp("compress")
+    images, labels = load_digits(return_X_y=True)
+    images = np.clip(images.reshape(-1, 8, 8, 1) * 16, 0, 255).astype(np.uint8)
+    arrays = {
+        "x_train": images[:150],
+        "y_train": labels[:150],
+        "x_test": images[150:195],
+        "y_test": labels[150:195],
+    }
+    np.savez(folder / "digits.npz", **arrays)
+    config = recipes.config("digits").replace(
+        data=str(folder / "digits.npz"),
+        validation_fraction=0.1,
+        model="cnn",
+        model_options=OPTIONS,
+        epochs=1,
+        batch_size=32,
+        learning_rate=0.05,
+        ema_decay=0.9,
+        pictures=False,
+        tensorboard=False,
+        out=str(folder / "run"),
+    )
+    run.train(config)
+    return folder
+
+
+def written(folder, steps):
+    (folder / "recipe.json").write_text(json.dumps(steps))
+    return str(folder / "recipe.json")
+
+
+@pytest.mark.slow
+def test_all_steps_leave_an_ordinary_run(trained, tmp_path, capsys):
+    steps = [
+        {"step": "shrink", "flops": 2.1, "criterion": "taylor", "batches": 2, "ranking": "global"},
+        {"step": "prune", "sparsity": 0.6, "epochs": 2, "learning_rate": 0.02},
+        {"step": "cluster", "values": 8},
+    ]
+    out = tmp_path / "small"
+    arguments = ["compress", str(trained / "run"), "--recipe", written(tmp_path, steps), "--out", str(out)]
+    assert main([*arguments, "--repeats", "1", "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert table == json.loads((out / "compress.json").read_text())
+    before, after = table["before"], table["after"]
+    assert before["flops"] / after["flops"] >= 2.1
+    assert before["parameters"] == 72 + 8 + 576 + 8 + 4 * 8 + 384 + 12 + 120 + 10
+    assert after["latency_64"] > 0 and before["latency_1"] > 0
+
+    small = load_run(out)
+    assert after["parameters"] == sum(value.size for value in small.params.values()) < before["parameters"]
+    kernels = {name: np.asarray(value) for name, value in small.params.items() if value.ndim > 1}
+    share = sum((kernel == 0).sum() for kernel in kernels.values()) / sum(k.size for k in kernels.values())
+    assert share == pytest.approx(0.6, abs=0.01)
+    assert all(len(np.unique(kernel)) <= 9 for kernel in kernels.values())
+
+    # The bytes that are counted are the weights, in PyTorch's layouts.
+    content = (out / "compressed.safetensors.xz").read_bytes()
+    assert len(content) == after["bytes"] < before["bytes"] / 2
+    assert main(["weights", str(out), str(tmp_path / "w.safetensors")]) == 0
+    stored, weights = storage.unpacked(content), load_file(tmp_path / "w.safetensors")
+    assert stored.keys() == weights.keys()
+    for name, array in weights.items():
+        np.testing.assert_array_equal(stored[name], array)
+    _is_in_torch(weights, small)
+
+    capsys.readouterr()
+    assert main(["eval", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == after["accuracy"]
+    assert main(["train", "--resume", str(out), "--epochs", "3"]) == 0
+    further = load_run(out).params
+    assert any(np.any(further[name] != small.params[name]) for name in kernels)
+    for name, kernel in kernels.items():
+        np.testing.assert_array_equal(np.asarray(further[name]) == 0, kernel == 0)
+
+
+def _is_in_torch(weights, small):
+    """A network of torch.nn with these sizes takes the weights, and gives the same logits."""
+    nn = torch.nn
+    first, second = len(weights["conv1.weight"]), len(weights["conv2.weight"])
+    hidden = len(weights["fc1.weight"])
+    assert (first, second, hidden) != (8, 8, 12)
+    parts = {
+        "conv1": nn.Conv2d(1, first, 3, padding=1),
+        "bn1": nn.BatchNorm2d(first),
+        "conv2": nn.Conv2d(first, second, 3, padding=1),
+        "bn2": nn.BatchNorm2d(second),
+        "fc1": nn.Linear(4 * second, hidden),
+        "fc2": nn.Linear(hidden, 10),
+    }
+    net = nn.ModuleDict(parts).eval()
+    net.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), np.uint8)
+    mean, std = small.normalisation
+    x = torch.from_numpy(((images / np.float32(255) - mean) / std).transpose(0, 3, 1, 2).copy())
+    with torch.no_grad():
+        for number in (1, 2):
+            x = nn.functional.max_pool2d(torch.relu(net[f"bn{number}"](net[f"conv{number}"](x))), 2)
+        logits = net["fc2"](torch.relu(net["fc1"](x.flatten(1)))).numpy()
+    np.testing.assert_allclose(small.logits(images), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(trained, tmp_path, capsys):
+    good = [{"step": "prune", "sparsity": 0.5}]
+    source, out = str(trained / "run"), tmp_path / "out"
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "file").write_text("")
+    for steps, given, sentence in (
+        ([{"step": "prun", "sparsity": 0.5}], [source, out], "did you mean prune"),
+        (good, [tmp_path, out], "is not a run folder"),
+        (good, [source, used], "is used already"),
+        ([{"step": "shrink", "flops": 1e9}], [source, out], "with one channel left in every layer"),
+        ([{"step": "prune", "sparsity": 0.9999}], [source, out], "without a weight"),
+        (good, [source, out, "--checkpoint", "worst"], "There is no checkpoint 'worst'"),
+        (good, [source, out, "--repeats", "-1"], "repeats is -1"),
+    ):
+        arguments = [str(given[0]), "--out", str(given[1]), *given[2:]]
+        assert main(["compress", *arguments, "--recipe", written(tmp_path, steps)]) == 1
+        told = capsys.readouterr().err
+        assert sentence in told and told.count("\n") == 1, told
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["recipe.json", "used"]
+
+
+@pytest.mark.slow
+def test_an_architecture_that_does_not_fit_is_one_sentence(trained, tmp_path, capsys):
+    import shutil
+
+    shutil.copytree(trained / "run", tmp_path / "run")
+    path = tmp_path / "run" / "architecture.json"
+    for text, sentence in (("{", "is damaged"), ('{"groups": {}, "shapes": {}}', "of another model")):
+        path.write_text(text)
+        assert main(["eval", str(tmp_path / "run")]) == 1
+        assert sentence in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""Recipes that cannot be used are one sentence, before anything is done."""
+
+import pytest
+
+from flaxcnn.compress import recipe
+from flaxcnn.compress.recipe import Cluster, Prune, RecipeError, Shrink, Training
+
+
+def test_steps_are_read_in_order(tmp_path):
+    path = tmp_path / "recipe.json"
+    path.write_text(
+        '{"description": "d", "steps": [{"step": "shrink", "flops": 2.1}, {"step": "finetune", "epochs": 3},'
+        ' {"step": "prune", "sparsity": 0.5, "epochs": 2}, {"step": "cluster", "values": 16}]}'
+    )
+    assert recipe.read(path) == [Shrink(flops=2.1), Training(3), Prune(0.5, epochs=2), Cluster(16)]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ([{"step": "shrnk", "ratio": 0.5}], "no step 'shrnk': did you mean shrink"),
+        ([{"step": "train", "epoch": 1}], "Step 1: train has no option 'epoch': did you mean epochs"),
+        ([{"step": "shrink"}], "either ratio or flops"),
+        ([{"step": "shrink", "ratio": 0.5, "flops": 2}], "either ratio or flops"),
+        ([{"step": "shrink", "ratio": 1}], "ratio of shrink is 1; expected a number above 0 and below 1"),
+        ([{"step": "shrink", "ratio": True}], "ratio of shrink is true"),
+        ([{"step": "shrink", "flops": 1.0}], "expected a number above 1"),
+        ([{"step": "shrink", "ratio": 0.5, "criterion": "l3"}], "expected l1 or l2 or scale or taylor"),
+        ([{"step": "train", "epochs": 0}], "expected a whole number of at least 1"),
+        ([{"step": "train", "epochs": 1.5}], "epochs of train is 1.5"),
+        ([{"step": "prune"}], "prune needs sparsity"),
+        (
+            [{"step": "prune", "sparsity": 0.5}, {"step": "cluster", "values": 1}],
+            "Step 2: values .* at least 2",
+        ),
+        ([{"step": "cluster", "values": 257}], "at most 256"),
+        ([], "no steps"),
+        ({"stepps": []}, "no key 'stepps': did you mean steps"),
+        ("prune", "no steps"),
+        ([3], "Step 1 is 3; expected an object"),
+    ],
+)
+def test_a_recipe_that_cannot_be_used_is_one_sentence(content, sentence):
+    with pytest.raises(RecipeError, match=sentence) as raised:
+        recipe.steps_of(content)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
+    with pytest.raises(RecipeError, match="Cannot read the recipe"):
+        recipe.read(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(RecipeError, match="is not JSON"):
+        recipe.read(tmp_path / "bad.json")
