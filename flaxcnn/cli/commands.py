@@ -17,6 +17,7 @@ from flaxcnn.cli import arguments, records
 from flaxcnn.cli.data_sets import data
 from flaxcnn.cli.doctor import doctor
 from flaxcnn.cli.predict import predict
+from flaxcnn.cli.tune import tune
 from flaxcnn.config import ConfigError
 from flaxcnn.data import DatasetInfo
 from flaxcnn.errors import FlaxcnnError, InvalidArgument
@@ -249,4 +250,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "models": list_models,
     "data": data,
     "doctor": doctor,
+    "tune": tune,
 }

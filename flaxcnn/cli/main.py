@@ -17,6 +17,7 @@ import flaxcnn
 from flaxcnn.cli import arguments
 from flaxcnn.cli.doctor import add_doctor
 from flaxcnn.cli.output import printable
+from flaxcnn.cli.tune import add_tune
 from flaxcnn.errors import hint
 
 
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_models(commands)
     arguments.add_data(commands)
     add_doctor(commands)
+    add_tune(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)
     return root
