@@ -215,7 +215,7 @@ def _range(name: str, given: dict[str, Any]) -> Range:
     return found if step is None else dataclasses.replace(found, high=found.values()[-1])
 
 
-def _is_whole(name: str, numbers: dict[str, float]) -> bool:
+def _is_whole(name: str, numbers: dict[str, Any]) -> bool:
     """Whether a range is of whole numbers; an option of a model says so by how its bounds are written."""
     if name.startswith(_OPTION):
         return all(isinstance(value, int) for value in numbers.values())
