@@ -141,6 +141,13 @@ def _plan(options: argparse.Namespace) -> "Plan":
     base = absolute(arguments.config_of(names).replace(out=None))
     content = space.read(options.space)
     space.parse(content, base)
+    # As the base has them: a study goes on from any folder.
+    for name in content.keys() & {"data", "data_dir"}:
+        if isinstance(content[name], dict):
+            paths = content[name]["choices"]
+            content[name] = {"choices": [absolute(base.replace(**{name: path})).get(name) for path in paths]}
+        else:
+            content[name] = absolute(base.replace(**{name: content[name]})).get(name)
     given = {
         name: value
         for name in ("sampler", "pruner", "metric", "seed", "trials", "storage", "name")

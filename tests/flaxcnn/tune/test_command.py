@@ -100,6 +100,19 @@ def test_bad_input_is_told_in_one_sentence(files, tmp_path, capsys, space, flags
     assert {path.name for path in tmp_path.iterdir()} == {"base.json", "space.json"}
 
 
+def test_a_study_goes_on_from_another_folder(made, files, digits_file, tmp_path, monkeypatch):
+    """Paths of data are absolute in it, those of the space too."""
+    (tmp_path / "some.npz").write_bytes(digits_file.read_bytes())
+    made(lambda config, epoch: 0.5)
+    assert main([*files(SPACE | {"data": "some.npz"}), "--trials", "1"]) == 0
+    assert main([*files({"data": {"choices": ["some.npz"]}}), "--trials", "1", "--out", "other"]) == 0
+    monkeypatch.chdir("/")
+    for study in ("study", "other"):
+        assert main(["tune", str(tmp_path / study), "--resume", "--trials", "2"]) == 0
+        config = configuration.read(tmp_path / study / "trials" / "0001" / "config.json")
+        assert config.get("data") == str(tmp_path / "some.npz")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
