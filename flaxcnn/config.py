@@ -6,6 +6,7 @@ sections: the field `learning_rate` is the flag `--learning-rate` and the JSON k
 """
 
 import dataclasses
+import functools
 import json
 import math
 from pathlib import Path
@@ -306,6 +307,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
 )
 
 
+@functools.cache
 def fields() -> dict[str, tuple[str, dataclasses.Field[Any]]]:
     """Every field by name, with its section."""
     return {

@@ -18,6 +18,7 @@ from flaxcnn.cli.data_sets import data
 from flaxcnn.cli.doctor import doctor
 from flaxcnn.cli.finetune import finetune
 from flaxcnn.cli.predict import predict
+from flaxcnn.cli.tune import tune
 from flaxcnn.config import ConfigError
 from flaxcnn.data import DatasetInfo
 from flaxcnn.errors import FlaxcnnError, InvalidArgument
@@ -240,7 +241,12 @@ def list_models(options: argparse.Namespace) -> int:
 
 
 # Those that may be asked to stop, and save what they did.
-SAVING: dict[str, Callable[[argparse.Namespace, StopRequest], int]] = {"train": train, "finetune": finetune}
+SAVING: dict[str, Callable[[argparse.Namespace, StopRequest], int]] = {
+    "train": train,
+    "finetune": finetune,
+    "compress": compress,
+    "tune": tune,
+}
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "eval": evaluate,
     "predict": predict,
@@ -248,6 +254,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "recipes": list_recipes,
     "models": list_models,
     "data": data,
-    "compress": compress,
     "doctor": doctor,
 }

@@ -1,7 +1,10 @@
 """`flaxcnn compress`: a smaller network from a trained one, by the steps of a recipe."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flaxcnn.train.interrupts import StopRequest
 
 
 def add_compress(commands: Any) -> None:
@@ -31,14 +34,14 @@ def add_compress(commands: Any) -> None:
     command.add_argument("--json", action="store_true", help="print the table as JSON")
 
 
-def compress(options: argparse.Namespace) -> int:
-    """Do the steps, write the run folder, print the table."""
+def compress(options: argparse.Namespace, stop: "StopRequest") -> int:
+    """Do the steps, write the run folder, print the table; `stop` asks to stop."""
     from rich.console import Console
 
     from flaxcnn.compress import compression, recipe
     from flaxcnn.errors import InvalidArgument
-    from flaxcnn.train.interrupts import StopRequest
-    from flaxcnn.train.run_folder import printable, to_json
+    from flaxcnn.text import printable
+    from flaxcnn.train.run_folder import to_json
 
     if options.repeats < 0:
         raise InvalidArgument(f"repeats is {options.repeats}; expected at least 0.")
@@ -51,7 +54,7 @@ def compress(options: argparse.Namespace) -> int:
         checkpoint=options.checkpoint,
         repeats=options.repeats,
         console=console,
-        stop=StopRequest(console.print),
+        stop=stop,
     )
     if options.json:
         print(to_json(table), end="")

@@ -20,6 +20,7 @@ from flaxcnn.cli.compress import add_compress
 from flaxcnn.cli.doctor import add_doctor
 from flaxcnn.cli.finetune import add_finetune
 from flaxcnn.cli.output import printable
+from flaxcnn.cli.tune import add_tune
 from flaxcnn.errors import hint
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_data(commands)
     add_compress(commands)
     add_doctor(commands)
+    add_tune(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)
     return root

@@ -17,13 +17,14 @@ from flaxcnn.compress.work import Work
 from flaxcnn.config import Config
 from flaxcnn.models import resized
 from flaxcnn.models.resized import Architecture
+from flaxcnn.text import printable
 from flaxcnn.train.checkpoint import Checkpoints
 from flaxcnn.train.environment import environment
 from flaxcnn.train.evaluate import evaluate
 from flaxcnn.train.interrupts import InterruptedRun, StopRequest
 from flaxcnn.train.loading import load_again
 from flaxcnn.train.position import Position
-from flaxcnn.train.run_folder import RunFolder, RunFolderError, printable, to_json, write_text
+from flaxcnn.train.run_folder import RunFolder, RunFolderError, to_json, write_text
 from flaxcnn.train.trained import TrainedModel, load_run
 
 # In the new run folder: the weights in as few bytes as they need, the table, and the picture of it.

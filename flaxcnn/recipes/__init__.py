@@ -67,13 +67,19 @@ def config(name: str, given: Mapping[str, Any] | None = None) -> Config:
         ConfigError: there is no such recipe, or a setting cannot be used.
     """
     given = dict(given or {})
-    kept = settings(name)
-    for choice, belonging in _BELONGING.items():
-        if choice in given and given[choice] != kept.get(choice, Config().get(choice)):
-            kept = {key: value for key, value in kept.items() if key not in belonging}
+    kept = fitting(settings(name), given)
     if isinstance(given.get("model_options"), dict):
         given["model_options"] = kept.get("model_options", {}) | given["model_options"]
     return Config().replace(**kept | given)
+
+
+def fitting(kept: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings `kept` without those that another model, optimiser or schedule in `given` makes meaningless."""
+    left = dict(kept)
+    for choice, belonging in _BELONGING.items():
+        if choice in given and given[choice] != left.get(choice, Config().get(choice)):
+            left = {key: value for key, value in left.items() if key not in belonging}
+    return left
 
 
 def tuned_to(data: str) -> list[str]:

@@ -17,16 +17,20 @@ class LockedError(FlaxcnnError):
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = NAME) -> Iterator[None]:
     """Hold a run folder inside. The system gives the lock back when the process ends, however it ends.
 
     The file says which process and host hold it, for people; what is left of a process that was killed is taken over.
+
+    Args:
+        folder: the run folder, or what else only one may hold.
+        name: of the lock's file in it.
 
     Raises:
         LockedError: another process, or another run of this one, holds it.
         OSError: the folder cannot be written.
     """
-    path = folder / NAME
+    path = folder / name
     descriptor = _opened_and_locked(path)
     try:
         os.ftruncate(descriptor, 0)

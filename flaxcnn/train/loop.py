@@ -8,7 +8,7 @@ checkpoint is written after it.
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -30,6 +30,9 @@ from flaxcnn.train.step import Batch, Metrics
 # The last checkpoint is for going on after a crash: a short epoch is not worth a file of its own.
 SECONDS_BETWEEN_CHECKPOINTS = 15.0
 
+# Is given the record of an epoch, as `metrics.jsonl` has it.
+EachEpoch = Callable[[dict[str, Any]], None]
+
 
 class NonFiniteLossError(FlaxcnnError):
     """The loss became NaN or infinite."""
@@ -38,8 +41,11 @@ class NonFiniteLossError(FlaxcnnError):
 class Trainer:
     """Runs a job to its end, or to a signal, from wherever its last checkpoint left it."""
 
-    def __init__(self, job: Job, folder: RunFolder, console: Console) -> None:
-        self.job, self.folder, self.console = job, folder, console
+    def __init__(
+        self, job: Job, folder: RunFolder, console: Console, each_epoch: EachEpoch | None = None
+    ) -> None:
+        """Take a job; `each_epoch` is told of every epoch once it is saved, and ends the run by raising."""
+        self.job, self.folder, self.console, self.each_epoch = job, folder, console, each_epoch
         self.checkpoints = Checkpoints(folder.path)
         self.train_state: TrainState = job.train_state
         self.position = Position()
@@ -208,9 +214,12 @@ class Trainer:
         is_best = self._rank(validation, record)
         position.next_epoch()
         self._stop_early()
-        if is_best or self.finished() or time.monotonic() - self.saved_at > SECONDS_BETWEEN_CHECKPOINTS:
+        late = time.monotonic() - self.saved_at > SECONDS_BETWEEN_CHECKPOINTS
+        if is_best or self.finished() or late or self.each_epoch is not None:
             self._save()
         display.epoch(record, is_best=is_best and position.best_epoch == record["epoch"])
+        if self.each_epoch is not None:
+            self.each_epoch(record)
 
     def _rank(self, validation: Evaluation | None, record: dict[str, Any]) -> bool:
         """Whether an epoch is among the best on validation; without such a split only the last one is."""

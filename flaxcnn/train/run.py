@@ -19,7 +19,7 @@ from flaxcnn.train.environment import environment
 from flaxcnn.train.interrupts import StopRequest
 from flaxcnn.train.loading import Loaded, load_again, load_data
 from flaxcnn.train.lock import locked
-from flaxcnn.train.loop import Trainer
+from flaxcnn.train.loop import EachEpoch, Trainer
 from flaxcnn.train.metrics import Evaluation
 from flaxcnn.train.progress import tracked
 from flaxcnn.train.run_folder import RunFolder, RunFolderError, shell_word, telling_of_a_full_disk
@@ -39,7 +39,11 @@ CHANGEABLE = (
 
 
 def train(
-    config: Config, *, console: Console | None = None, stop: StopRequest | None = None
+    config: Config,
+    *,
+    console: Console | None = None,
+    stop: StopRequest | None = None,
+    each_epoch: EachEpoch | None = None,
 ) -> dict[str, Any]:
     """Train as `config` says in a new run folder.
 
@@ -47,6 +51,7 @@ def train(
         config: of the run, such as `Config()` or `recipes.config("digits")`.
         console: where progress is printed; nowhere if not given.
         stop: by which the run may be asked to stop; by default by SIGINT and SIGTERM.
+        each_epoch: is told of every epoch, which is saved before; what it raises ends the run.
 
     Returns:
         what `summary.json` holds: `test_accuracy`, `test_loss`, `images_per_second`, `compilations`, `seconds`,
@@ -69,7 +74,7 @@ def train(
             sense.check_images(config, job.splits.info)
         folder = RunFolder.create(config.run.out, job.config)
         with locked(folder.path), telling_of_a_full_disk(folder.path):
-            return _run(Trainer(job, folder, console), request, started)
+            return _run(Trainer(job, folder, console, each_epoch), request, started)
 
 
 def resume(
@@ -79,12 +84,13 @@ def resume(
     stop: StopRequest | None = None,
     changes: dict[str, Any] | None = None,
     data_changed: bool = False,
+    each_epoch: EachEpoch | None = None,
 ) -> dict[str, Any]:
     """Go on with the run in the folder `path` from its last checkpoint, to the same end.
 
     Args:
         path: the run folder.
-        console, stop: as `train` has them.
+        console, stop, each_epoch: as `train` has them.
         changes: settings of `CHANGEABLE` to go on with, by name: where the data is now, more epochs.
         data_changed: go on although the data is not what the run began with.
 
@@ -113,7 +119,7 @@ def resume(
             begun = Checkpoints(folder.path).exists()
             start = None if begun else start_of(after, console)
             job = _set_up(after, loaded, console, start, Architecture.of_run(folder.path))
-            trainer = Trainer(job, folder, console)
+            trainer = Trainer(job, folder, console, each_epoch)
             trainer.resume()
             if loaded.changed:
                 console.print(

@@ -11,7 +11,7 @@ from flaxcnn.config import Config, ConfigError
 from flaxcnn.data import DatasetInfo
 
 # The settings of a schedule and the schedules that use them.
-_OF_SCHEDULES = {
+OF_SCHEDULES = {
     "step_epochs": ("step",),
     "milestone_epochs": ("multistep",),
     "gamma": ("step", "multistep", "exponential"),
@@ -45,7 +45,7 @@ def check(config: Config) -> None:
 def _check_schedule(config: Config) -> None:
     settings = config.optimiser
     optim.schedule_options(settings.schedule)  # raises if there is no such schedule
-    for name, used_by in _OF_SCHEDULES.items():
+    for name, used_by in OF_SCHEDULES.items():
         if settings.schedule not in used_by and config.get(name) != Config().get(name):
             raise ConfigError(
                 f"{name} was set to {_shown(config.get(name))}, which the schedule {settings.schedule} does not use; "

@@ -281,7 +281,7 @@ def schedule_of(config: Config, steps_per_epoch: int) -> optim.Schedule:
 
 
 # Settings that only some optimisers use: our name, and the name of the option of `optim.optimiser`.
-_OPTIONS = {
+OPTIONS = {
     "momentum": "momentum",
     "nesterov": "nesterov",
     "dampening": "dampening",
@@ -298,7 +298,7 @@ def optimiser_of(
     used = optim.optimiser_options(settings.optimiser)
     defaults = OptimiserConfig()
     options: dict[str, Any] = {}
-    for setting, option in _OPTIONS.items():
+    for setting, option in OPTIONS.items():
         if option in used:
             options[option] = getattr(settings, setting)
         elif getattr(settings, setting) != getattr(defaults, setting):

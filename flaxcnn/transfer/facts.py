@@ -14,7 +14,8 @@ from flaxcnn import recipes
 from flaxcnn.config import BY_OPTIMISER, Config, ConfigError
 from flaxcnn.data.registry import folder_of
 from flaxcnn.errors import hint
-from flaxcnn.train.run_folder import RunFolder, printable
+from flaxcnn.text import printable
+from flaxcnn.train.run_folder import RunFolder
 
 # Of torchvision's weights: https://docs.pytorch.org/vision/stable/models.html
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "image_size": 224}

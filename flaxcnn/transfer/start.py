@@ -11,8 +11,8 @@ from flax import nnx
 from flaxcnn import weights
 from flaxcnn.config import Config, ConfigError
 from flaxcnn.functional import fill, functional
+from flaxcnn.text import printable
 from flaxcnn.train.loading import Loaded
-from flaxcnn.train.run_folder import printable
 from flaxcnn.train.setup import Start
 from flaxcnn.transfer import facts
 from flaxcnn.transfer.names import first_convolution, head_of
