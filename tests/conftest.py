@@ -6,8 +6,6 @@ import sys
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# Workers share the cores: threads of their own would wait for each other.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 pytest_plugins = ["pytester", "durations", "tiers"]
