@@ -233,19 +233,17 @@ def _option(text: str) -> tuple[str, Any]:
 
 def config_of(options: argparse.Namespace) -> Config:
     """The configuration that `flaxcnn train` was given: defaults, then the recipe, then the file, then the flags."""
+    given, name = settings_of(options), recipe_of(options)
+    return Config().replace(**given) if name is None else recipes.config(name, given)
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given, by name: those of the file, then the flags."""
     given = configuration.read_settings(options.config) if options.config else {}
-    flags = {name: value for name, value in vars(options).items() if name in configuration.fields()}
+    flags = given_values(options)
     if "model_options" in flags:
         flags["model_options"] = given.get("model_options", {}) | dict(flags["model_options"])
-    name = recipe_of(options)
-    if (given | flags).get("start") is not None:
-        from flaxcnn.transfer.facts import completed
-
-        config, notes = completed(given | flags, name)
-        for note in notes:
-            print(f"note: {note}")
-        return config
-    return Config().replace(**given | flags) if name is None else recipes.config(name, given | flags)
+    return given | flags
 
 
 def recipe_of(options: argparse.Namespace) -> str | None:

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from flaxcnn import recipes
 from flaxcnn.cli import arguments, records
 from flaxcnn.cli.compress import compress
 from flaxcnn.cli.data_sets import data
 from flaxcnn.cli.doctor import doctor
-from flaxcnn.cli.finetune import finetune
+from flaxcnn.cli.finetune import finetune, tuning_of
 from flaxcnn.cli.predict import predict
+from flaxcnn.cli.summary import print_summary
 from flaxcnn.cli.tune import tune
 from flaxcnn.config import ConfigError
 from flaxcnn.data import DatasetInfo
@@ -55,10 +55,11 @@ def train(options: argparse.Namespace, stop: StopRequest) -> int:
     else:
         if options.data_changed:
             raise ConfigError("--data-changed was given without --resume; a new run takes the data as it is.")
-        config = arguments.config_of(options)
+        started = arguments.settings_of(options).get("start") is not None
+        config = tuning_of(options) if started else arguments.config_of(options)
         _print_recipe(arguments.recipe_of(options), options)
         summary = run.train(config, console=console, stop=stop)
-    print_summary(summary)
+    print_summary(console, summary)
     return 0
 
 
@@ -71,33 +72,6 @@ def _print_recipe(name: str | None, options: argparse.Namespace) -> None:
             f"neutral settings; tuned to {options.data}: {' or '.join(f'--recipe {name}' for name in tuned)}",
             soft_wrap=True,
         )
-
-
-def print_summary(summary: dict) -> None:
-    """Print what `summary.json` holds, in short."""
-    # A text, and not markup, in which the brackets of a path would have a meaning.
-    title = Text(f"{summary['model']} on {printable(summary['data'])}")
-    table = Table(title=title, show_header=False, title_justify="left")
-    for name, value in (
-        ("test accuracy", f"{summary['test_accuracy']:.2%} of {summary['test_count']} images"),
-        *_of_the_raw_weights(summary),
-        ("test loss", f"{summary['test_loss']:.4f}"),
-        ("calibration error", f"{summary['calibration_error']:.4f}"),
-        ("training", f"{summary['steps']} steps, {summary['training_seconds']:.1f} s"),
-        ("throughput", f"{summary['images_per_second']:,.0f} images/s"),
-        ("compilations of the step", str(summary["compilations"])),
-        ("parameters", f"{summary['parameters']:,}"),
-    ):
-        table.add_row(name, value)
-    console.print(table)
-    folder = printable(summary["run_folder"])
-    console.print(f"run folder: {folder}", highlight=False, soft_wrap=True, markup=False)
-
-
-def _of_the_raw_weights(summary: dict) -> list[tuple[str, str]]:
-    """A row for the weights that a moving average was taken of, where one was."""
-    raw = summary["raw_test_accuracy"]
-    return [] if raw is None else [("without averaging", f"{raw:.2%}")]
 
 
 def evaluate(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flaxcnn.cli import arguments
+from flaxcnn.config import Config, ConfigError
 
 if TYPE_CHECKING:
     from flaxcnn.train.interrupts import StopRequest
@@ -34,26 +35,38 @@ def add_finetune(commands: Any) -> None:
 
 def finetune(options: argparse.Namespace, stop: "StopRequest") -> int:
     """`flaxcnn finetune SOURCE`; `stop` asks the run to stop."""
-    from flaxcnn.cli import commands
-    from flaxcnn.config import ConfigError
+    from rich.console import Console
+
+    from flaxcnn.cli.summary import print_summary
     from flaxcnn.train import run
 
-    options.recipe = None
-    if not (hasattr(options, "data") or options.config):
+    console = Console(markup=False, emoji=False, highlight=False)
+    if "data" not in arguments.settings_of(options):
         raise ConfigError("finetune was given no images to train on; name them by --data.")
+    options.recipe = None
     target = None if options.find_rate is None else _target(options.find_rate)
-    config = arguments.config_of(options)
+    config = tuning_of(options)
     if target is not None:
         from flaxcnn.transfer.find_rate import find_rate
 
-        found = find_rate(config, target, console=commands.console)
-        commands.console.print(
+        found = find_rate(config, target, console=console)
+        console.print(
             f"suggested learning rate: {found.suggestion:.2g}, where the loss falls most steeply\nwrote {target}",
             soft_wrap=True,
         )
         return 0
-    commands.print_summary(run.train(config, console=commands.console, stop=stop))
+    print_summary(console, run.train(config, console=console, stop=stop))
     return 0
+
+
+def tuning_of(options: argparse.Namespace) -> Config:
+    """The configuration of a run that starts from trained weights; says what was not given and not known."""
+    from flaxcnn.transfer.facts import completed
+
+    config, notes = completed(arguments.settings_of(options), arguments.recipe_of(options))
+    for note in notes:
+        print(f"note: {note}")
+    return config
 
 
 def _target(path: str) -> Path:

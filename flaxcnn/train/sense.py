@@ -40,6 +40,7 @@ def check(config: Config) -> None:
             )
     _check_schedule(config)
     _check_betas(config)
+    _check_transfer(config)
 
 
 def _check_schedule(config: Config) -> None:
@@ -69,6 +70,18 @@ def _check_betas(config: Config) -> None:
             raise ConfigError(
                 f"{name} was set to {config.get(name):g}, which {settings.optimiser} does not use; "
                 "leave it out or choose adam or adamw."
+            )
+
+
+def _check_transfer(config: Config) -> None:
+    if config.transfer.start is not None:
+        return
+    for name in ("start_checkpoint", "stem_channels", "mean", "std"):
+        value = config.get(name)
+        if value != Config().get(name):
+            raise ConfigError(
+                f"{name} was set to {value if isinstance(value, str) else _shown(value)}, which only a run uses that "
+                "starts from trained weights; leave it out or name them by --start."
             )
 
 

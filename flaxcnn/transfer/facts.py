@@ -126,6 +126,11 @@ def completed(given: Mapping[str, Any], recipe: str | None = None) -> tuple[Conf
     """
     start, notes = Path(given["start"]), []
     facts = of(start)
+    if start.is_file() and given.get("start_checkpoint", "last") != "last":
+        raise ConfigError(
+            f"start_checkpoint is {given['start_checkpoint']}, but {printable(start)} is a file, which holds one "
+            "set of weights; leave it out."
+        )
     if facts.model is None and given.get("model") is None:
         raise ConfigError(
             f"The weights {printable(start)} do not say which model they are of; name it by --model, such as "

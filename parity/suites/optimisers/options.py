@@ -1,8 +1,8 @@
 """Hyper-parameters of the cases of the suite `optimisers`: some chosen, so that none is left to chance, some drawn.
 
-Names are those of `flaxcnn.optim.optimiser`, and three of the suite: `learning_rate`; `gradients`, the kind of
-gradients; and `decay_mask`, whether only arrays of two and more dimensions are decayed. The mask is a tree of bools,
-or flaxcnn's function if it is "by a function".
+Names are those of `flaxcnn.optim.optimiser`, with `factors` by the parameters of the suite, and three of the suite:
+`learning_rate`; `gradients`, the kind of gradients; and `decay_mask`, whether only arrays of two and more dimensions
+are decayed. The mask is a tree of bools, or flaxcnn's function if it is "by a function".
 """
 
 from collections.abc import Callable
@@ -55,6 +55,21 @@ _CHOSEN: dict[str, list[Options]] = {
             "clip_value": 0.5,
         },
         {"optimiser": "sgd", "learning_rate": 0.1, "weight_decay": 0.1, "clip_norm": 12.0, "maximize": True},
+    ],
+    "groups": [
+        {
+            "optimiser": "sgd",
+            "learning_rate": 0.1,
+            "momentum": 0.9,
+            "weight_decay": 5e-4,
+            "factors": {"conv.weight": 0.01, "conv.bias": 0.01},
+        },
+        {
+            "optimiser": "adamw",
+            "learning_rate": 0.01,
+            "weight_decay": 0.3,
+            "factors": {"conv.weight": 0.75, "conv.bias": 0.75, "fc.weight": 10.0},
+        },
     ],
 }
 
@@ -125,6 +140,18 @@ def _clipping(generator: np.random.Generator) -> Options:
     return options | ({"gradients": "normal"} if options["gradients"] == "tiny" else {})
 
 
+def _groups(generator: np.random.Generator) -> Options:
+    draws: dict[str, Draw] = {"sgd": _sgd, "adam": _adam, "adamw": _adam, "rmsprop": _rmsprop}
+    name = _choice(generator, tuple(draws))
+    # Not all parameters are named: the others have the common rate.
+    factors = {
+        parameter: _choice(generator, (0.01, 0.5, 3.0))
+        for parameter in ("conv.weight", "conv.bias", "fc.weight")
+        if parameter == "conv.weight" or generator.integers(2)
+    }
+    return {"optimiser": name} | draws[name](generator) | {"factors": factors}
+
+
 def _choice(generator: np.random.Generator, values: tuple[Any, ...]) -> Any:
     return values[int(generator.integers(len(values)))]
 
@@ -135,4 +162,5 @@ _DRAWS: dict[str, Callable[[np.random.Generator], Options]] = {
     "adamw": _adam,
     "rmsprop": _rmsprop,
     "clipping": _clipping,
+    "groups": _groups,
 }

@@ -35,7 +35,15 @@ TORCH = {
 # The internal state of torch.optim, in the order in which a step computes it.
 _STATE = ("step", "grad_avg", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "momentum_buffer")
 # Options of the suite, which are not arguments of the optimiser.
-_SUITE_OPTIONS = ("optimiser", "gradients", "decay_mask", "clip_norm", "clip_value", "learning_rate")
+_SUITE_OPTIONS = (
+    "optimiser",
+    "gradients",
+    "decay_mask",
+    "clip_norm",
+    "clip_value",
+    "learning_rate",
+    "factors",
+)
 
 
 def initial_parameters(generator: np.random.Generator) -> Arrays:
@@ -81,12 +89,16 @@ def torch_run(options: Options, parameters: Arrays, gradients: Arrays, dtype: st
     moves = {name: torch.tensor(a.astype(dtype)) for name, a in gradients.items()}
     own = {name: value for name, value in options.items() if name not in _SUITE_OPTIONS}
     decay = own.pop("weight_decay", 0.0)
-    masked = options.get("decay_mask", False)
+    masked, rate = options.get("decay_mask", False), options["learning_rate"]
     groups = [
-        {"params": [t], "weight_decay": decay if not masked or is_decayed(t.shape) else 0.0}
-        for t in tensors.values()
+        {
+            "params": [t],
+            "weight_decay": decay if not masked or is_decayed(t.shape) else 0.0,
+            "lr": rate * options.get("factors", {}).get(name, 1.0),
+        }
+        for name, t in tensors.items()
     ]
-    optimiser = TORCH[options["optimiser"]](groups, lr=options["learning_rate"], **own)
+    optimiser = TORCH[options["optimiser"]](groups, lr=rate, **own)
     recording = []
     for step in range(len(next(iter(gradients.values())))):
         for name, tensor in tensors.items():

@@ -13,6 +13,7 @@ from flaxcnn import data, models, weights
 from flaxcnn.config import Config, ConfigError
 from flaxcnn.data import ArraySource, DatasetInfo, Splits
 from flaxcnn.functional import functional
+from flaxcnn.train import sense
 from flaxcnn.train.loading import Loaded
 from flaxcnn.train.run_folder import RunFolder, RunFolderError
 from flaxcnn.transfer import facts
@@ -231,6 +232,20 @@ def test_what_stands_beside_a_file_and_cannot_be_used_is_one_sentence(saved, bes
     with pytest.raises(ConfigError) as error:
         facts.completed({"start": str(saved), "data": "digits"} | given)
     assert sentence in str(error.value)
+
+
+def test_settings_of_a_start_are_refused_where_nothing_would_use_them(saved):
+    for name, value in (
+        ("mean", [0.5]),
+        ("std", [0.5]),
+        ("start_checkpoint", "best"),
+        ("stem_channels", "sum"),
+    ):
+        with pytest.raises(ConfigError, match=rf"{name} was set to .*which only a run uses that starts from"):
+            sense.check(Config().replace(**{name: value}))
+        sense.check(Config().replace(start="run", **{name: value}))
+    with pytest.raises(ConfigError, match=r"start_checkpoint is best, but .* is a file"):
+        facts.completed({"start": str(saved), "model": "cnn", "start_checkpoint": "best"})
 
 
 def test_means_for_other_channels_and_starts_that_are_not_there_are_one_sentence(saved, tmp_path):

@@ -71,6 +71,14 @@ def test_a_norm_without_pytorchs_epsilon_turns_red(monkeypatch):
     assert "first at step 0 (state, clipped gradient of conv.weight" in outcome.sentence
 
 
+def test_one_rate_for_all_groups_turns_red(monkeypatch):
+    assert run_case(CASES["groups-02"]).result == "equivalent"
+    monkeypatch.setattr(optimisers, "scale_by_name", lambda factors: optax.identity())
+    outcome = run_case(CASES["groups-02"])
+    assert outcome.result == "divergent"
+    assert "first at step 0 (state, conv.weight" in outcome.sentence
+
+
 def test_a_run_that_is_not_finite_is_refused_in_one_sentence():
     options = {"optimiser": "sgd", "gradients": "normal", "learning_rate": 1e30, "weight_decay": 1.0}
     generator = np.random.default_rng(0)
@@ -98,6 +106,7 @@ def test_the_same_cases_in_every_run_and_all_different(group):
         ("adamw", ["amsgrad", "maximize", "decay_mask", "weight_decay"]),
         ("rmsprop", ["centered", "momentum", "maximize", "decay_mask", "weight_decay"]),
         ("clipping", ["clip_norm", "clip_value", "maximize"]),
+        ("groups", ["maximize", "decay_mask", "weight_decay"]),
     ],
 )
 def test_every_option_is_on_in_some_case_and_off_in_another(group, wanted):
