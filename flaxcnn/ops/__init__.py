@@ -9,6 +9,7 @@ from flaxcnn.ops.convolution import conv2d, conv2d_backward
 from flaxcnn.ops.cpu.choice import fast_rules
 from flaxcnn.ops.cross_entropy import cross_entropy, cross_entropy_backward
 from flaxcnn.ops.dense import dense, dense_backward
+from flaxcnn.ops.distillation import distillation, distillation_backward
 from flaxcnn.ops.dropout import dropout, dropout_backward, dropout_mask
 from flaxcnn.ops.max_pooling import max_pool2d, max_pool2d_backward
 from flaxcnn.ops.penalties import l1_penalty, l1_penalty_backward, l2_penalty, l2_penalty_backward
@@ -28,6 +29,8 @@ __all__ = [
     "cross_entropy_backward",
     "dense",
     "dense_backward",
+    "distillation",
+    "distillation_backward",
     "dropout",
     "dropout_backward",
     "dropout_mask",

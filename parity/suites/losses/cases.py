@@ -4,6 +4,7 @@
                     one-hot rows, distributions, and logits so large that softmax saturates
     penalties       cross-entropy with label smoothing, L1 and L2 in one objective
     mixup, cutmix   torchvision's blend of images and targets, through a classifier, into that objective
+    distillation    the divergence from a teacher's softened probabilities, with padded rows
 
 The suite `layers` has cross-entropy and penalties alone, over drawn options and by the hand-derived rules.
 Nothing is loaded before a case is built.
@@ -16,6 +17,7 @@ import numpy as np
 
 from parity.comparison.direct import Compared
 from parity.suites.case import Case
+from parity.suites.losses.distillation import distillation_cases
 from parity.suites.options import SEED, Options, in_words
 from parity.verdict.record import Phase
 
@@ -23,7 +25,7 @@ ROWS, CLASSES, CHANNELS, HEIGHT, WIDTH = 7, 5, 2, 6, 9
 LABELS = ("integers", "ignored", "one-hot", "distributions", "saturated")
 REDUCTIONS = ("mean", "sum", "none")
 OBJECTIVES_A_GROUP = 12
-GROUPS = ("cross_entropy", "penalties", "mixup", "cutmix")
+GROUPS = ("cross_entropy", "penalties", "mixup", "cutmix", "distillation")
 
 
 def loss_cases() -> list[Case]:
@@ -33,10 +35,10 @@ def loss_cases() -> list[Case]:
         _case("cross_entropy", f"cross_entropy_grid-{number:02d}", number, options)
         for number, options in enumerate(_cross_entropy_options(), start=1)
     ]
-    for group in GROUPS[1:]:
+    for group in GROUPS[1:4]:
         drawn = enumerate(objective_options(group), start=1)
         cases += [_case(group, f"{group}-{number:02d}", number, options) for number, options in drawn]
-    return cases
+    return [*cases, *distillation_cases()]
 
 
 def objective_options(group: str) -> list[Options]:

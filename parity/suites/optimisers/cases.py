@@ -2,7 +2,8 @@
 
 Both are given the same parameters and the same gradients; parameters and all internal state are compared after
 each step. The group `clipping` also compares the norm and the clipped gradients; in the group `groups` parameters have
-learning rates of their own, as PyTorch's parameter groups. Nothing is loaded before a case is built.
+learning rates of their own, as PyTorch's parameter groups; in the group `masked` the zeros of the kernels are kept, as
+a pruned network has them. Nothing is loaded before a case is built.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from parity.suites.optimisers.options import optimiser_options
 from parity.suites.options import SEED, Options, in_words
 
 QUICK_CASES = 2
-GROUPS = ("sgd", "adam", "adamw", "rmsprop", "clipping", "groups")
+GROUPS = ("sgd", "adam", "adamw", "rmsprop", "clipping", "groups", "masked")
 
 
 def optimiser_cases() -> list[Case]:
@@ -28,7 +29,9 @@ def optimiser_cases() -> list[Case]:
             quick=number <= QUICK_CASES,
             mode="train",
             build=_builder(options, number),
-            detail=in_words(options if group in ("clipping", "groups") else {**options, "optimiser": None}),
+            detail=in_words(
+                options if group in ("clipping", "groups", "masked") else {**options, "optimiser": None}
+            ),
         )
         for group in GROUPS
         for number, options in enumerate(optimiser_options(group), start=1)
@@ -43,6 +46,8 @@ def _builder(options: Options, number: int) -> Callable[[], list[Compared]]:
 
         generator = np.random.default_rng((SEED, number))
         start = runs.initial_parameters(generator)
+        if options.get("keep_zeros"):
+            start = runs.pruned(start)
         gradients = runs.gradients_of(options["gradients"], generator)
         recordings = Runs(
             *(runs.torch_run(options, start, gradients, dtype) for dtype in ("float32", "float64")),

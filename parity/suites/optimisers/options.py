@@ -1,8 +1,9 @@
 """Hyper-parameters of the cases of the suite `optimisers`: some chosen, so that none is left to chance, some drawn.
 
-Names are those of `flaxcnn.optim.optimiser`, with `factors` by the parameters of the suite, and three of the suite:
-`learning_rate`; `gradients`, the kind of gradients; and `decay_mask`, whether only arrays of two and more dimensions
-are decayed. The mask is a tree of bools, or flaxcnn's function if it is "by a function".
+Names are those of `flaxcnn.optim.optimiser`, with `factors` by the parameters of the suite, and four of the suite:
+`learning_rate`; `gradients`, the kind of gradients; `keep_zeros`, whether the small weights are pruned first; and
+`decay_mask`, whether only arrays of two and more dimensions are decayed. The mask is a tree of bools, or flaxcnn's
+function if it is "by a function".
 """
 
 from collections.abc import Callable
@@ -71,6 +72,24 @@ _CHOSEN: dict[str, list[Options]] = {
             "factors": {"conv.weight": 0.75, "conv.bias": 0.75, "fc.weight": 10.0},
         },
     ],
+    "masked": [
+        {"optimiser": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.1, "keep_zeros": True},
+        {"optimiser": "adam", "learning_rate": 0.01, "amsgrad": True, "keep_zeros": True},
+        {
+            "optimiser": "adamw",
+            "learning_rate": 0.01,
+            "weight_decay": 0.1,
+            "clip_norm": 1.0,
+            "keep_zeros": True,
+        },
+        {
+            "optimiser": "rmsprop",
+            "learning_rate": 0.01,
+            "momentum": 0.9,
+            "centered": True,
+            "keep_zeros": True,
+        },
+    ],
 }
 
 
@@ -78,7 +97,8 @@ def optimiser_options(group: str, count: int = CASES_A_GROUP) -> list[Options]:
     """`count` different settings of an optimiser, or of clipping, the same in every run."""
     generator = np.random.default_rng([SEED, *group.encode()])
     cases = [_complete(group, options) for options in _CHOSEN[group]]
-    while len(cases) < count:
+    # Masks and groups are what they are, whatever the numbers: their cases are all chosen.
+    while group in _DRAWS and len(cases) < count:
         options = _complete(group, _DRAWS[group](generator))
         if options not in cases:
             cases.append(options)

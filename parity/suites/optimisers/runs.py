@@ -13,6 +13,7 @@ import optax
 import torch
 
 from flaxcnn import optim
+from flaxcnn.optim.masking import masked as masked_gradient
 from flaxcnn.optim.rules import AdamState, MomentumState, RootMeanSquareState
 from parity.capture.flax import precision
 from parity.suites.options import Options
@@ -43,12 +44,21 @@ _SUITE_OPTIONS = (
     "clip_value",
     "learning_rate",
     "factors",
+    "keep_zeros",
 )
 
 
 def initial_parameters(generator: np.random.Generator) -> Arrays:
     """Parameters in float32: both precisions start from the same numbers."""
     return {name: _normal(generator, shape) for name, shape in SHAPES.items()}
+
+
+def pruned(parameters: Arrays) -> Arrays:
+    """The parameters with zeros in place of the small weights of the kernels."""
+    return {
+        name: np.where(np.abs(array) < 0.6, np.float32(0), array) if array.ndim > 1 else array
+        for name, array in parameters.items()
+    }
 
 
 def gradients_of(kind: str, generator: np.random.Generator, steps: int = STEPS) -> Arrays:
@@ -99,10 +109,12 @@ def torch_run(options: Options, parameters: Arrays, gradients: Arrays, dtype: st
         for name, t in tensors.items()
     ]
     optimiser = TORCH[options["optimiser"]](groups, lr=rate, **own)
+    # As `torch.nn.utils.prune` does: a weight that is gone has no gradient.
+    masks = {name: a != 0 for name, a in parameters.items() if a.ndim > 1 and options.get("keep_zeros")}
     recording = []
     for step in range(len(next(iter(gradients.values())))):
         for name, tensor in tensors.items():
-            tensor.grad = moves[name][step].clone()
+            tensor.grad = moves[name][step] * torch.tensor(masks.get(name, True))
         tensors_of_step = _clip(options, tensors)
         optimiser.step()
         for kind in _STATE:
@@ -132,17 +144,21 @@ def flax_run(options: Options, parameters: Arrays, gradients: Arrays, dtype: str
     """The steps of `flaxcnn.optim.optimiser`, all in one compiled loop."""
     own = {name: value for name, value in options.items() if name not in ("optimiser", "gradients")}
     masked = own.pop("decay_mask", False)
-    rate = own.pop("learning_rate")
+    rate, keep = own.pop("learning_rate"), own.pop("keep_zeros", False)
     mask: Any = {name: is_decayed(a.shape) for name, a in parameters.items()} if masked else None
     mask = optim.no_decay_on_norm_and_bias if masked == "by a function" else mask
     with precision(dtype):
         transformation = optim.optimiser(options["optimiser"], rate, decay_mask=mask, **own)
+        transformation = optim.keeping_zeros(transformation) if keep else transformation
 
         def update(carry: Any, gradient: dict[str, jax.Array]) -> Any:
             params, state = carry
+            shown = masked_gradient(gradient, state.masks) if keep else gradient
             updates, state = transformation.update(gradient, state, params)
             params = optax.apply_updates(params, updates)
-            tensors = _flax_clipping(options, gradient) | _internal(state, params) | params
+            tensors = (
+                _flax_clipping(options, shown) | _internal(state.inner if keep else state, params) | params
+            )
             return (params, state), tensors
 
         @jax.jit
