@@ -178,14 +178,13 @@ def _check_base(plan: "Plan") -> None:
 
 
 def _work(folder: "StudyFolder", options: argparse.Namespace) -> None:
-    from flaxcnn.cli.commands import console
     from flaxcnn.train.interrupts import StopRequest
     from flaxcnn.tune import storage
     from flaxcnn.tune.results import in_words
     from flaxcnn.tune.worker import work
     from flaxcnn.tune.workers import together
 
-    stop = StopRequest(lambda line: console.print(line, soft_wrap=True), leaves=options.workers == 1)
+    stop = StopRequest(lambda line: print(line, flush=True), leaves=options.workers == 1)
     if options.workers == 1:
         work(folder, stop, tell=lambda outcome: print(in_words(folder, outcome), flush=True))
         return
@@ -259,9 +258,11 @@ def _print_table(folder: "StudyFolder", rows: list[dict[str, Any]], best: int | 
 
     names = list(folder.plan.searched().searched)
     title = Text(f"{printable(folder.path)}: {folder.plan.sampler}, {folder.plan.figure().replace('_', ' ')}")
-    table = Table("trial", "state", "value", "epochs", title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
+    for name in ("trial", "state", "value", "epochs"):
+        table.add_column(name, no_wrap=True)
     for name in names:
-        table.add_column(name, overflow="fold")
+        table.add_column(name.rpartition(".")[2], overflow="fold")
     for row in rows:
         mark = " (best)" if row["number"] == best else ""
         value = "" if row["value"] is None else f"{row['value']:.4f}"
