@@ -258,9 +258,11 @@ def _print_table(folder: "StudyFolder", rows: list[dict[str, Any]], best: int | 
 
     names = list(folder.plan.searched().searched)
     title = Text(f"{printable(folder.path)}: {folder.plan.sampler}, {folder.plan.figure().replace('_', ' ')}")
-    table = Table("trial", "state", "value", "epochs", title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
+    for name in ("trial", "state", "value", "epochs"):
+        table.add_column(name, no_wrap=True)
     for name in names:
-        table.add_column(name, overflow="fold")
+        table.add_column(name.rpartition(".")[2], overflow="fold")
     for row in rows:
         mark = " (best)" if row["number"] == best else ""
         value = "" if row["value"] is None else f"{row['value']:.4f}"

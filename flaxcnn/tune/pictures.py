@@ -24,6 +24,14 @@ from flaxcnn.plots.canvas import shortened as short
 from flaxcnn.tune.space import Choices, Searched
 
 Rows = Sequence[Mapping[str, Any]]
+# Readable on the lines that pass below.
+_LABEL: dict[str, Any] = {
+    "fontsize": 8,
+    "color": INK,
+    "va": "center",
+    "zorder": 5,
+    "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8},
+}
 
 
 def draw_history(rows: Rows, quantity: str, *, more_is_better: bool) -> "matplotlib.figure.Figure":
@@ -102,16 +110,16 @@ def draw_parallel(
     for place, kind in enumerate(searched.values()):
         axes.axvline(place, color=INK, linewidth=0.8)
         for height, label in _ticks(kind):
-            axes.text(place + 0.03, height, label, fontsize=8, color=INK, va="center")
+            axes.text(place + 0.03, height, label, **_LABEL)
     axes.axvline(len(searched), color=INK, linewidth=0.8)
     for height, value in {0.0: low, 1.0: high}.items() if high > low else ((0.5, low),):
-        axes.text(len(searched) + 0.03, height, f"{value:.4g}", fontsize=8, color=INK, va="center")
+        axes.text(len(searched) + 0.03, height, f"{value:.4g}", **_LABEL)
     axes.set_xticks(range(len(columns)), [*(short(name, 24) for name in searched), quantity])
     axes.set_yticks([])
     axes.set_ylabel("from low to high, or choice")
     axes.set_ylim(-0.06, 1.06)
     axes.set_xlim(-0.1, len(searched) + 0.35)
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.spines[["top", "right", "bottom", "left"]].set_visible(False)
     add_title(figure, "Settings of every trial", f"dark: a good {quantity}")
     return figure
 

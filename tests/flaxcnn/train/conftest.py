@@ -49,7 +49,7 @@ def compiled():
 def quick(compiled, monkeypatch):
     """Runs whose programs are compiled already: nothing of how they are saved or resumed is another."""
 
-    def given(config, loaded=None):
+    def given(config, loaded=None, **options):
         fixed = config.replace(out=None, epochs=2, early_stopping=0, keep_best=1, workers=0)
         key = fixed.to_json()
         if key not in compiled:

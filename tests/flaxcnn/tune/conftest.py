@@ -77,7 +77,7 @@ def compiled():
 def real(compiled, monkeypatch):
     """Runs as they are, but for programs that are compiled once: a trial differs by the order of its images."""
 
-    def given(config, loaded):
+    def given(config, loaded, **options):
         if not compiled:
             compiled["job"] = set_up(config, loaded)
         job = compiled["job"]

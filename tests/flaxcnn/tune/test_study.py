@@ -100,6 +100,32 @@ def test_pruning_is_optunas(plan, made, tmp_path, pruner):
         assert (row["why"] or "").startswith("Others were better") == (row["state"] == "pruned")
 
 
+def test_a_trial_that_dies_when_it_is_to_be_pruned_is_pruned(plan, made, tmp_path, monkeypatch):
+    """Its last epoch is saved and not told; it is told and judged before another is made."""
+    stands = made(rate_of)
+    space = {"learning_rate": {"choices": [0.5, 0.49, 0.48, 0.47, 0.46, 0.1]}, "epochs": 4}
+    given = plan(space=space, sampler="grid", trials=None, pruner="median")
+    whole = StudyFolder.create(tmp_path / "whole", given)
+    carried_out(whole)
+    last = rows_of(whole)[5]
+    assert last["state"] == "pruned" and last["epochs"] < 4
+    folder = StudyFolder.create(tmp_path / "study", given)
+    original = optuna.storages.RDBStorage.set_trial_intermediate_value
+
+    def told(storage, trial_id, step, value):
+        if trial_id == 6 and step == last["epochs"]:
+            raise KeyboardInterrupt
+        original(storage, trial_id, step, value)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(optuna.storages.RDBStorage, "set_trial_intermediate_value", told)
+        carried_out(folder)
+    assert rows_of(folder)[5]["state"] == "running"
+    carried_out(folder)
+    assert [row | {"run": ""} for row in rows_of(folder)] == [row | {"run": ""} for row in rows_of(whole)]
+    assert stands.resumed == []
+
+
 def test_trials_that_fail_are_recorded_and_the_study_goes_on(plan, made, tmp_path):
     def curve(config, epoch):
         if config.get("mixup"):
