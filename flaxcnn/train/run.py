@@ -203,7 +203,7 @@ def _set_up(config: Config, loaded: Loaded, console: Console, start: Start | Non
         console.print(f"note: {note}", **_PLAIN)
     # A Text, since a status reads a string as markup, and a path may hold [red]; a spinner of ASCII.
     with console.status(Text(f"building {config.model.model} ..."), spinner="line"):
-        job = set_up(config, loaded, start=start)
+        job = set_up(config, loaded) if start is None else set_up(config, loaded, start=start)
     params, frozen = job.train_state.params, job.recipe.frozen
     parameters = sum(value.size for value in params.values())
     if frozen:
@@ -284,9 +284,9 @@ def _summary(
         "epochs": position.epoch,
         "steps": history[-1]["step"],
         "images_per_second": len(job.splits.train) * len(history) / trained,
-        "compilations": sum(phase.train_step.compilations for phase in job.phases),
+        "compilations": sum(step.compilations for step in job.train_steps),
         "evaluation_compilations": job.predict.compilations,
-        "compile_seconds": sum(phase.train_step.compile_seconds for phase in job.phases)
+        "compile_seconds": sum(step.compile_seconds for step in job.train_steps)
         + job.predict.compile_seconds,
         "training_seconds": trained,
         "seconds": seconds,
