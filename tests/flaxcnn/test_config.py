@@ -34,7 +34,9 @@ def test_every_field_is_a_flag_and_a_key(tmp_path):
         elif isinstance(default, dict):
             value, flags = {"width": 3}, ["width=3"]
         elif item.type == list[str]:
-            value = {"thaw": ["3:layer1", "4:fc"], "rates": ["layer1=0.1", "fc=2"]}.get(name, ["layer1", "fc"])
+            value = {"thaw": ["3:layer1", "4:fc"], "rates": ["layer1=0.1", "fc=2"]}.get(
+                name, ["layer1", "fc"]
+            )
             flags = value
         elif isinstance(default, list) or item.type == list[float] | None:
             value, flags = [1.0, 2.0], ["1", "2"]
