@@ -32,6 +32,8 @@ def learning_rates(
     axes.plot(rates, smoothed, color=TRAIN, linewidth=1.8, label="smoothed")
     axes.axvline(suggestion, color=VALIDATION, linestyle="--", label=f"suggested: {suggestion:.2g}")
     axes.set_xscale("log")
+    # The loss that grows without bound would flatten where it falls.
+    axes.set_ylim(0, 1.5 * smoothed[0])
     axes.set_xlabel("learning rate", color=INK)
     axes.set_ylabel("loss", color=INK)
     axes.grid(color="#e4e4e4", linewidth=0.8)

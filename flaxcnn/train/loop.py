@@ -99,7 +99,7 @@ class Trainer:
     def _enter(self, phase: int) -> None:
         """Train what is trained in a phase from now on; a phase of its own has a step of its own to compile."""
         if phase != self.phase:
-            recipe = self.job.phases[phase].recipe
+            recipe = self.job.later[phase - 1].recipe
             self.train_state = thawed(self.train_state, recipe.optimiser, recipe.frozen)
             self.phase, self.compiled = phase, False
 
@@ -109,7 +109,7 @@ class Trainer:
 
     def _train_epoch(self, display: ProgressDisplay, stop: StopRequest) -> None:
         self._enter(self.job.phase_at(self.position.epoch))
-        position, step = self.position, self.job.phases[self.phase].train_step
+        position, step = self.position, self.job.train_steps[self.phase]
         # The time to compile is reported by itself and does not belong to the images a second.
         start = time.monotonic() - position.seconds
         waiting: Metrics | None = None
@@ -136,7 +136,7 @@ class Trainer:
         position.seconds = time.monotonic() - start
 
     def _step(self, batch: Batch) -> Metrics:
-        self.train_state, metrics = self.job.phases[self.phase].train_step(self.train_state, batch)
+        self.train_state, metrics = self.job.train_steps[self.phase](self.train_state, batch)
         return metrics
 
     def _first_step(self, batch: Batch, display: ProgressDisplay, stop: StopRequest) -> Metrics:

@@ -299,9 +299,9 @@ def _summary(
         "epochs": position.epoch,
         "steps": history[-1]["step"],
         "images_per_second": len(job.splits.train) * len(history) / trained,
-        "compilations": sum(phase.train_step.compilations for phase in job.phases),
+        "compilations": sum(step.compilations for step in job.train_steps),
         "evaluation_compilations": job.predict.compilations,
-        "compile_seconds": sum(phase.train_step.compile_seconds for phase in job.phases)
+        "compile_seconds": sum(step.compile_seconds for step in job.train_steps)
         + job.predict.compile_seconds,
         "training_seconds": trained,
         "seconds": seconds,

@@ -50,13 +50,13 @@ class Job:
     later: tuple[Phase, ...] = ()
 
     @property
-    def phases(self) -> tuple[Phase, ...]:
-        """All phases, by the epoch in which they begin."""
-        return (Phase(0, self.recipe, self.train_step), *self.later)
+    def train_steps(self) -> tuple[Callable[..., Any], ...]:
+        """The training step of each phase, `Compiled` or a wrapper of it."""
+        return (self.train_step, *(phase.train_step for phase in self.later))
 
     def phase_at(self, epoch: int) -> int:
-        """The number of the phase that an epoch belongs to."""
-        return sum(phase.epoch <= epoch for phase in self.phases) - 1
+        """The number of the phase that an epoch belongs to, from 0."""
+        return sum(phase.epoch <= epoch for phase in self.later)
 
 
 # Puts trained weights into a new model, and what belongs to them into what is known of the data.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
+from flaxcnn.plots import rates
 from flaxcnn.train.state import TrainState
 from flaxcnn.transfer.find_rate import STEPS, NoRateError, rate_of, suggested, sweep
 
@@ -62,3 +63,17 @@ def test_a_loss_that_grows_fourfold_ends_the_sweep():
 def test_a_loss_that_falls_nowhere_suggests_nothing_in_one_sentence(loss_of):
     with pytest.raises(NoRateError, match=r"none is suggested; .*\.$"):
         sweep(*made_up(loss_of))
+
+
+def test_the_picture_shows_where_the_loss_falls_though_it_grows_later(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(rates, "save", lambda figure, path: drawn.append(figure) or path)
+    losses = np.array([2.0, 1.5, 1.0, 900.0])
+    given = np.geomspace(1e-4, 1e-1, 4)
+    assert rates.learning_rates(given, losses, losses, 1e-3, tmp_path / "rate.png") == tmp_path / "rate.png"
+    (axes,) = drawn[0].axes
+    assert axes.get_ylim() == (0.0, 3.0) and axes.get_xscale() == "log"
+    of_batches, smoothed, line = axes.get_lines()
+    np.testing.assert_array_equal(of_batches.get_xdata(), given)
+    np.testing.assert_array_equal(smoothed.get_ydata(), losses)
+    assert set(line.get_xdata()) == {1e-3} and line.get_label() == "suggested: 0.001"
