@@ -148,9 +148,7 @@ def set_up(config: Config, loaded: Loaded | None = None, architecture: Architect
         model=model,
         recipe=recipe,
         train_state=initial_state(config, parts, recipe.optimiser),
-        train_step=Compiled(
-            make_train_step(recipe), donate=(0,), rules=RULES, precision=config.run.precision
-        ),
+        train_step=compiled_step(recipe, config),
         predict=make_predict(
             parts.apply,
             recipe.mean,
@@ -160,6 +158,11 @@ def set_up(config: Config, loaded: Loaded | None = None, architecture: Architect
         ),
         steps_per_epoch=steps_per_epoch,
     )
+
+
+def compiled_step(recipe: Recipe, config: Config) -> Compiled:
+    """The training step of a run, compiled on its first call."""
+    return Compiled(make_train_step(recipe), donate=(0,), rules=RULES, precision=config.run.precision)
 
 
 def check_crop(config: Config, info: data.DatasetInfo) -> None:

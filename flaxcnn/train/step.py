@@ -40,6 +40,7 @@ class Recipe:
         class_weights: the weight of each class in the loss; all alike where None.
         ema_decay: of the moving average of the weights, which warms up to it; 0 is off.
         accumulate: number of parts in which the gradient of a batch is computed; it divides the size of a batch.
+        teaching: `(loss, logits, images, mask) -> loss`, what a teacher makes of the loss of a batch.
     """
 
     apply: Apply
@@ -53,6 +54,7 @@ class Recipe:
     class_weights: Float[Array, " k"] | None = None
     ema_decay: float = 0.0
     accumulate: int = 1
+    teaching: Callable[..., Float[Array, ""]] | None = None
 
 
 # Mixup and cutmix mix labels too, and boxes are erased after the normalisation; `augment` makes all others.
@@ -207,6 +209,8 @@ def _objective(
         class_weights=recipe.class_weights,
         mask=mask,
     )
+    if recipe.teaching is not None:
+        loss = recipe.teaching(loss, logits, images, mask)
     if total is None:
         return loss + penalty(params, recipe.loss), (loss, logits, state)
     part = _weight(recipe, targets, mask)
