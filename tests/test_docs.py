@@ -264,7 +264,7 @@ def test_every_block_runs(page, tmp_path):
 
 def run_in_process_of_its_own(page, tier, folder):
     """Run a page's blocks as its reader would, without what conftest.py makes strict."""
-    for example in EXAMPLES.glob("*.py"):
+    for example in (*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*.json")):
         shutil.copy(example, folder)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
     done = subprocess.run(

@@ -83,12 +83,28 @@ class Cluster:
     values: int = _option(32, 1.0, 256.0)
 
 
+@dataclasses.dataclass(frozen=True)
+class Distil(Training):
+    """Train on the labels and on what a teacher says of the same images.
+
+    Attributes:
+        teacher: its run folder.
+        temperature: by which both logits are divided.
+        weight: of the teacher in the loss; the labels have the rest.
+    """
+
+    teacher: str = _option("")
+    temperature: float = _option(4.0)
+    weight: float = _option(0.9, 0.0, 1.0)
+
+
 Step = Training | Prune | Shrink | Cluster
 STEPS: dict[str, type[Step]] = {
     "prune": Prune,
     "shrink": Shrink,
     "train": Training,
     "finetune": Training,
+    "distil": Distil,
     "cluster": Cluster,
 }
 
@@ -149,6 +165,8 @@ def _step(number: int, item: Any) -> Step:
         raise RecipeError(f"Step {number}: shrink takes either ratio or flops; give one of them.")
     if isinstance(step, Prune) and step.sparsity is None:
         raise RecipeError(f"Step {number}: prune needs sparsity, the share of weights to set to 0.")
+    if isinstance(step, Distil) and not step.teacher:
+        raise RecipeError(f"Step {number}: distil needs teacher, the run folder to learn from.")
     return step
 
 
@@ -157,6 +175,8 @@ def _wrong(field: dataclasses.Field[Any], value: Any) -> str | None:
     limits = field.metadata
     if limits["choices"]:
         return None if value in limits["choices"] else " or ".join(limits["choices"])
+    if field.type is str:
+        return None if isinstance(value, str) else "a text"
     whole = field.type is int
     right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     if right and limits["low"] < value < limits["high"] + whole:

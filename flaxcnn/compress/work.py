@@ -13,7 +13,8 @@ from rich.console import Console
 
 from flaxcnn import data, ops
 from flaxcnn.compress.prune import pruned, sparsity_at
-from flaxcnn.compress.recipe import Prune, Training
+from flaxcnn.compress.recipe import Distil, Prune, Training
+from flaxcnn.compress.teaching import taught
 from flaxcnn.config import Config
 from flaxcnn.functional import Functional, Parameters, State
 from flaxcnn.models.resized import Architecture
@@ -27,6 +28,7 @@ from flaxcnn.train.progress import ProgressDisplay
 from flaxcnn.train.run_folder import RunFolder
 from flaxcnn.train.setup import Job, model_of, optimiser_of, pure, set_up
 from flaxcnn.train.state import TrainState
+from flaxcnn.train.trained import load_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +101,8 @@ class Work:
     def trained(self, options: Training | Prune, console: Console, stop: StopRequest) -> "Work":
         """Train; with the options of a pruning, the share of zeros rises before each epoch."""
         job = self.job(options)
+        if isinstance(options, Distil):
+            job = taught(job, load_run(options.teacher), options.temperature, options.weight)
         with tempfile.TemporaryDirectory(prefix="flaxcnn-") as passing:
             folder = RunFolder.create(Path(passing) / "run", job.config)
             if isinstance(options, Prune):

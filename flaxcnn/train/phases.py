@@ -19,6 +19,11 @@ class Phase:
     train_step: Compiled
 
 
+def compiled_step(recipe: Recipe, precision: str) -> Compiled:
+    """The training step of a run, compiled on its first call; `precision` is that of products."""
+    return Compiled(make_train_step(recipe), donate=(0,), rules=RULES, precision=precision)
+
+
 def phases_of(
     plan: Plan, recipe: Recipe, apply_of: Callable[[frozenset[str]], Apply], precision: str
 ) -> list[Phase]:
@@ -33,6 +38,5 @@ def phases_of(
     phases = []
     for epoch, frozen in zip(plan.epochs, plan.frozen, strict=True):
         own = dataclasses.replace(recipe, apply=apply_of(frozen), frozen=frozen) if frozen else recipe
-        step = Compiled(make_train_step(own), donate=(0,), rules=RULES, precision=precision)
-        phases.append(Phase(epoch, own, step))
+        phases.append(Phase(epoch, own, compiled_step(own, precision)))
     return phases

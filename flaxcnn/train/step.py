@@ -42,6 +42,7 @@ class Recipe:
         ema_decay: of the moving average of the weights, which warms up to it; 0 is off.
         frozen: parameters that are not differentiated, and statistics that `apply` does not change, by name.
         accumulate: number of parts in which the gradient of a batch is computed; it divides the size of a batch.
+        teaching: `(loss, logits, images, mask) -> loss`, what a teacher makes of the loss of a batch.
     """
 
     apply: Apply
@@ -56,6 +57,7 @@ class Recipe:
     ema_decay: float = 0.0
     accumulate: int = 1
     frozen: frozenset[str] = frozenset()
+    teaching: Callable[..., Float[Array, ""]] | None = None
 
 
 # Mixup and cutmix mix labels too, and boxes are erased after the normalisation; `augment` makes all others.
@@ -215,6 +217,8 @@ def _objective(
         class_weights=recipe.class_weights,
         mask=mask,
     )
+    if recipe.teaching is not None:
+        loss = recipe.teaching(loss, logits, images, mask)
     if total is None:
         return loss + penalty(trained, recipe.loss), (loss, logits, state)
     part = _weight(recipe, targets, mask)

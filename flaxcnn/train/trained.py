@@ -38,6 +38,7 @@ class TrainedModel:
         info: classes and image shape of the data set it was trained on.
         params, state: the weights (their moving average, if the run kept one).
         folded: parameters and state of the same network with its batch norms folded into the convolutions.
+        apply: the pure function of `folded`, for normalised images.
         predict: compiled `(*folded, images) -> logits`; images are uint8, or float in [0, 1].
         normalisation: mean and std of the training images, in units of [0, 1].
         remembered: what the run folder says of the training data.
@@ -48,6 +49,7 @@ class TrainedModel:
     params: Parameters
     state: State
     folded: tuple[Parameters, State]
+    apply: Callable[..., Any]
     predict: Compiled
     normalisation: tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]
     remembered: data.Remembered
@@ -161,14 +163,16 @@ def load_run(
     train_state, _ = checkpoints.restore(kind, initial_state(config, parts, optimiser, frozen))
     params, state = train_state.evaluated
     copy, fold = folding(model)
+    apply = pure(config, copy).apply
     return TrainedModel(
         config=config,
         info=info,
         params=params,
         state=state,
         folded=fold(params, state),
+        apply=apply,
         predict=make_predict(
-            pure(config, copy).apply,
+            apply,
             mean,
             std,
             precision=config.run.precision,

@@ -1,17 +1,25 @@
 """`flaxcnn compress` from a run to a run: what is written can be evaluated, trained on and loaded into PyTorch."""
 
+import dataclasses
 import json
+import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
 from sklearn.datasets import load_digits
 
-from flaxcnn import recipes
+from flaxcnn import data, recipes
 from flaxcnn.cli.main import main
 from flaxcnn.compress import storage
+from flaxcnn.compress.teaching import taught
+from flaxcnn.config import AugmentConfig
+from flaxcnn.errors import InvalidArgument
 from flaxcnn.train import run
+from flaxcnn.train.run_folder import RunFolder
+from flaxcnn.train.setup import set_up
 from flaxcnn.train.trained import load_run
 
 OPTIONS = {"channels": [8, 8], "hidden": 12, "batch_norm": True, "dropout": 0.1}
@@ -57,6 +65,7 @@ def test_all_steps_leave_an_ordinary_run(trained, tmp_path, capsys):
     steps = [
         {"step": "shrink", "flops": 2.1, "criterion": "taylor", "batches": 2, "ranking": "global"},
         {"step": "prune", "sparsity": 0.6, "epochs": 2, "learning_rate": 0.02},
+        {"step": "distil", "teacher": str(trained / "run"), "epochs": 1, "learning_rate": 0.02},
         {"step": "cluster", "values": 8},
     ]
     out = tmp_path / "small"
@@ -89,7 +98,7 @@ def test_all_steps_leave_an_ordinary_run(trained, tmp_path, capsys):
     capsys.readouterr()
     assert main(["eval", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == after["accuracy"]
-    assert main(["train", "--resume", str(out), "--epochs", "3"]) == 0
+    assert main(["train", "--resume", str(out), "--epochs", "2"]) == 0
     further = load_run(out).params
     assert any(np.any(further[name] != small.params[name]) for name in kernels)
     for name, kernel in kernels.items():
@@ -123,6 +132,35 @@ def _is_in_torch(weights, small):
 
 
 @pytest.mark.slow
+def test_the_loss_of_a_taught_run_is_that_of_torch(trained):
+    """One step without augmentation, dropout, and learning: its loss by hand from the logits of both networks."""
+    teacher = load_run(trained / "run")
+    config = teacher.config.replace(model_options=OPTIONS | {"dropout": 0.0}, rotate=0.0, seed=3)
+    assert config.augment == AugmentConfig()
+    job = taught(set_up(config), teacher, 3.0, 0.7)
+    batch, _ = job.splits.train.gather(np.arange(32))
+    labels = data.all_labels(job.splits.train)[:32]
+    state = job.train_state
+    x = (batch / np.float32(255) - np.asarray(job.recipe.mean)) / np.asarray(job.recipe.std)
+    student = job.recipe.apply(state.params, state.state, jnp.asarray(x), train=True)[0]
+    z, t = (torch.from_numpy(np.array(logits)) for logits in (student, teacher.logits(batch)))
+    functional = torch.nn.functional
+    hard = functional.cross_entropy(z, torch.from_numpy(labels.astype(np.int64)), label_smoothing=0.1)
+    soft = 9 * functional.kl_div(torch.log_softmax(z / 3, 1), torch.softmax(t / 3, 1), reduction="batchmean")
+    metrics = job.train_step(state, {"image": batch, "label": labels, "mask": np.ones(32, bool)})[1]
+    np.testing.assert_allclose(metrics["loss"], 0.3 * hard + 0.7 * soft, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_teacher_of_other_data_is_one_sentence(trained):
+    teacher = load_run(trained / "run")
+    job = set_up(RunFolder.open(trained / "run").config())
+    other = dataclasses.replace(teacher.info, class_names=("a", "b"))
+    with pytest.raises(InvalidArgument, match="The teacher was trained on other data: its classes"):
+        taught(job, dataclasses.replace(teacher, info=other), 4.0, 0.9)
+
+
+@pytest.mark.slow
 def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(trained, tmp_path, capsys):
     good = [{"step": "prune", "sparsity": 0.5}]
     source, out = str(trained / "run"), tmp_path / "out"
@@ -147,8 +185,6 @@ def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(trained, tmp_pat
 
 @pytest.mark.slow
 def test_an_architecture_that_does_not_fit_is_one_sentence(trained, tmp_path, capsys):
-    import shutil
-
     shutil.copytree(trained / "run", tmp_path / "run")
     path = tmp_path / "run" / "architecture.json"
     for text, sentence in (("{", "is damaged"), ('{"groups": {}, "shapes": {}}', "of another model")):

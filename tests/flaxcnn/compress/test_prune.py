@@ -112,3 +112,12 @@ def test_more_zeros_reach_weights_average_and_momentum():
         trace = next(np.asarray(leaf) for leaf in traces if leaf.shape == part.shape)
         assert not trace[part].any() and trace[~part].all()
         np.testing.assert_array_equal(state.opt_state.masks[key], ~part)
+
+
+def test_an_optimiser_that_moves_everything_moves_no_zero():
+    params = pruned(_params(), 0.5)
+    restless = optax.stateless(lambda updates, _: jax.tree.map(jnp.ones_like, updates))
+    optimiser = optim.keeping_zeros(restless)
+    updates, _ = optimiser.update(_params(1), optimiser.init(params), params)
+    for name, value in params.items():
+        np.testing.assert_array_equal(updates[name], (value != 0) if value.ndim > 1 else np.ones(value.shape))
