@@ -66,7 +66,8 @@ class _Segments:
 
     def __init__(self, alignment: Alignment, flax: Trace) -> None:
         self.flax, self.root = flax, alignment.sites[-1]
-        self.outputs = {site.flax.key: site.torch.key for site in alignment.sites}
+        # What the model itself hands on is not replaced: a layer may read it too.
+        self.outputs = {site.flax.key: site.torch.key for site in alignment.sites if site.role != "output"}
         self.ends: dict[str, tuple[str, str]] = {}
         for site in alignment.sites:
             what, count = (

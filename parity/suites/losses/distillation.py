@@ -49,7 +49,11 @@ def _case(options: Options, number: int) -> Callable[[], list[Compared]]:
             *(torch_distillation(options, arrays, dtype) for dtype in ("float32", "float64")),
             *(flax_distillation(options, arrays, dtype) for dtype in ("float32", "float64")),
         )
-        phases: dict[str, Phase] = {"loss": "forward", "gradient of the logits": "backward"}
+        phases: dict[str, Phase] = {
+            "loss": "forward",
+            "gradient of the logits": "backward",
+            "gradient by the rule": "backward",
+        }
         return by_step(recordings, phases, unit="setting")
 
     return build
@@ -66,7 +70,14 @@ def torch_distillation(options: Options, arrays: dict[str, np.ndarray], dtype: s
     student = torch.log_softmax(logits / temperature, dim=1)
     loss = divergence(student, torch.softmax(teacher / temperature, dim=1)) * temperature**2
     (gradient,) = torch.autograd.grad(loss, logits)
-    return [{"loss": loss.detach().numpy(), "gradient of the logits": gradient.numpy()}]
+    found = gradient.numpy()
+    return [
+        {
+            "loss": loss.detach().numpy(),
+            "gradient of the logits": found,
+            "gradient by the rule": found,
+        }
+    ]
 
 
 def flax_distillation(options: Options, arrays: dict[str, np.ndarray], dtype: str) -> Recording:
@@ -90,4 +101,12 @@ def flax_distillation(options: Options, arrays: dict[str, np.ndarray], dtype: st
             for name in ("logits", "teacher")
         ]
         value, gradient = jax.jit(jax.value_and_grad(loss))(*given)
-        return [{"loss": np.asarray(value), "gradient of the logits": np.asarray(gradient)[:ROWS]}]
+        kept, one = jnp.asarray(mask) if len(padding) else None, jnp.ones((), dtype)
+        by_hand = ops.distillation_backward(one, *given, temperature=options["temperature"], mask=kept)
+        return [
+            {
+                "loss": np.asarray(value),
+                "gradient of the logits": np.asarray(gradient)[:ROWS],
+                "gradient by the rule": np.asarray(by_hand)[:ROWS],
+            }
+        ]

@@ -116,6 +116,18 @@ DEFECTS = {
         "jax.nn.softmax(clean, axis=1)",
         "cross_entropy-04",
     ),
+    "distillation": (
+        "ops.distillation:distillation",
+        "temperature**2 / number",
+        "temperature / number",
+        "distillation-03",
+    ),
+    "distillation_backward": (
+        "ops.distillation:distillation_backward",
+        "(temperature / number)",
+        "(1.0 / number)",
+        "distillation-03",
+    ),
     "relu": ("ops.activation:relu", "jnp.zeros((), x.dtype)", "x / 100", "relu-01"),
     "relu_backward": ("ops.activation:relu_backward", "x <= 0,", "x < 0,", "relu-06"),
     # The derivative of |x| at 0 is 1 in JAX and 0 in PyTorch.

@@ -169,7 +169,7 @@ def test_ctrl_c_at_a_step_is_honoured_and_gone_on_from(quick, job_config, tmp_pa
     """1 compiles; 5 is the last step of an epoch, 10 the last of all: after it, Orbax could not save again."""
     run.train(job_config.replace(out=str(tmp_path / "whole")))
     with monkeypatch.context() as patched:
-        patched.setattr(run, "set_up", lambda config, loaded: interrupting(quick(config), at))
+        patched.setattr(run, "set_up", lambda config, loaded, **options: interrupting(quick(config), at))
         with pytest.raises(
             InterruptedRun, match=r"Interrupted .*go on with: flaxcnn train --resume"
         ) as caught:
@@ -218,8 +218,8 @@ def interrupting_at(function, at, number):
     """A function again, which Python binds to its object where it is a method."""
     made = Interrupting(function, at, number)
 
-    def called(*arguments):
-        return made(*arguments)
+    def called(*arguments, **options):
+        return made(*arguments, **options)
 
     return called
 

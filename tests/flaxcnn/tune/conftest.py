@@ -67,7 +67,7 @@ def files(base, tmp_path, monkeypatch):
     return given
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def compiled():
     """The one job whose programs every trial uses."""
     return {}
