@@ -47,6 +47,8 @@ CORE = (
     "adamw-03",
     "rmsprop-02",
     "clipping-03",
+    "groups-02",
+    "masked-01",
     "constant-01",
     "step-01",
     "multistep-01",
@@ -59,6 +61,7 @@ CORE = (
     # Losses, statistics over many steps, augmentation.
     "cross_entropy_grid-04",
     "penalties-03",
+    "distillation-03",
     "mixup-02",
     "cutmix-02",
     "running_statistics-11",
@@ -69,6 +72,11 @@ CORE = (
     "centre_crop-02",
     "crop_at-01",
     "flip-01",
+    "vertical_flip-01",
+    "crop_to-01",
+    "resized_crop-01",
+    "erase-01",
+    "policy-01",
     "rotate-01",
     "cutout-01",
     "to_float-01",
@@ -86,7 +94,7 @@ CORE = (
 )
 
 # The cases of CORE that take more than three seconds.
-_SLOW = ("fast_conv-07", "parts-*", "blocks-*")
+_SLOW = ("fast_conv-07", "parts-*", "blocks-*", "groups-02")
 # Deep or wide models: minutes and up to ten gigabytes each, made of the same blocks as the others.
 LARGE = (
     "wide*",
