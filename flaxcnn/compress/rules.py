@@ -25,7 +25,7 @@ def _elementwise(walk: Walk, equation: Any, inputs: list[Value], shapes: Shapes)
 
 
 def _convolution(walk: Walk, equation: Any, inputs: list[Value], shapes: Shapes) -> Axes:
-    """Ours, and XLA's in our layout: NHWC, HWIO, NHWC."""
+    """That of `flaxcnn.ops`, and XLA's in its layout: NHWC, HWIO, NHWC."""
     params = equation.params
     groups = params["groups"] if "groups" in params else params["feature_group_count"]
     x, kernel = inputs[0].axes[-1], inputs[1].axes
@@ -71,8 +71,8 @@ def _contract(walk: Walk, first: Labels | None, second: Labels | None) -> None:
 
 def _xla_convolution(walk: Walk, equation: Any, inputs: list[Value], shapes: Shapes) -> Axes:
     numbers = equation.params["dimension_numbers"]
-    ours = ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
-    if (numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec) == ours and equation.params[
+    wanted = ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+    if (numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec) == wanted and equation.params[
         "batch_group_count"
     ] == 1:
         return _convolution(walk, equation, inputs, shapes)

@@ -27,14 +27,14 @@ def taught(job: Job, teacher: TrainedModel, temperature: float, weight: float) -
 
     Reference: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network".
     """
-    for what, theirs, wanted in (
+    for what, given, wanted in (
         ("classes", teacher.info.class_names, job.splits.info.class_names),
         ("images", teacher.info.image_shape, job.splits.info.image_shape),
         ("crop_size", teacher.config.augment.crop_size, job.config.augment.crop_size),
     ):
-        if theirs != wanted:
+        if given != wanted:
             raise InvalidArgument(
-                f"The teacher was trained on other data: its {what} are {_shown(theirs)}, the run's {_shown(wanted)}; "
+                f"The teacher was trained on other data: its {what} are {_shown(given)}, the run's {_shown(wanted)}; "
                 "give a teacher of the same data."
             )
     recipe, (mean, std) = job.recipe, teacher.normalisation

@@ -4,23 +4,14 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from flaxcnn.data.source import (
-    DatasetInfo,
-    Images,
-    Indices,
-    Labels,
-    Source,
-    all_labels,
-    content_hash,
-    digests_of,
-    origin,
-)
+from flaxcnn.data.source import Images, Indices, Labels, Source, digests_of
+from flaxcnn.data.wrapped import WrappedSource
 
 # Up to this size the saved decoding is worth the memory: CIFAR needs 150 MB, MNIST 47 MB.
 CACHE_LIMIT = 2**29
 
 
-class CachedSource:
+class CachedSource(WrappedSource):
     """The images of another source, each decoded once; from the second epoch on they are only copied.
 
     Several threads may call `gather` at once: an image is marked as present only after it was written,
@@ -32,35 +23,14 @@ class CachedSource:
 
     def __init__(self, source: Source) -> None:
         """Reserve the memory; the system allocates it when images are written."""
-        self._source = source
+        super().__init__(source)
         self._images = np.empty((len(source), *source.info.image_shape), np.uint8)
         self._labels = np.empty(len(source), np.int32)
         self._present = np.zeros(len(source), bool)
 
-    @property
-    def info(self) -> DatasetInfo:
-        """The description of the data set."""
-        return self._source.info
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self._source)
-
-    def labels(self) -> np.ndarray:
-        """Return all labels."""
-        return all_labels(self._source)
-
-    def content(self) -> str:
-        """Return the hash of what it wraps."""
-        return content_hash(self._source)
-
     def digests(self) -> list[Hashable] | None:
         """Return what tells copies in what it wraps."""
         return digests_of(self._source)
-
-    def origin(self, index: int) -> str:
-        """The origin of an image, which is that in the wrapped source."""
-        return origin(self._source, index)
 
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Return the images at these positions, reading those not seen before."""

@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from flaxcnn.data.source import DatasetInfo, Images, Indices, Labels, Source, all_labels, content_hash, origin
+from flaxcnn.data.source import Images, Indices, Labels, Source
+from flaxcnn.data.wrapped import WrappedSource
 
 
-class ResizedSource:
+class ResizedSource(WrappedSource):
     """The images of another source, resized bilinearly with antialiasing (Pillow).
 
     Args:
@@ -19,29 +20,7 @@ class ResizedSource:
         """Hold the source and the size."""
         old = source.info
         shape = (*image_size, old.image_shape[2])
-        self._source = source
-        self._info = dataclasses.replace(old, image_shape=shape)
-
-    @property
-    def info(self) -> DatasetInfo:
-        """The description of the data set, with the new size."""
-        return self._info
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self._source)
-
-    def labels(self) -> np.ndarray:
-        """Return all labels."""
-        return all_labels(self._source)
-
-    def content(self) -> str:
-        """Return the hash of what it wraps."""
-        return content_hash(self._source)
-
-    def origin(self, index: int) -> str:
-        """The origin of an image, which is that in the wrapped source."""
-        return origin(self._source, index)
+        super().__init__(source, dataclasses.replace(old, image_shape=shape))
 
     def gather(self, indices: Indices) -> tuple[Images, Labels]:
         """Return the images at these positions, resized."""

@@ -174,8 +174,8 @@ def test_balanced_sampling_has_the_law_of_torchs_weighted_sampler():
     sampler = torch.utils.data.WeightedRandomSampler(
         torch.from_numpy(weights), len(labels), generator=generator
     )
-    theirs = np.bincount([index for _ in range(epochs) for index in sampler], minlength=len(labels))
-    assert stats.chi2_contingency(np.stack([counts, theirs])).pvalue > 1e-3
+    sampled = np.bincount([index for _ in range(epochs) for index in sampler], minlength=len(labels))
+    assert stats.chi2_contingency(np.stack([counts, sampled])).pvalue > 1e-3
     # And it is the pipeline's: an epoch is as long as without it.
     seen = [
         batch["label"][batch["mask"]]

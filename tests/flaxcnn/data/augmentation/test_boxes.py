@@ -68,9 +68,9 @@ def as_one_number(boxes):
     return np.asarray(boxes) @ np.array([1000, 100, 10, 1])
 
 
-def same_law(ours, theirs):
-    kinds = np.unique(np.concatenate([ours, theirs]))
-    table = np.stack([(draws[:, None] == kinds).sum(axis=0) for draws in (ours, theirs)])
+def same_law(flax, torch_draws):
+    kinds = np.unique(np.concatenate([flax, torch_draws]))
+    table = np.stack([(draws[:, None] == kinds).sum(axis=0) for draws in (flax, torch_draws)])
     rare = table.sum(axis=0) < 20
     table = np.concatenate([table[:, ~rare], table[:, rare].sum(axis=1, keepdims=True)], axis=1)
     return stats.chi2_contingency(table[:, table.sum(axis=0) > 0], correction=False).pvalue
@@ -79,23 +79,23 @@ def same_law(ours, theirs):
 @pytest.mark.parametrize("size", [(5, 6), (9, 2), (2, 9)])
 def test_boxes_of_crops_are_drawn_as_torchvision_draws_them(size):
     # In the narrow images most attempts fail, so that the largest box in the middle is often taken.
-    ours = as_one_number(crop_boxes(jax.random.key(0), COUNT, size, (0.3, 1.0), (0.75, 1.3333)))
+    flax = as_one_number(crop_boxes(jax.random.key(0), COUNT, size, (0.3, 1.0), (0.75, 1.3333)))
     crop = v2.RandomResizedCrop(4, (0.3, 1.0), (0.75, 1.3333))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         params = [crop.make_params([torch.zeros(1, *size)]) for _ in range(COUNT)]
-    theirs = as_one_number([[p[name] for name in ("top", "left", "height", "width")] for p in params])
-    assert same_law(ours, theirs) > LEVEL
+    torch_draws = as_one_number([[p[name] for name in ("top", "left", "height", "width")] for p in params])
+    assert same_law(flax, torch_draws) > LEVEL
 
 
 def test_boxes_to_erase_are_drawn_as_torchvision_draws_them():
-    ours = as_one_number(erasing_boxes(jax.random.key(0), COUNT, (5, 6), (0.1, 0.9), (0.3, 3.3)))
+    flax = as_one_number(erasing_boxes(jax.random.key(0), COUNT, (5, 6), (0.1, 0.9), (0.3, 3.3)))
     erasing = v2.RandomErasing(1.0, (0.1, 0.9), (0.3, 3.3))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         params = [erasing.make_params([torch.zeros(1, 5, 6)]) for _ in range(COUNT)]
     boxes = [[p[name] if p["v"] is not None else 0 for name in "ijhw"] for p in params]
-    assert same_law(ours, as_one_number(boxes)) > LEVEL
+    assert same_law(flax, as_one_number(boxes)) > LEVEL
 
 
 def test_the_probability_of_erasing():
