@@ -69,7 +69,7 @@ def find_rate(config: Config, picture: str | Path, *, console: Console | None = 
         console: where notes are printed; nowhere if not given.
 
     Raises:
-        NoRateError: the loss grew at once.
+        NoRateError: the loss grew at once, or fell by less than it varies.
         ConfigError, DataError: the run cannot be set up.
     """
     from flaxcnn import plots
@@ -106,7 +106,7 @@ def sweep(train_step: TrainStep, train_state: TrainState, batches: Iterable[Batc
         batches: at least `STEPS`.
 
     Raises:
-        NoRateError: the loss grew at once.
+        NoRateError: the loss grew at once, or fell by less than it varies.
     """
     key = jax.random.wrap_key_data(jnp.array(jax.random.key_data(train_state.key)))
     state = jax.tree.map(jnp.array, train_state._replace(key=None))._replace(key=key)
@@ -123,7 +123,30 @@ def sweep(train_step: TrainStep, train_state: TrainState, batches: Iterable[Batc
         losses.append(loss)
         means.append(mean)
     found = np.array(rates), np.array(losses), np.array(means)
+    require_fall(found[1], found[2])
     return Sweep(*found, suggested(found[0], found[2]))
+
+
+def require_fall(losses: Float64[np.ndarray, " n"], smoothed: Float64[np.ndarray, " n"]) -> None:
+    """Raise unless the smoothed loss falls by more than one batch's loss differs from it.
+
+    The steepest place of a curve that only varies, as that of a trained network may, is any place.
+
+    Raises:
+        NoRateError: it falls by less.
+    """
+    inner = slice(STEPS // 10, -5)
+    losses, smoothed = losses[inner], smoothed[inner]
+    if not len(losses):
+        return
+    until = int(smoothed.argmin()) + 1
+    fall = float(smoothed[:until].max() - smoothed.min())
+    noise = float(np.std((losses - smoothed)[:until]))
+    if 0 < fall <= noise:
+        raise NoRateError(
+            f"The loss falls by {fall:.2g}, and that of a batch varies by {noise:.2g}, so that no rate is suggested; "
+            "give larger batches, or try rates by hand."
+        )
 
 
 def suggested(rates: Float64[np.ndarray, " n"], smoothed: Float64[np.ndarray, " n"]) -> float:

@@ -10,7 +10,7 @@ import scipy.signal
 
 from flaxcnn.plots import rates
 from flaxcnn.train.state import TrainState
-from flaxcnn.transfer.find_rate import STEPS, NoRateError, rate_of, suggested, sweep
+from flaxcnn.transfer.find_rate import STEPS, NoRateError, rate_of, require_fall, suggested, sweep
 
 
 def made_up(loss_of):
@@ -77,3 +77,12 @@ def test_the_picture_shows_where_the_loss_falls_though_it_grows_later(monkeypatc
     np.testing.assert_array_equal(of_batches.get_xdata(), given)
     np.testing.assert_array_equal(smoothed.get_ydata(), losses)
     assert set(line.get_xdata()) == {1e-3} and line.get_label() == "suggested: 0.001"
+
+
+def test_a_fall_within_the_noise_of_the_batches_suggests_nothing():
+    """A trained network's flat curve suggested 3e-6, where two batches differed."""
+    smoothed = 0.75 - 0.03 * np.linspace(0, 1, STEPS)
+    losses = smoothed + 0.1 * np.random.default_rng(0).standard_normal(STEPS)
+    with pytest.raises(NoRateError, match=r"falls by 0.025, and that of a batch varies by 0.09\d, .*\.$"):
+        require_fall(losses, smoothed)
+    require_fall(losses, smoothed - 0.5 * np.linspace(0, 1, STEPS))
