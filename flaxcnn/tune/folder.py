@@ -89,8 +89,7 @@ class StudyFolder:
             TuneError: the folder holds something else, or another study, or cannot be written.
         """
         path = Path(path)
-        if not (path / _PLAN).is_file():
-            _require_unused(path)
+        _require_unused(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             with alone(path):
@@ -160,7 +159,9 @@ class StudyFolder:
 
 
 def _require_unused(path: Path) -> None:
-    if path.exists() and (not path.is_dir() or any(item.name not in _LEFT_OVER for item in path.iterdir())):
+    used = path.exists() and (not path.is_dir() or any(item.name not in _LEFT_OVER for item in path.iterdir()))
+    # Asked last: another process may begin the same study meanwhile, and writes its plan before anything else.
+    if used and not (path / _PLAN).is_file():
         raise TuneError(
             f"The folder {printable(path)} is used already, and holds no study; give another with --out."
         )

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import sqlite3
 import threading
 
@@ -270,6 +271,19 @@ def test_many_workers_create_one_database(plan, tmp_path):
     for thread in threads:
         thread.join()
     assert problems == [] and len(set(seen)) == 1 and len(seen) == 6
+
+
+def test_a_study_that_begins_while_the_folder_is_looked_at_is_no_foreign_one(plan, tmp_path, monkeypatch):
+    given, listed = plan(), pathlib.Path.iterdir
+    (tmp_path / "study").mkdir()
+
+    def after_another(path):
+        monkeypatch.setattr(pathlib.Path, "iterdir", listed)
+        with storage.opened(StudyFolder.create(path, given)):
+            return listed(path)
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", after_another)
+    assert StudyFolder.create(tmp_path / "study", given).plan == given
 
 
 def test_the_database_is_written_ahead(plan, tmp_path):
