@@ -1,5 +1,7 @@
 """The table of accuracies."""
 
+from typing import Any
+
 from experiments import record
 from experiments.markdown import rows, where
 
@@ -16,6 +18,7 @@ def accuracy() -> str:
             f"{figures['mean']:.2%} ± {figures['std']:.2%} (n = {figures['n']})",
             f"{digits['target']:.1%}",
             f"{digits['seconds']['mean']:.0f} s",
+            _date(digits),
             f"`{digits['command']}`",
         ]
     )
@@ -29,8 +32,13 @@ def accuracy() -> str:
                 f"{summary['test_accuracy']:.2%} (n = 1)",
                 f"{result['target']:.1%}",
                 f"{summary['training_seconds'] / 60:.0f} min",
+                _date(result),
                 f"`{result['command']}`",
             ]
         )
-    header = ["data", "model", "test accuracy", "target", "time", "command"]
+    header = ["data", "model", "test accuracy", "target", "time", "recorded", "command"]
     return rows(header, body) + f"\n\nMeasured on: {where(digits)}."
+
+
+def _date(result: dict[str, Any]) -> str:
+    return str(result["environment"]["date"]).split(" ", 1)[0]
