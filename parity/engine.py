@@ -17,11 +17,12 @@ from parity.capture.reference import (
     reference_of,
     repeatability,
 )
-from parity.capture.sampling import with_draws
+from parity.capture.sampling import with_draws, without_masks
 from parity.capture.trace import Trace
 from parity.comparison.coverage import Exercise
-from parity.comparison.entries import Comparison, Key, Runs, all_metrics, dropout_masks, entries, forced_sites
+from parity.comparison.entries import Comparison, Key, Runs, all_metrics, entries, forced_sites
 from parity.comparison.finite import begins_on_one_side
+from parity.comparison.masks import bits_of_masks, dropout_masks
 from parity.comparison.regions import with_regions
 from parity.comparison.unpaired import without_unpaired_draws
 from parity.comparison.worst_tensors import Tensors
@@ -30,7 +31,7 @@ from parity.diagnose.run import diagnose
 from parity.errors import CannotCompare
 from parity.matching.calls import Alignment, align, without_moved_boundaries
 from parity.matching.carried import carried
-from parity.matching.drawing import pair_drawing
+from parity.matching.drawing import pair_drawing, with_masks
 from parity.matching.structure import trained_though_frozen, without_repeated
 from parity.probe.chance import probe_chance
 from parity.probe.range import probe_range
@@ -60,6 +61,7 @@ def modes_of(mode: str) -> tuple[Mode, ...]:
 class _Free:
     """What remains of the runs of one mode in which Flax was not forced.
 
+    `masks`, `bits`: PyTorch's dropout, by Flax's calls and by random keys.
     `compared`: what was, by (name, phase, quantity): segments that draw apart on each side are left out.
     `refusal`: a sentence if one of the runs, PyTorch's too, produced NaN or infinity.
     """
@@ -67,6 +69,7 @@ class _Free:
     alignment: Alignment
     observed: Trace
     masks: dict[str, np.ndarray]
+    bits: dict[str, np.ndarray]
     inherited: dict[Key, Metrics]
     refusal: str
     compared: frozenset[tuple[str, str, str]] = frozenset()
@@ -265,11 +268,14 @@ class Engine:
         alignment = align(torch64, observed, self.sides.plan.modules, self.sides.mapping)
         if random := pair_drawing(alignment, torch64, observed):
             alignment = align(torch64, observed, self.sides.plan.modules, {**random, **self.sides.mapping})
-        masks = dropout_masks(alignment, torch64, observed)
+        alignment = with_masks(alignment, torch64, observed)
+        observed = without_masks(observed, [pair.mask for pair in alignment.masks])
+        masks, bits = dropout_masks(alignment, torch64, observed), bits_of_masks(alignment, torch64)
         options = {
             "observed": observed,
             "output_cotangents": _output_cotangents(alignment, torch64, observed),
             "dropout_masks": masks,
+            "bits": bits,
         }
         flax32 = self._run(mode, "float32", **options)
         flax64 = self._run(mode, "float64", **options)
@@ -283,7 +289,7 @@ class Engine:
         runs = Runs(torch32, torch64, flax32, flax64)
         tensors.add(mode, alignment, runs)
         inherited = all_metrics(alignment, self.sides.plan, runs, forced=False)
-        return _Free(alignment, observed.shapes_only(), masks, inherited, refusal)
+        return _Free(alignment, observed.shapes_only(), masks, bits, inherited, refusal)
 
     def _run(self, mode: str, dtype: str, seed: int | None = None, **options: Any) -> Trace:
         trace = capture_flax(
@@ -303,7 +309,8 @@ class Engine:
 
     def _forced(self, mode: str, dtype: str, free: "_Free", torch: Trace) -> Trace:
         forced = forced_sites(free.alignment, torch, free.observed)
-        return self._run(mode, dtype, observed=free.observed, forced=forced, dropout_masks=free.masks)
+        masks = {"dropout_masks": free.masks, "bits": free.bits}
+        return self._run(mode, dtype, observed=free.observed, forced=forced, **masks)
 
 
 def is_pinned(torch64: Trace) -> bool:

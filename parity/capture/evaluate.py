@@ -27,7 +27,7 @@ from parity.capture.shelf import Lazy, loaded
 
 Values = list[Any]
 # Operations that stand for a function written out in one of their parameters.
-_CALLS = {
+CALLS_OF = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
     "closed_call": "call_jaxpr",
@@ -61,12 +61,28 @@ def as_numpy(array: Any) -> Any:
     return np.asarray(array)
 
 
+def key_name(data: Any) -> str:
+    """A name for a random key, by its data."""
+    return np.asarray(data).tobytes().hex()
+
+
 class Evaluation:
     """One walk through a program; XLA's part is compiled ahead of it, in other threads."""
 
-    def __init__(self, program: ClosedJaxpr, keep: Callable[[np.ndarray], Any] | None) -> None:
-        """Find out what computes each operation, and begin to compile what XLA will have to compute."""
-        self.program, self.keep = program, keep
+    def __init__(
+        self,
+        program: ClosedJaxpr,
+        keep: Callable[[np.ndarray], Any] | None,
+        bits: Mapping[str, np.ndarray] = MappingProxyType({}),
+    ) -> None:
+        """Find out what computes each operation, and begin to compile what XLA will have to compute.
+
+        Args:
+            program: what is evaluated.
+            keep: what to give in place of a result.
+            bits: by the name of a random key, where the bits that it gives are to be one, and else zero.
+        """
+        self.program, self.keep, self.bits = program, keep, bits
         self.programs = Programs()
         # By identity: layers of equal structure share a jaxpr. The jaxpr is kept, so that its identity is.
         self._plans: dict[int, tuple[Jaxpr, list[_Step]]] = {}
@@ -125,11 +141,25 @@ class Evaluation:
         if rule is not None:
             return functools.partial(_by_rule, rule, equation)
         # Its results are read when something needs them: till then XLA computes beside what follows.
-        return self.programs.prepared(equation)
+        return self._drawn(equation, self.programs.prepared(equation))
+
+    def _drawn(self, equation: JaxprEqn, prepared: Callable[[Values], Values]) -> Callable[[Values], Values]:
+        """What computes an operation, which gives the bits that are given for its key if it draws random bits."""
+        if equation.primitive.name != "random_bits" or not self.bits:
+            return prepared
+        wanted = equation.outvars[0].aval
+
+        def action(inputs: Values) -> Values:
+            ones = self.bits.get(key_name(jax.random.key_data(inputs[0])))
+            if ones is None or ones.shape != wanted.shape:
+                return prepared(inputs)
+            return [np.where(ones, np.iinfo(wanted.dtype).max, 0).astype(wanted.dtype)]
+
+        return action
 
     def _called(self, equation: JaxprEqn) -> ClosedJaxpr | None:
         """The function that an operation stands for."""
-        parameter = _CALLS.get(equation.primitive.name)
+        parameter = CALLS_OF.get(equation.primitive.name)
         if parameter is not None and parameter in equation.params:
             inner = equation.params[parameter]
             return inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())

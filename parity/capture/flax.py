@@ -4,7 +4,8 @@ The model is traced once for each run, and the trace walked through: see `parity
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -62,6 +63,10 @@ class FlaxModel(Protocol):
         """Call the model; return its output and the state after it."""
         ...
 
+    def later(self) -> "FlaxModel":
+        """The model as it draws in a later call, given another seed too."""
+        ...
+
 
 @contextlib.contextmanager
 def precision(dtype: str) -> Iterator[None]:
@@ -98,6 +103,7 @@ def capture_flax(
     observed: Trace | None = None,
     forced: dict[str, Forced] | None = None,
     dropout_masks: dict[str, np.ndarray] | None = None,
+    bits: Mapping[str, np.ndarray] = MappingProxyType({}),
     on_disk: bool = False,
 ) -> Trace:
     """Record one run.
@@ -114,6 +120,7 @@ def capture_flax(
         observed: an earlier forward run, which tells where probes go; None records forward only.
         forced: PyTorch's tensors by call; None lets the model run as it is.
         dropout_masks: PyTorch's dropout factors by call.
+        bits: for masks that are drawn between calls; see `Evaluation`.
         on_disk: keep the arrays in a temporary file.
 
     Raises:
@@ -165,6 +172,7 @@ def capture_flax(
                 keep=keep,
                 axes=model.axes,
                 casts=casts,
+                bits=bits,
             )
 
         ((gradients, cotangents), (arrays, after)), calls = taken_through(model, run)

@@ -166,6 +166,10 @@ class LinenModel:
         changed = {name: v for tree in after.values() for name, v in _flat(dict(tree)).items()}
         return output, {name: changed.get(name, jnp.asarray(v)) for name, v in state.items()}
 
+    def later(self) -> "LinenModel":
+        """The model in a later call: it draws by the seed of that call."""
+        return self
+
     def _describe(self, module: nn.Module) -> Module:
         path, name = ".".join(module.path), type(module).__name__
         transposed = int(bool(getattr(module, "transpose_kernel", False)))

@@ -1,6 +1,7 @@
 """An NNX model as pure functions of flat arrays, every module call of which can be intercepted."""
 
 import contextlib
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -154,6 +155,16 @@ class NnxModel:
             output = model(*inputs, **keywords)
         rest = nnx.to_flat_state(nnx.state(model, nnx.Not(nnx.Param)))
         return output, {_dotted(path): v[...] for path, v in rest if _is_state(v)}
+
+    def later(self) -> "NnxModel":
+        """The model in a later call: its streams have given a key more."""
+        flat = [
+            (path, leaf.replace(leaf[...] + 1) if isinstance(leaf, nnx.RngCount) else leaf)
+            for path, leaf in nnx.to_flat_state(self._rest)
+        ]
+        other = copy.copy(self)
+        other._rest = nnx.from_flat_state(flat)
+        return other
 
 
 def _is_state(variable: Any) -> bool:

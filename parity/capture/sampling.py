@@ -5,7 +5,7 @@ A call's module is run as it is, more times than the model runs it, on a batch o
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ from parity.capture.torch import numpy_of, prepare, tensors_from
 from parity.capture.trace import Call, Trace
 from parity.capture.traced import evaluated
 from parity.capture.trees import list_tensors, map_tensors
+from parity.capture.written_draws import Mask, masks_of
 
 # Every sampled call is made this often: enough for an exact test where all that a call drops is one draw.
 CALLS = 20
@@ -76,12 +77,23 @@ def with_draws(
         except jax.errors.ConcretizationTypeError:
             # Python code of the model asks for values: no program shows what it draws.
             return trace
-    if not any(map(_is_draw, program.jaxpr.eqns)):
-        return trace
-    by_name = dict(zip(sorted(recorder[0].arrays), program.jaxpr.outvars, strict=True))
-    drawn, made_from = _drawn(program.jaxpr, {name: by_name[name] for name in recorder[0].arrays})
+        if not any(map(_is_draw, program.jaxpr.eqns)):
+            return trace
+        positions = {name: position for position, name in enumerate(sorted(recorder[0].arrays))}
+        given = len(params), jax.tree.leaves(state)
+        fixed = {given[0] + number: leaf for number, leaf in enumerate(given[1])}
+        in_order = {name: positions[name] for name in recorder[0].arrays}
+        masks = masks_of(program, in_order, fixed, model.axes, _is_draw)
+    recorded = {name: program.jaxpr.outvars[position] for name, position in in_order.items()}
+    drawn, made_from = _drawn(program.jaxpr, recorded)
     calls = _marked(trace.calls, drawn)
-    return dataclasses.replace(trace, calls=calls, drawn=frozenset(drawn), made_from=made_from)
+    return dataclasses.replace(trace, calls=calls, drawn=frozenset(drawn), made_from=made_from, masks=masks)
+
+
+def without_masks(trace: Trace, masks: Sequence[Mask]) -> Trace:
+    """The trace of `with_draws`, as if these masks were not drawn."""
+    drawn = trace.masks.reached_without(masks)
+    return dataclasses.replace(trace, calls=_marked(trace.calls, list(drawn)), drawn=drawn)
 
 
 def _drawn(jaxpr: Jaxpr, recorded: dict[str, Any]) -> tuple[list[str], dict[str, tuple[str, ...]]]:

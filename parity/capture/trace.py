@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from parity.capture.shelf import Arrays
+from parity.capture.written_draws import Masks
 from parity.errors import TraceError
 from parity.files import from_plain, read_json, to_plain, write_json, written_whole
 
@@ -63,7 +64,7 @@ class Trace:
     NumPy knows no bfloat16, and float16 overflows in sums: such arrays are stored in float32, which holds their values
     exactly. `dtypes` has the true dtype of those, by name. `drawn` names the tensors that random numbers
     went into since the tensors recorded before them, which `made_from` names if there are any. `casts` are the lines of
-    the casts to float32 that were left out.
+    the casts to float32 that were left out; `masks` are what was drawn between the calls.
     """
 
     framework: str
@@ -75,6 +76,7 @@ class Trace:
     drawn: frozenset[str] = frozenset()
     made_from: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     casts: tuple[str, ...] = ()
+    masks: Masks = Masks()
 
     def inside(self, call: Call) -> tuple[Call, ...]:
         """The calls that a call makes, and itself."""

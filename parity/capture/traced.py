@@ -6,7 +6,8 @@ PyTorch's tensors and one that is fed synthetic ones are one program.
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -31,13 +32,15 @@ class Traced:
     program: ClosedJaxpr
     structure: Any
 
-    def evaluated(self, arguments: Any, keep: Keep | None) -> Any:
-        """The results on `arguments`; see `evaluated`."""
+    def evaluated(
+        self, arguments: Any, keep: Keep | None, bits: Mapping[str, np.ndarray] = MappingProxyType({})
+    ) -> Any:
+        """The results on `arguments`; see `evaluated`, and for `bits` `Evaluation`."""
         flat = [
             _in_precision(leaf, aval.dtype)
             for leaf, aval in zip(jax.tree.leaves(arguments), self.program.in_avals, strict=True)
         ]
-        return jax.tree.unflatten(self.structure, Evaluation(self.program, keep).run(flat))
+        return jax.tree.unflatten(self.structure, Evaluation(self.program, keep, bits).run(flat))
 
 
 class Traces:
@@ -55,6 +58,7 @@ class Traces:
         keep: Keep | None = None,
         axes: Sequence[str] = (),
         casts: list[str] | None = None,
+        bits: Mapping[str, np.ndarray] = MappingProxyType({}),
     ) -> tuple[Any, Any]:
         """As `evaluated`, but traced only if no kept program is of this kind and these shapes.
 
@@ -62,6 +66,7 @@ class Traces:
             kind: of the function: all that it depends on beside its arguments.
             function, arguments, keep, axes, casts: see `evaluated`.
             beside: asked once a trace is made; what it says is given with the results of all runs of the trace.
+            bits: see `Evaluation`.
         """
         leaves, structure = jax.tree.flatten(arguments)
         key = kind, structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
@@ -75,7 +80,7 @@ class Traces:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         program, said = self._kept[key]
-        return program.evaluated(arguments, keep), said
+        return program.evaluated(arguments, keep, bits), said
 
 
 def traced(

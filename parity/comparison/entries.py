@@ -81,35 +81,6 @@ def _moved(array: Any, shape: tuple[int, ...], last_axis: bool, dtype: str | Non
     return Lazy(shape, jnp.dtype(dtype or array.dtype), lambda: move(array.load()))
 
 
-def dropout_masks(alignment: Alignment, torch: Trace, observed: Trace) -> dict[str, np.ndarray]:
-    """The factor by which PyTorch's dropout multiplied each element, in Flax's layout.
-
-    From output / input, or where the input is zero from the ratio of the cotangents.
-    """
-    masks = {}
-    for site in alignment.sites:
-        if site.role != "layer" or not any(call.draws for call in torch.inside(site.torch)):
-            continue
-        x, y = torch.get(site.torch, "input"), torch.get(site.torch, "output")
-        dx, dy = torch.get(site.torch, "input_cotangent"), torch.get(site.torch, "output_cotangent")
-        shape = observed.get(site.flax, "output")
-        if x is None or y is None or shape is None or x.shape != y.shape:
-            continue
-        if not _multiplies(x, y, dx, dy):
-            continue
-        factor = np.divide(y, x, out=np.zeros_like(x), where=x != 0)
-        if dx is not None and dy is not None:
-            backward = np.divide(dx, dy, out=np.zeros_like(x), where=dy != 0)
-            factor = np.where(x != 0, factor, backward)
-        masks[site.flax.key] = to_flax(factor, shape.shape, site.torch.last_axis)
-    return masks
-
-
-def _multiplies(x: np.ndarray, y: np.ndarray, dx: np.ndarray | None, dy: np.ndarray | None) -> bool:
-    """Whether y is x times a factor, element by element: then the derivative, if there is one, is that factor."""
-    return dx is None or dy is None or bool(np.allclose(y * dy, x * dx, rtol=1e-5, atol=1e-9))
-
-
 def all_metrics(alignment: Alignment, plan: WeightPlan, runs: Runs, *, forced: bool) -> dict[Key, Metrics]:
     """The metrics of every tensor that both sides recorded, by (call, what, index) or ("", group, position).
 

@@ -19,7 +19,7 @@ def without_unpaired_draws(comparison: Comparison, flax: Trace) -> Comparison:
         for site in alignment.sites
         for call in comparison.torch.inside(site.torch)
         if site.role == "layer"
-    }
+    } | {pair.torch.key for pair in alignment.masks}
     segments = _Segments(alignment, flax)
     drawn = segments.drawn()
     if not drawn or not any(call.draws and call.key not in paired for call in comparison.torch.calls):

@@ -11,11 +11,12 @@ The computation between two sites is a segment.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from parity.capture.trace import Call, Trace
+from parity.capture.written_draws import Mask, Told
 from parity.errors import OutputsDiffer
 from parity.matching.axes import fits, to_torch
 from parity.matching.names import pair_by_path
@@ -49,12 +50,27 @@ class Site:
         return self.torch.path if self.torch.path else "output"
 
 
+class PairedMask(NamedTuple):
+    """A call of PyTorch's that draws on a tensor of a shape, the mask that Flax draws in its place, and what is known
+    of that.
+    """
+
+    torch: Call
+    shape: tuple[int, ...]
+    mask: Mask
+    told: Told
+
+
 @dataclasses.dataclass(frozen=True)
 class Alignment:
-    """The sites in the order in which PyTorch finished them, and remarks on calls that could not be paired."""
+    """The sites in the order in which PyTorch finished them, and remarks on calls that could not be paired.
+
+    `masks` are those that Flax draws between its calls, where PyTorch has a call (see `parity.matching.drawing`).
+    """
 
     sites: tuple[Site, ...]
     notes: tuple[Note, ...]
+    masks: tuple[PairedMask, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

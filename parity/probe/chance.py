@@ -17,6 +17,7 @@ from parity.matching.calls import Alignment, Site
 from parity.probe.draws import TESTS, Draws, Unlike, unlike, what_is_dropped
 from parity.probe.idle import without_idle
 from parity.probe.sides import Sides
+from parity.probe.written import written_draws
 from parity.verdict.probe import Mode, Probe
 
 # Of all tests of a check together, in both modes.
@@ -42,7 +43,8 @@ def probe_chance(
     """
     sites = [site for site in alignment.sites if site.role == "layer" and _draws(site, torch, observed)]
     loose = _loose(sides, mode, alignment, torch, observed)
-    if not sites:
+    written = alignment.masks
+    if not sites and not written:
         return loose
     if sides.reference.model is None:
         words = "what random layers draw was not compared: a capture of PyTorch's side cannot be run again"
@@ -50,11 +52,13 @@ def probe_chance(
     probes = loose
     run = _Run(sides, mode, torch, observed)
     found = run.draws(sites)
-    level = ERROR_RATE / (2 * TESTS * len(sites))
-    for site in sites:
-        drawn = found[site.torch.key]
+    found |= written_draws(sides, mode, written, observed, lambda shape: _batch(shape, True))
+    level = ERROR_RATE / (2 * TESTS * len(found))
+    names = {call.key: call.path for call in (*(s.torch for s in sites), *(p.torch for p in written))}
+    for key, drawn in found.items():
+        name = names[key]
         probes += (
-            [_unprobed(site, mode, drawn)] if isinstance(drawn, str) else _compared(site, mode, *drawn, level)
+            [_unprobed(name, mode, drawn)] if isinstance(drawn, str) else _compared(name, mode, *drawn, level)
         )
     both = [drawn for drawn in found.values() if not isinstance(drawn, str)]
     if both:
@@ -85,6 +89,7 @@ def _loose(sides: Sides, mode: Mode, alignment: Alignment, torch: Trace, observe
             ([site.flax for site in layers], observed),
         )
     ]
+    covered[0] |= {pair.torch.key for pair in alignment.masks}
     drawing = [
         [call for call in trace.calls if call.draws and call.key not in keys]
         for trace, keys in zip((torch, observed), covered, strict=True)
@@ -114,24 +119,24 @@ def _places(calls: Iterable[Call]) -> str:
     return f"in {', '.join(paths)}" if paths else ""
 
 
-def _unprobed(site: Site, mode: Mode, reason: str) -> Probe:
+def _unprobed(name: str, mode: Mode, reason: str) -> Probe:
     return _probe(
-        site.name,
+        name,
         mode,
         "unprobed",
         f"what it draws was not compared, since it could not be run alone: {reason}",
     )
 
 
-def _compared(site: Site, mode: Mode, torch: Draws, flax: Draws, level: float) -> list[Probe]:
-    found = [_difference(site, mode, torch, flax, difference) for difference in unlike(torch, flax, level)]
+def _compared(name: str, mode: Mode, torch: Draws, flax: Draws, level: float) -> list[Probe]:
+    found = [_difference(name, mode, torch, flax, difference) for difference in unlike(torch, flax, level)]
     if found or torch.varies or flax.varies or torch.is_identity or torch.kept == 0:
         return found
     words = f"none of {CALLS * EXAMPLES} examples was dropped, so that what it drops was not compared"
-    return [_probe(site.name, mode, "unprobed", words)]
+    return [_probe(name, mode, "unprobed", words)]
 
 
-def _difference(site: Site, mode: Mode, torch: Draws, flax: Draws, difference: Unlike) -> Probe:
+def _difference(name: str, mode: Mode, torch: Draws, flax: Draws, difference: Unlike) -> Probe:
     message = (
         f"PyTorch {difference.torch}; Flax {difference.flax} "
         f"({CALLS * EXAMPLES} examples, error rate {ERROR_RATE:.0e} for all layers)"
@@ -139,7 +144,7 @@ def _difference(site: Site, mode: Mode, torch: Draws, flax: Draws, difference: U
     ids = {"rate": "dropout-rate", "shape": "dropout-shape", "noise": ""}
     fixes = {"rate": _rate_fix(mode, torch, flax), "shape": _shape_fix(torch), "noise": ""}
     return _probe(
-        site.name,
+        name,
         mode,
         "differs",
         message,

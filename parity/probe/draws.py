@@ -40,6 +40,7 @@ class Draws:
         dropped, kept: the two factors, alike if there is one; None if there are more.
         epsilon: the rounding of the module's dtype.
         is_last: whether the channels are the last axis, not the second.
+        is_pattern: whether the factors tell what is kept, and not how it is scaled.
     """
 
     factors: np.ndarray
@@ -48,6 +49,7 @@ class Draws:
     kept: float | None
     epsilon: float
     is_last: bool
+    is_pattern: bool = False
 
     @staticmethod
     def of(outputs: np.ndarray, inputs: np.ndarray, epsilon: float, is_last: bool) -> "Draws":
@@ -95,8 +97,12 @@ class Draws:
         if not self.varies:
             if self.kept == 0:
                 return "drops everything"
+            if self.is_pattern:
+                return "never drops"
             return "never drops" + ("" if self.is_identity else f", scales by {number_words(self.kept)}")
         share = float(np.mean(self.mask))
+        if self.is_pattern:
+            return f"drops {what_is_dropped(self)} with probability {share:.2g}"
         p = 1 - 1 / self.kept if self.kept > 1 else share
         # A share that the draws would show: five deviations of as many as are independent at least.
         fits = abs(p - share) <= 0.02 + 5 * np.sqrt(max(p * (1 - p), 1e-9) / self.draws())

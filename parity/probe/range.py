@@ -13,7 +13,8 @@ from parity.capture.intercept import is_floating
 from parity.capture.shelf import Arrays
 from parity.capture.torch_forced import capture_torch_forced
 from parity.capture.trace import Trace
-from parity.comparison.entries import Comparison, Runs, all_metrics, dropout_masks, entries, forced_sites
+from parity.comparison.entries import Comparison, Runs, all_metrics, entries, forced_sites
+from parity.comparison.masks import bits_of_masks, dropout_masks
 from parity.errors import CannotCompare
 from parity.matching.calls import Alignment
 from parity.probe.sides import Sides
@@ -129,8 +130,11 @@ class _Run:
             for index, array in enumerate(self.sides.reference.inputs)
         ]
         torch32, torch64 = (self._torch(given, inputs, dtype) for dtype in ("float32", "float64"))
-        masks = self.masks | self._masks(given, torch64)
-        flax32, flax64 = (self._flax(given, inputs, dtype, masks) for dtype in ("float32", "float64"))
+        options = {
+            "dropout_masks": self.masks | self._masks(given, torch64),
+            "bits": bits_of_masks(self.alignment, torch64),
+        }
+        flax32, flax64 = (self._flax(given, inputs, dtype, options) for dtype in ("float32", "float64"))
         runs = Runs(torch32, torch64, flax32, flax64)
         introduced = all_metrics(self.alignment, self.sides.plan, runs, forced=True)
         return entries(Comparison(self.mode, self.alignment, self.sides.plan, runs.torch64, introduced, {}))
@@ -169,7 +173,7 @@ class _Run:
         )
 
     def _flax(
-        self, given: Trace, inputs: list[np.ndarray], dtype: str, masks: dict[str, np.ndarray]
+        self, given: Trace, inputs: list[np.ndarray], dtype: str, options: dict[str, dict[str, np.ndarray]]
     ) -> Trace:
         cast = {n: a.astype(dtype) if is_floating(a) else a for n, a in given.arrays.items()}
         forced = forced_sites(self.alignment, dataclasses.replace(given, arrays=Arrays(cast)), self.observed)
@@ -179,5 +183,5 @@ class _Run:
             inputs=self.sides.to_flax(inputs),
             observed=self.observed,
             forced=forced,
-            dropout_masks=masks,
+            **options,
         )

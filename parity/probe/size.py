@@ -12,13 +12,15 @@ from typing import Literal
 import numpy as np
 
 from parity.capture.trace import Trace
-from parity.comparison.entries import Runs, coarsest, dropout_masks, precision_at
+from parity.comparison.entries import Runs, coarsest, precision_at
+from parity.comparison.masks import bits_of_masks, dropout_masks
 from parity.comparison.metrics import measure
 from parity.errors import CannotCompare
 from parity.matching.axes import fits, to_torch
 from parity.matching.calls import Alignment, Site, without_moved_boundaries
 from parity.probe.resized import Trial, drawn, trials, words_of
 from parity.probe.sides import Sides
+from parity.probe.written import masks_here
 from parity.verdict.policy import allowed_gap, explained
 from parity.verdict.probe import Mode, Outcome, Probe
 from parity.verdict.record import Metrics
@@ -141,13 +143,14 @@ def _summary(given: str, tried: list[_Tried]) -> str:
 
 @dataclasses.dataclass
 class _Both:
-    """Both models on other inputs; `masks`: PyTorch's dropout factors by Flax's call, once both have run."""
+    """Both models on other inputs; `masks`, `bits`: PyTorch's dropout, by Flax's calls and keys, once both have run."""
 
     sides: Sides
     mode: Mode
     alignment: Alignment
     inputs: list[np.ndarray]
     masks: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    bits: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def torch(self, dtype: str) -> Trace:
         """A run of PyTorch's side."""
@@ -156,16 +159,23 @@ class _Both:
     def flax(self, dtype: str, torch: Trace | None) -> Trace:
         """A run of Flax's side, with the dropout of a run of PyTorch's."""
         inputs = self.sides.to_flax(self.inputs)
-        found = self.sides.run_flax(self.mode, dtype, inputs=inputs, dropout_masks=self.masks)
-        if torch is None or self.masks or not any(call.draws for call in torch.calls):
+
+        def run() -> Trace:
+            masks = {"dropout_masks": self.masks, "bits": self.bits}
+            return self.sides.run_flax(self.mode, dtype, inputs=inputs, **masks)
+
+        found = run()
+        if torch is None or self.masks or self.bits or not any(call.draws for call in torch.calls):
             return found
         self.masks = dropout_masks(self.alignment, torch, found)
-        return self.sides.run_flax(self.mode, dtype, inputs=inputs, dropout_masks=self.masks)
+        self.bits = bits_of_masks(masks_here(self.sides, self.alignment, found, inputs), torch)
+        return run()
 
     def differ_by_chance(self, torch: Trace) -> bool:
         """Whether PyTorch's side draws what Flax's cannot be given."""
         masked = [site.torch for site in self.alignment.sites if site.flax.key in self.masks]
         given = {call.key for layer in masked for call in torch.inside(layer)}
+        given |= {pair.torch.key for pair in self.alignment.masks if pair.told.key in self.bits}
         return any(call.draws and call.key not in given for call in torch.calls)
 
 
