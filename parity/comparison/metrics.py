@@ -25,7 +25,8 @@ def measure(
     side alone makes the gap infinite. One that is finite but overflows in float32 is left out of the rounding.
     """
     b64, a64 = _flat(torch64, np.float64), _flat(flax64, np.float64)
-    b32, a32 = _flat(torch32, np.float32), _flat(flax32, np.float32)
+    with np.errstate(over="ignore"):
+        b32, a32 = _flat(torch32, np.float32), _flat(flax32, np.float32)
     if not b64.size:
         return _nothing(torch64.shape, precision)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -1,14 +1,17 @@
 """Synthetic tensors for every call of a run: a wide range of values, or exact numbers, where functions have kinks.
 
-    wide     both signs, 10^-4 to 10^4, so that no bound or threshold of practical size stays unreached; half of them
-             between 1 and 100, where most of these are. A channel or two are large everywhere, and a quarter of the
-             positions is small in all channels, where a guard of a norm or of a variance decides. Half of the
-             examples are small everywhere; in training, so is one channel of all of them
-    exact    the numbers of `EXACT`, so that zeros, ties and usual bounds are hit exactly on both sides. A quarter of
-             the positions is zero in all channels, where a norm is zero, and half of the channels is zero. Half of
-             the examples are constant in each channel, where a variance is zero and all neighbours are equal
+    wide      both signs, 10^-4 to 10^4, so that no bound or threshold of practical size stays unreached; half of them
+              between 1 and 100, where most of these are. A channel or two are large everywhere, and a quarter of the
+              positions is small in all channels, where a guard of a norm or of a variance decides
+    exact     the numbers of `EXACT`, so that zeros, ties and usual bounds are hit exactly on both sides. A quarter of
+              the positions is zero in all channels, where a norm is zero, and half of the channels is zero
+    small     small everywhere
+    constant  a number for each channel, where a variance is zero and all neighbours are equal
+    zero      zero everywhere, where each norm is zero, over whatever axes
+    usual     normal numbers, beside which nothing is lost that other parameters make of them
 
-Both are numbers of float32, so that a run in float32 and one in float64 are given the same.
+In training one channel of all examples is small, or zero where numbers are exact. All are numbers of float32, so that a
+run in float32 and one in float64 are given the same.
 """
 
 from typing import Literal
@@ -18,7 +21,9 @@ import numpy as np
 from parity.capture.shelf import Arrays
 from parity.capture.trace import Call, Trace
 
-Kind = Literal["wide", "exact"]
+Kind = Literal["wide", "exact", "small", "constant", "zero", "usual"]
+# Those whose numbers hit no kink; at the others a derivative may be a convention.
+SMOOTH: tuple[Kind, ...] = ("wide", "small")
 # Powers of ten between which the sizes of wide values lie.
 SMALLEST, LARGEST = -4, 4
 SMALL = -2
@@ -55,7 +60,7 @@ def synthetic(
                 other = next((x for x in others if x.shape == array.shape), None)
                 is_other = what == "input" and index > 0 and other is not None
                 drawn = values(generator, array.shape, kinds)
-                if trace.mode == "train":
+                if trace.mode == "train" and "usual" not in kinds:
                     drawn = _with_small_channel(generator, drawn, kinds)
                 arrays[name] = other if is_other else drawn
                 arrays[f"{call.key}/{what}_cotangent/{index}"] = cotangents(generator, array.shape, kinds)
@@ -63,16 +68,13 @@ def synthetic(
 
 
 def values(generator: np.random.Generator, shape: tuple[int, ...], kinds: tuple[Kind, ...]) -> np.ndarray:
-    """Synthetic values of a shape [n, ...], each example of the next kind, and of the second sort of each in turn."""
+    """Synthetic values of a shape [n, ...], each example of the next kind."""
     result = np.empty(shape, np.float32)
     if not shape:
-        result[...] = _of_kind(generator, (1,), kinds[0], False)[0]
+        result[...] = _of_kind(generator, (1,), kinds[0])[0]
         return result
-    sorts = [(kind, second) for second in (False, True) for kind in kinds]
-    if shape[0] == len(sorts) - 1:
-        sorts = [*sorts[: len(kinds)], ("exact", True)]  # of few examples none is spared for small values
     for index in range(shape[0]):
-        result[index] = _of_kind(generator, shape[1:], *sorts[index % len(sorts)])
+        result[index] = _of_kind(generator, shape[1:], kinds[index % len(kinds)])
     return result
 
 
@@ -81,19 +83,24 @@ def cotangents(generator: np.random.Generator, shape: tuple[int, ...], kinds: tu
     result = np.empty(shape, np.float32)
     for index in range(shape[0] if shape else 1):
         of = shape[1:]
-        if kinds[index % len(kinds)] == "wide":
-            drawn = _of_kind(generator, of, "wide", False)
+        if kinds[index % len(kinds)] in SMOOTH:
+            drawn = _wide(generator, of)
         else:
             drawn = generator.choice(np.float32([number for number in EXACT if number]), of)
         result[index if shape else ...] = drawn
     return result
 
 
-def _of_kind(generator: np.random.Generator, shape: tuple[int, ...], kind: Kind, second: bool) -> np.ndarray:
-    if kind == "wide":
-        return _small(generator, shape) if second else _wide(generator, shape)
-    if second:
-        return _constant(generator, shape)
+def _of_kind(generator: np.random.Generator, shape: tuple[int, ...], kind: Kind) -> np.ndarray:
+    if kind == "usual":
+        return np.asarray(generator.standard_normal(shape), np.float32)
+    if kind == "zero":
+        return np.zeros(shape, np.float32)
+    drawn = {"wide": _wide, "small": _small, "exact": _exact_with_zeros, "constant": _constant}
+    return drawn[kind](generator, shape)
+
+
+def _exact_with_zeros(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     exact = _exact(generator, shape)
     if len(shape) > 1:
         exact[generator.permutation(shape[0])[: shape[0] // 2]] = 0
@@ -141,7 +148,7 @@ def _with_small_channel(
     channel = generator.integers(array.shape[1])
     for index in range(array.shape[0]):
         sizes = generator.uniform(-1, 1, array.shape[2:]) * 10.0**SMALLEST
-        array[index, channel] = sizes if kinds[index % len(kinds)] == "wide" else 0
+        array[index, channel] = sizes if kinds[index % len(kinds)] in SMOOTH else 0
     return array
 
 
