@@ -143,6 +143,8 @@ class LinenModel:
         frozen = mode == "eval" and self.modes.frozen_in_eval
         mutable = [] if frozen else sorted(set(self.collections.values()))
 
+        running: list[nn.Module] = []
+
         def intercept(
             next_function: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
         ) -> Any:
@@ -151,9 +153,14 @@ class LinenModel:
                     field.name: getattr(context.module, field.name) for field in _fields(context.module)
                 }
                 unpin(context.module, fields, ".".join(context.module.path), interceptor.pins)
-            if context.method_name != "__call__":
+            # `super().__call__` inside a call is a part of it.
+            if context.method_name != "__call__" or (running and running[-1] is context.module):
                 return next_function(*args, **kwargs)
-            return interceptor.call(self._describe(context.module), next_function, args, kwargs)
+            running.append(context.module)
+            try:
+                return interceptor.call(self._describe(context.module), next_function, args, kwargs)
+            finally:
+                running.pop()
 
         keys = jax.random.split(jax.random.key(seed), 2)
         # A stream of any other name takes the key of "params".

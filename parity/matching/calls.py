@@ -17,7 +17,7 @@ import numpy as np
 
 from parity.capture.trace import Call, Trace
 from parity.capture.written_draws import Mask, Told
-from parity.errors import OutputsDiffer
+from parity.errors import CannotCompare, OutputsDiffer
 from parity.matching.axes import fits, to_torch
 from parity.matching.names import pair_by_path
 from parity.verdict.record import Note
@@ -110,6 +110,10 @@ def align(torch: Trace, flax: Trace, modules: dict[str, str], mapping: dict[str,
             continue
         matched += [(*numbered, call) for numbered, call in zip(torch_calls, flax_calls, strict=True)]
     matched.sort(key=lambda item: item[0])
+    if not any(not call.path for _, call, _ in matched):
+        raise CannotCompare(
+            "A model calls itself inside its own call, so its outputs cannot be paired; write it out."
+        )
     _check_outputs(torch, flax)
     return Alignment(_sites(torch, flax, matched, modules, notes), tuple(notes))
 

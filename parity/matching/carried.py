@@ -12,6 +12,7 @@ from parity.capture.reference import Reference
 from parity.capture.trace import Trace
 from parity.errors import CannotCompare, WeightsError
 from parity.matching.axes import Layout, input_layouts, inputs_to_flax
+from parity.matching.branches import planned_by_runs
 from parity.matching.link import Link
 from parity.matching.structure import structural_findings
 from parity.matching.ties import make_equal
@@ -56,7 +57,7 @@ def carried(
             flax = adapt(flax_model, inputs, settings)
             flax.output, flax.parts = output, reference.parts
             first = look_at_flax(flax, flax.params, flax.state, inputs, seed=seed)
-            plan = _planned(reference, flax, first, mapping)
+            plan = _planned(reference, flax, first, inputs, mapping, seed)
         except CannotCompare as refusal:
             refusals.append(refusal)
             continue
@@ -65,11 +66,18 @@ def carried(
     raise next((refusal for refusal in refusals if isinstance(refusal, WeightsError)), refusals[0])
 
 
-def _planned(reference: Reference, flax: FlaxModel, first: Trace, mapping: dict[str, str]) -> WeightPlan:
+def _planned(
+    reference: Reference,
+    flax: FlaxModel,
+    first: Trace,
+    inputs: list[np.ndarray],
+    mapping: dict[str, str],
+    seed: int,
+) -> WeightPlan:
     """The plan of the weights; the sentence of the first attempt if none succeeds.
 
     Tried are two orders of Flax's modules, and then the modules that one side calls several times as several: the other
-    may have a module for each call.
+    may have a module for each call. At last branches are tried in another order.
     """
     torch, flax_order = reference.owners, [call.path for call in first.calls]
     owners = in_order(flax.owners(), first)
@@ -87,7 +95,10 @@ def _planned(reference: Reference, flax: FlaxModel, first: Trace, mapping: dict[
             refusals.append(refusal)
             continue
         return _of_modules(plan, (torch, owners), attempt)
-    raise refusals[0]
+    plan = planned_by_runs(reference, flax, owners, inputs, mapping, seed)
+    if plan is None:
+        raise refusals[0]
+    return plan
 
 
 def _of_modules(
