@@ -6,8 +6,8 @@ An image, a signal or a volume is [n, channels, ...] of floating numbers. It is 
               other axis, as in 32 -> 33, under every halving that rounds up. Conventions of padding part where a stride
               or a window of two meets a map of odd size, however deep in the network.
     mixed     with one example. Each axis stays odd where one halving rounds the other way than all that follow: as in
-              32 -> 61 the first up and then down, in the last axis, as in 32 -> 35, the first down and then up. A strided
-              convolution often rounds up, and a pool behind it down.
+              32 -> 61 the first up and then down; in the last axis, as in 32 -> 35, the first down and then up. A
+              strided convolution often rounds up, and a pool behind it down.
     doubled   with a quarter of the examples: about as much work as the inputs that were given. An axis stays divisible
               by what the given length is divisible by.
 
