@@ -5,6 +5,9 @@ An image, a signal or a volume is [n, channels, ...] of floating numbers. It is 
     odd       with one example. The last axis, as in 32 -> 63, stays odd under every halving that rounds down; each
               other axis, as in 32 -> 33, under every halving that rounds up. Conventions of padding part where a stride
               or a window of two meets a map of odd size, however deep in the network.
+    mixed     with one example. Each axis stays odd where one halving rounds the other way than all that follow: as in
+              32 -> 61 the first up and then down; in the last axis, as in 32 -> 35, the first down and then up. A
+              strided convolution often rounds up, and a pool behind it down.
     doubled   with a quarter of the examples: about as much work as the inputs that were given. An axis stays divisible
               by what the given length is divisible by.
 
@@ -54,9 +57,10 @@ def trials(inputs: list[np.ndarray]) -> list[list[Trial]]:
     if not choices:
         return [[alone]]
     odd = [Trial(_shapes(inputs, batch, other, choice, _odd), True) for choice in choices]
+    mixed = [Trial(_shapes(inputs, batch, other, choice, _mixed), True) for choice in choices]
     doubled = [Trial(_shapes(inputs, batch, fewer, choice, _doubled), True) for choice in choices]
     odd_only = Trial(_shapes(inputs, batch, batch, 0, _odd), True)
-    return [[*odd, alone, odd_only], doubled]
+    return [[*odd, alone, odd_only], mixed, doubled]
 
 
 def _axes(x: np.ndarray) -> tuple[tuple[int, ...], ...]:
@@ -88,6 +92,11 @@ def _odd(length: int, last: bool) -> int:
         return length + 1
     power = length & -length
     return length + min(power, 2**_HALVINGS) - 1
+
+
+def _mixed(length: int, last: bool) -> int:
+    power = min(max(length & -length, 8), 2**_HALVINGS)
+    return length + 1 + ((3 if last else -3) - length - 1) % power
 
 
 def _doubled(length: int, last: bool) -> int:

@@ -11,10 +11,10 @@ import parity
 from parity.probe.synthetic import EXACT, LARGEST, SMALL, SMALLEST, cotangents, values
 from parity.verdict.policy import Policy
 
-BOTH = ("wide", "exact")
+ALL = ("wide", "exact", "small", "constant")
 
 
-def drawn(shape, kinds=BOTH):
+def drawn(shape, kinds=ALL):
     return values(np.random.default_rng(0), shape, kinds)
 
 
@@ -34,15 +34,15 @@ def test_four_examples_are_wide_exact_small_and_constant():
 
 
 @pytest.mark.parametrize("shape", [(3, 6), (3, 6, 4, 4)])
-def test_of_three_examples_none_is_small(shape):
-    wide, exact, constant = drawn(shape)
+def test_three_examples_are_given_the_kinds_that_are_asked_for(shape):
+    wide, exact, constant = drawn(shape, ("wide", "exact", "constant"))
     assert np.abs(wide).max() > 10 and set(np.unique(exact)) <= set(map(float, EXACT))
     assert (constant == constant.reshape(6, -1)[:, :1].reshape(6, *(1 for _ in shape[2:]))).all()
 
 
 def test_a_small_tensor_is_given_zeros_and_each_number_once():
     assert sorted(drawn((1, 6), ("exact",))[0]) == sorted(EXACT[:6])
-    assert not drawn((3, 6))[2].any()
+    assert not drawn((4, 6))[3].any() and not drawn((2, 6, 3, 3), ("zero",)).any()
 
 
 def test_a_small_tensor_is_given_the_largest_values_of_both_signs():
@@ -61,9 +61,9 @@ def test_many_values_are_of_usual_size():
 
 
 def test_no_cotangent_is_zero():
-    given = cotangents(np.random.default_rng(0), (4, 3, 5, 5), BOTH)
+    given = cotangents(np.random.default_rng(0), (4, 3, 5, 5), ALL)
     assert (given != 0).all() and set(np.unique(given[1])) == {float(number) for number in EXACT if number}
-    assert cotangents(np.random.default_rng(0), (), BOTH).shape == ()
+    assert cotangents(np.random.default_rng(0), (), ALL).shape == ()
 
 
 class Torch(torch.nn.Module):
@@ -110,6 +110,30 @@ def remarks(report):
 def test_another_derivative_at_a_bound_or_at_zeros_is_a_remark(torch_middle, flax_middle):
     report = parity.check(Torch(torch_middle), Flax(flax_middle), "3x3x6x5", mode="eval", sizes="same")
     assert remarks(report) == ["conv1 -> conv2"], report.summary()
+
+
+@pytest.mark.parametrize(
+    ("torch_norm", "flax_square"),
+    [
+        pytest.param(
+            lambda x: x.mean((2, 3)).norm(dim=1), lambda x: (x.mean((1, 2)) ** 2).sum(-1), id="of a vector"
+        ),
+        pytest.param(lambda x: x.norm(), lambda x: (x * x).sum(), id="of the batch"),
+    ],
+)
+@pytest.mark.parametrize("examples", [1, 2])
+def test_the_norm_of_zeros_alone_is_a_remark(examples, torch_norm, flax_square):
+    def torch_middle(x):
+        return x + torch_norm(x).reshape(-1, 1, 1, 1)
+
+    def flax_middle(x):
+        return x + jnp.sqrt(flax_square(x)).reshape(-1, 1, 1, 1)
+
+    report = parity.check(
+        Torch(torch_middle), Flax(flax_middle), f"{examples}x3x6x5", mode="eval", sizes="same"
+    )
+    assert remarks(report) == ["conv1 -> conv2"], report.summary()
+    assert report.verdict == "equivalent"
 
 
 @pytest.mark.parametrize("shape", ["2x3x6x5", "4x3x6x5"])
