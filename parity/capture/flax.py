@@ -15,6 +15,7 @@ from flax.errors import FlaxError, TraceContextError
 
 from parity.capture.axes import with_axes
 from parity.capture.evaluate import as_numpy
+from parity.capture.inlining import inlined
 from parity.capture.intercept import Forced, Interceptor, is_floating, pull, trace_state
 from parity.capture.owner import Owner
 from parity.capture.shelf import Arrays, Lazy, Shelf, loaded
@@ -28,7 +29,7 @@ from parity.verdict.policy import COARSE
 class FlaxModel(Protocol):
     """What the engine asks of a Flax model: flat arrays by name, and one pure call.
 
-    `axes` are names of mapped axes that it uses; `inlined`: its own jit and scan are written out; `output` is the part
+    `axes` are names of mapped axes that it uses; `inlined`: its jit, scan, remat are written out; `output` is the part
     of its output that is compared, `parts` the names of PyTorch's parts in their order. With `unpin` its pins to
     float32 are lifted in float64 runs; `pins` (dtypes by module) and `casts` (lines) are those that were found.
     `traces` are those of its latest runs.
@@ -203,7 +204,7 @@ class Given(NamedTuple):
 def _run(model: FlaxModel, given: Given, mode: str, seed: int, interceptor: Interceptor) -> dict[str, Any]:
     """Call the model; the state after."""
     params = {**given.trained, **given.fixed}
-    with jax.disable_jit() if model.inlined else contextlib.nullcontext():
+    with inlined(model.inlined):
         _, after = model.run(
             params, given.before, given.inputs, mode=mode, seed=seed, interceptor=interceptor
         )
@@ -222,7 +223,7 @@ def taken_through(model: FlaxModel, run: Callable[[], Any]) -> Any:
     except _TRANSFORMED:
         if model.inlined:
             raise
-        # Its jit and scan are written out; inside remat, which cannot be, no call is recorded.
+        # Its jit, scan and remat are written out; inside a remat that a decorator made, no call is recorded.
         model.inlined = True
         return with_axes(model.axes, run)
 

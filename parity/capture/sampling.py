@@ -3,9 +3,8 @@
 A call's module is run as it is, more times than the model runs it, on a batch of its own: nothing is put into it.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -17,6 +16,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from parity.capture.axes import with_axes
 from parity.capture.flax import FlaxModel, precision
 from parity.capture.functional_draws import FunctionalDraws
+from parity.capture.inlining import inlined
 from parity.capture.intercept import Interceptor, Module, is_floating, trace_state
 from parity.capture.torch import numpy_of, prepare, tensors_from
 from parity.capture.trace import Call, Trace
@@ -64,7 +64,7 @@ def with_draws(
     def run(params: Any, state: Any, inputs: Any) -> dict[str, Any]:
         recorder[0] = Interceptor()
         recorder[0].outermost = trace_state() if model.inlined else None
-        with _as_it_needs(model):
+        with inlined(model.inlined):
             model.run(params, state, inputs, mode=trace.mode, seed=seed, interceptor=recorder[0])
         return recorder[0].arrays
 
@@ -222,7 +222,7 @@ def sample_flax(
     def run(params: Any, state: Any, inputs: Any) -> dict[str, list[Any]]:
         recorder[0] = _Sampler(fed)
         recorder[0].outermost = trace_state() if model.inlined else None
-        with _as_it_needs(model):
+        with inlined(model.inlined):
             model.run(params, state, inputs, mode=mode, seed=seed, interceptor=recorder[0])
         return recorder[0].sampled
 
@@ -232,13 +232,6 @@ def sample_flax(
     outputs = {key: np.stack([np.asarray(a, np.float32) for a in arrays]) for key, arrays in found.items()}
     missing = dict.fromkeys(fed.keys() - outputs.keys(), "it was not called again")
     return Samples(outputs, epsilons, {**missing, **recorder[0].failures})
-
-
-@contextlib.contextmanager
-def _as_it_needs(model: FlaxModel) -> Iterator[None]:
-    """The model's own jit and scan are written out if it was found to need that."""
-    with jax.disable_jit() if model.inlined else contextlib.nullcontext():
-        yield
 
 
 def sample_torch(

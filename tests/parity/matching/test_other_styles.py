@@ -10,6 +10,7 @@ import torch
 from flax import linen, nnx
 
 import parity
+from parity.verdict.policy import Policy
 
 
 class Two(torch.nn.Module):
@@ -152,7 +153,7 @@ class Norm(torch.nn.Module):
 
 
 class Remat(linen.Module):
-    """The same inside remat, where no layer is recorded; its running variance is biased, which is known by its id."""
+    """The same inside remat; its running variance is biased, which is known by its id."""
 
     @linen.compact
     def __call__(self, x, train=False):
@@ -164,6 +165,38 @@ def test_an_accepted_difference_is_known_behind_a_named_axis_a_cast_and_remat(po
     report = parity.check(Norm(), port, "4x3x5x4", accept=("bn-running-var-bias",))
     assert report.verdict == "equivalent", report.summary()
     assert "bn-running-var-bias" in [cause.id for cause in report.accepted]
+
+
+class Rectified(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = torch.nn.Conv2d(3, 6, 1), torch.nn.Conv2d(6, 5, 1)
+
+    def forward(self, x):
+        return self.conv2(torch.relu(self.conv1(x)))
+
+
+class OtherAtZero(linen.Module):
+    """Its ReLU has the derivative 1 at zero."""
+
+    @linen.compact
+    def __call__(self, x, scale: float):
+        x = linen.Conv(6, (1, 1))(x)
+        return linen.Conv(5, (1, 1))(jnp.where(x >= 0, x, 0) * scale)
+
+
+class AllInsideRemat(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        return linen.remat(OtherAtZero, static_argnums=(2,))()(x, 1.0)
+
+
+@pytest.mark.probes
+def test_a_kink_between_layers_inside_remat_is_found():
+    before = jax.remat, jax.checkpoint
+    report = parity.check(Rectified(), AllInsideRemat(), "4x3x5x4", policy=Policy(strict_kinks=True))
+    assert report.verdict == "divergent" and report.first_divergence.layer == "conv1 -> conv2"
+    assert (jax.remat, jax.checkpoint) == before
 
 
 class Several(torch.nn.Module):
