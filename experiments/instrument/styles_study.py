@@ -1,6 +1,7 @@
 """Right ports in other styles, and each with one planted defect: does `parity check` cry wolf, and does it miss?
 
     python -m experiments.instrument.styles_study            500 pairs, twice each; hours, can be interrupted
+    python -m experiments.instrument.styles_study --backwards  the same from the last pair on, beside the first process
     python -m experiments.instrument.styles_study --tables   only the tables of what is stored
     python -m experiments.instrument.styles_study --show 7   the two texts of pair 7; with --defect, of its defect
     python -m experiments.instrument.styles_study --only 7   check pair 7, and nothing else; with --defect, its defect
@@ -32,6 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", action="store_true", help="run nothing; show what is stored")
     parser.add_argument("--store", action="store_true", help="run nothing; store what is finished")
+    parser.add_argument("--backwards", action="store_true", help="begin with the last pair: a second process")
     parser.add_argument("--show", type=int, metavar="N", help="print the texts of one pair")
     parser.add_argument("--only", type=int, metavar="N", help="check one pair")
     parser.add_argument("--defect", action="store_true", help="of that pair the one with the defect")
@@ -50,7 +52,11 @@ def main() -> int:
         listed = running.tasks(PAIRS, FIRST)
         if not options.store:
             running.compile_quickly()
-            running.run(listed, KEPT, lambda r, n, of: print(f"{n}/{of} {line(r)}", flush=True))
+            running.run(
+                listed[:: -1 if options.backwards else 1],
+                KEPT,
+                lambda r, n, of: print(f"{n}/{of} {line(r)}", flush=True),
+            )
         store(list(running.kept(KEPT, listed).values()))
     for name, make in TABLES.items():
         print(f"\n{name}\n\n{make()}")

@@ -43,12 +43,14 @@ def file_of(folder: Path, task: Task) -> Path:
 
 
 def run(listed: Sequence[Task], folder: Path, tell: Callable[[Result, int, int], None]) -> None:
-    """Evaluate the tasks that have no result in `folder`."""
+    """Evaluate the tasks that have no result in `folder`; another process may work on the same tasks."""
     import jax
 
     done = kept(folder, listed)
     folder.mkdir(parents=True, exist_ok=True)
     for index, task in enumerate([task for task in listed if task not in done], 1):
+        if file_of(folder, task).exists():
+            continue
         result = evaluate(*task)
         write_text(file_of(folder, task), json.dumps(to_plain(result), indent=1) + "\n")
         tell(result, len(done) + index, len(listed))
