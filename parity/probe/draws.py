@@ -17,7 +17,7 @@ from scipy import special, stats
 from parity.diagnose.words import number_words
 
 # No more tests than these are made of one layer.
-TESTS = 17
+TESTS = 19
 # Roundings, of a factor of 1, by which two factors may differ that are one number.
 _ROUNDINGS = 8
 
@@ -257,11 +257,29 @@ def _changes_differ(torch: Draws, flax: Draws, by_example: bool, level: float) -
 def _noise_differs(torch: Draws, flax: Draws, by_example: bool, level: float) -> bool:
     outputs = [_units(draws.outputs, by_example) for draws in (torch, flax)]
     flat = [_flat_units(array, False) for array in outputs]
-    numbers = [(array[:, 0], array.max(1), array.mean(1), array.std(1)) for array in flat]
+    numbers = [
+        (array[:, 0], array.max(1), array.mean(1), array.std(1), *shapes)
+        for array, shapes in zip(flat, _shapes(torch, flax, by_example), strict=True)
+    ]
     return any(_numbers_differ(a, b, level) for a, b in zip(*numbers, strict=True)) or any(
         _counts_differ(_varies(outputs[0], axis), _varies(outputs[1], axis), level)
         for axis in range(1, outputs[0].ndim)
     )
+
+
+def _shapes(torch: Draws, flax: Draws, by_example: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of both sides for each unit, the mean size of its numbers and their mean fourth power.
+
+    These tell two laws of one mean and deviation. Each number is taken relative to those of both sides at its place, so
+    that the sides are treated alike, and large inputs count no more than small ones.
+    """
+    together = np.concatenate([torch.outputs, flax.outputs])
+    deviation = together.std(0)
+    relative = [
+        _flat_units((draws.outputs - together.mean(0)) / np.where(deviation == 0, 1, deviation), by_example)
+        for draws in (torch, flax)
+    ]
+    return [(np.abs(array).mean(1), (array**4).mean(1)) for array in relative]
 
 
 def _counts_differ(torch: np.ndarray, flax: np.ndarray, level: float) -> bool:

@@ -439,3 +439,21 @@ def test_rare_drops_of_the_whole_batch_may_repeat_by_chance():
     seldom = draws(masks(generator, 0.05, (3, 2, 4), (0, 1, 2, 3)))
     never = draws(np.full(seldom.outputs.shape, seldom.kept, np.float32))
     assert not unlike(seldom, never, 1e-9)
+
+
+LAWS = {
+    "normal": lambda generator, shape: generator.standard_normal(shape),
+    "uniform": lambda generator, shape: generator.uniform(-(3**0.5), 3**0.5, shape),
+    "Laplace": lambda generator, shape: generator.laplace(0, 0.5**0.5, shape),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_noise_of_another_law_is_told_from_noise_of_the_same_deviation(law):
+    generator = np.random.default_rng(0)
+    inputs = 3 * generator.standard_normal((EXAMPLES, 11))
+    sides = [
+        Draws.of(inputs * (1 + 0.3 * LAWS[name](generator, (CALLS, *inputs.shape))), inputs, 1.2e-7, True)
+        for name in ("normal", law)
+    ]
+    assert [difference.what for difference in unlike(*sides, LEVEL)] == ["noise"] * (law != "normal")
