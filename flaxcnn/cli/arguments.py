@@ -14,10 +14,11 @@ Commands = Any  # argparse has no public name for what add_subparsers returns
 
 def add_train(commands: Commands) -> None:
     """`flaxcnn train`: one flag for every field of `Config`."""
-    command = commands.add_parser(
+    command = add_training(
+        commands,
         "train",
-        help="train a model",
-        description="Train a model. Without data, recipe or configuration: the recipe digits, which trains resnet20 on "
+        "train a model",
+        "Train a model. Without data, recipe or configuration: the recipe digits, which trains resnet20 on "
         "scikit-learn's digits in about a minute.",
     )
     command.add_argument(
@@ -25,7 +26,6 @@ def add_train(commands: Commands) -> None:
         metavar="NAME",
         help="start from the settings of this recipe, see `flaxcnn recipes`; --config and flags override them",
     )
-    command.add_argument("--config", metavar="FILE", help="JSON file of settings; flags override it")
     command.add_argument(
         "--resume",
         metavar="RUN",
@@ -39,6 +39,13 @@ def add_train(commands: Commands) -> None:
         help="on Linux, start again with huge pages where the system gives them (default: auto)",
     )
     add_settings(command)
+
+
+def add_training(commands: Commands, name: str, summary: str, description: str) -> argparse.ArgumentParser:
+    """A subcommand that trains by settings, which a file may hold; `add_settings` adds their flags."""
+    command = commands.add_parser(name, help=summary, description=description)
+    command.add_argument("--config", metavar="FILE", help="JSON file of settings; flags override it")
+    return command
 
 
 def add_settings(command: argparse.ArgumentParser, *without: str) -> None:

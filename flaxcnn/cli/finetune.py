@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 def add_finetune(commands: Any) -> None:
     """`flaxcnn finetune SOURCE`: the flags of `train`, and where the weights come from."""
-    command = commands.add_parser(
+    command = arguments.add_training(
+        commands,
         "finetune",
-        help="train on from trained weights",
-        description="Train on from trained weights, on other images. The last layer is replaced by one for their "
+        "train on from trained weights",
+        "Train on from trained weights, on other images. The last layer is replaced by one for their "
         "classes; size and normalisation of the images are those that the weights were trained with.",
     )
     command.add_argument(
@@ -24,7 +25,6 @@ def add_finetune(commands: Any) -> None:
         metavar="SOURCE",
         help="run folder, or safetensors file under torchvision's names (`parity convert` makes one of a .pth)",
     )
-    command.add_argument("--config", metavar="FILE", help="JSON file of settings; flags override it")
     command.add_argument(
         "--find-rate",
         metavar="FILE",

@@ -26,9 +26,10 @@ from flaxcnn.train.loop import Trainer
 from flaxcnn.train.position import Position
 from flaxcnn.train.progress import ProgressDisplay
 from flaxcnn.train.run_folder import RunFolder
-from flaxcnn.train.setup import Job, model_of, optimiser_of, pure, set_up
+from flaxcnn.train.setup import Job, model_of, pure, set_up
 from flaxcnn.train.state import TrainState
 from flaxcnn.train.trained import load_run
+from flaxcnn.train.updates import optimiser_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,7 @@ from flaxcnn.train.metrics import Evaluation
 from flaxcnn.train.progress import tracked
 from flaxcnn.train.run_folder import RunFolder, RunFolderError, shell_word, telling_of_a_full_disk
 from flaxcnn.train.setup import Job, Start, set_up
+from flaxcnn.train.updates import schedule_of
 
 # The settings that a run may go on with otherwise than it was started.
 CHANGEABLE = (
@@ -173,8 +174,6 @@ _PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "
 
 def _of_the_rate(trainer: Trainer, before: Config) -> str:
     """What another number of epochs does to the learning rate."""
-    from flaxcnn.train.setup import schedule_of
-
     job, step = trainer.job, trainer.train_state.step
     old, new = (
         float(schedule_of(config, job.steps_per_epoch)(step)) for config in (before, trainer.job.config)

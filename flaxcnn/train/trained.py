@@ -25,7 +25,8 @@ from flaxcnn.train.evaluate import evaluate, make_predict, probabilities
 from flaxcnn.train.loading import load_again
 from flaxcnn.train.metrics import Evaluation
 from flaxcnn.train.run_folder import RunFolder
-from flaxcnn.train.setup import initial_state, model_of, optimiser_of, pure
+from flaxcnn.train.setup import initial_state, model_of, pure
+from flaxcnn.train.updates import optimiser_of
 from flaxcnn.transfer.plan import plan_of
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from flaxcnn import optim, recipes
 from flaxcnn.config import Config, fields
 from flaxcnn.train.sense import OF_SCHEDULES
-from flaxcnn.train.setup import OPTIONS
+from flaxcnn.train.updates import OPTIONS
 from flaxcnn.tune.space import Space
 
 

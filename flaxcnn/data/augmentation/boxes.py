@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, UInt32
+from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from flaxcnn.data.errors import DataError
 
@@ -62,20 +62,14 @@ def crop_boxes(
     dtype: jnp.dtype | type = jnp.float32,
 ) -> Boxes:
     """The boxes of `random_resized_crop`: top, left, height, width of each."""
-    check_bounds(scale, ratio)
     height, width = image_size
     shape_key, place_key = jax.random.split(key)
     # The ratio of a crop is width / height, that of a box to erase height / width.
     wide, tall = _attempts(shape_key, count, height * width, scale, ratio, dtype)
     fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
-    some, wide, tall = _first(fits, wide, tall)
-    largest_tall, largest_wide = largest_box(image_size, ratio)
-    tall = jnp.where(some, tall, largest_tall)
-    wide = jnp.where(some, wide, largest_wide)
-    top, left = _places(place_key, height - tall, width - wide)
-    top = jnp.where(some, top, (height - largest_tall) // 2)
-    left = jnp.where(some, left, (width - largest_wide) // 2)
-    return jnp.stack([top, left, tall, wide], axis=1)
+    largest = largest_box(image_size, ratio)
+    middle = ((height - largest[0]) // 2, (width - largest[1]) // 2)
+    return _first_that_fits(place_key, image_size, fits, tall, wide, otherwise=(*middle, *largest))
 
 
 def largest_box(image_size: tuple[int, int], ratio: Sequence[Real]) -> tuple[int, int]:
@@ -177,14 +171,11 @@ def erasing_boxes(
     dtype: jnp.dtype | type = jnp.float32,
 ) -> Boxes:
     """The boxes of `random_erasing`: top, left, height, width; all 0 where no attempt fits."""
-    check_bounds(scale, ratio)
     height, width = image_size
     shape_key, place_key = jax.random.split(key)
     tall, wide = _attempts(shape_key, count, height * width, scale, ratio, dtype)
-    some, tall, wide = _first((tall < height) & (wide < width), tall, wide)
-    tall, wide = (jnp.where(some, side, 0) for side in (tall, wide))
-    top, left = _places(place_key, height - tall, width - wide)
-    return jnp.stack([top, left, tall, wide], axis=1) * some[:, None].astype(jnp.int32)
+    fits = (tall < height) & (wide < width)
+    return _first_that_fits(place_key, image_size, fits, tall, wide, otherwise=(0, 0, 0, 0))
 
 
 def erase_at(images: Images, boxes: Boxes) -> Images:
@@ -225,6 +216,7 @@ def _attempts(
     dtype: jnp.dtype | type,
 ) -> tuple[Int[Array, "n attempts"], Int[Array, "n attempts"]]:
     """sqrt(area * ratio) and sqrt(area / ratio) of all attempts, rounded to whole pixels."""
+    check_bounds(scale, ratio)
     area_key, ratio_key = jax.random.split(key)
     shape = (count, ATTEMPTS)
     areas = area * jax.random.uniform(area_key, shape, dtype, scale[0], scale[1])
@@ -234,16 +226,23 @@ def _attempts(
     return first.astype(jnp.int32), second.astype(jnp.int32)
 
 
-def _first(fits: Array, *sides: Array) -> tuple[Array, ...]:
-    """Whether any attempt of an image fits, and the sides of the first that does."""
-    chosen = jnp.argmax(fits, axis=1)[:, None]
-    return (fits.any(axis=1), *(jnp.take_along_axis(side, chosen, axis=1)[:, 0] for side in sides))
-
-
-def _places(key: RandomKey, down: Int[Array, " n"], across: Int[Array, " n"]) -> tuple[Array, Array]:
-    """Corners, uniform over 0 .. down and 0 .. across."""
-    down_key, across_key = jax.random.split(key)
-    return (
-        jax.random.randint(down_key, down.shape, 0, down + 1),
-        jax.random.randint(across_key, across.shape, 0, across + 1),
+def _first_that_fits(
+    key: RandomKey,
+    image_size: tuple[int, int],
+    fits: Bool[Array, "n attempts"],
+    tall: Int[Array, "n attempts"],
+    wide: Int[Array, "n attempts"],
+    *,
+    otherwise: tuple[int, int, int, int],
+) -> Boxes:
+    """The first attempt of each image that fits, at a corner drawn from all it can have; else `otherwise`."""
+    some, chosen = fits.any(axis=1), jnp.argmax(fits, axis=1)[:, None]
+    height, width = (
+        jnp.where(some, jnp.take_along_axis(side, chosen, axis=1)[:, 0], other)
+        for side, other in zip((tall, wide), otherwise[2:], strict=True)
     )
+    down_key, across_key = jax.random.split(key)
+    top = jax.random.randint(down_key, some.shape, 0, image_size[0] - height + 1)
+    left = jax.random.randint(across_key, some.shape, 0, image_size[1] - width + 1)
+    top, left = jnp.where(some, top, otherwise[0]), jnp.where(some, left, otherwise[1])
+    return jnp.stack([top, left, height, width], axis=1)

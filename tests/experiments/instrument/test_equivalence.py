@@ -18,7 +18,7 @@ from experiments.instrument.equivalence.images import write_digits
 from experiments.instrument.equivalence.picture import draw
 from flaxcnn import data, models, weights
 from flaxcnn.functional import functional
-from flaxcnn.train.setup import schedule_of
+from flaxcnn.train.updates import schedule_of
 from parity.seeds.runs import SeedRun, check_command
 
 RECIPE = flax_digits.recipe("digits.npz", seed=0, epochs=3, learning_rate=0.2)

@@ -20,7 +20,8 @@ from experiments.training.time_to_accuracy.machine import Others
 from experiments.training.time_to_accuracy.recipe import RECIPE, Recipe
 from flaxcnn import data, optim
 from flaxcnn.data.idx import read_idx
-from flaxcnn.train.setup import model_of, schedule_of, set_up
+from flaxcnn.train.setup import model_of, set_up
+from flaxcnn.train.updates import schedule_of
 
 FASHION = data.DatasetInfo("fashion_mnist", 10, tuple("0123456789"), (28, 28, 1), "a test")
 SMALL = Recipe(widths=(8, 12), pools=(True, False), branches=(0, 2), epochs=2, batch_size=20, flip=True)

@@ -31,6 +31,16 @@ def test_images_are_found_in_order_and_the_rest_is_counted(photos):
     assert ignored == 9
 
 
+def test_a_hidden_folder_that_is_named_is_looked_into(photos):
+    """Only what lies below it counts, as where all of one's photos are under ~/.photos."""
+    hidden = photos.parent / ".mine" / "__MACOSX"
+    hidden.parent.mkdir()
+    photos.rename(hidden)
+    images, ignored = find_images([hidden, hidden / "b" / ".ipynb_checkpoints"])
+    assert [path.name for path in images] == ["z.bmp", "x.webp", "10.PNG", "2.jpg", "2.jpg"]
+    assert ignored == 9
+
+
 def test_a_file_that_is_named_is_taken_as_it_is(photos):
     named = [photos / "notes.txt", photos / "none.png", str(photos / "b" / "2.jpg")]
     assert find_images(named) == ([Path(path) for path in named], 0)

@@ -3,12 +3,14 @@
 import inspect
 import json
 
+import numpy as np
 import pytest
 
 from flaxcnn import models
 from flaxcnn.config import Config, ConfigError
 from flaxcnn.data import DatasetInfo
 from flaxcnn.errors import InvalidArgument
+from flaxcnn.functional import functional
 from flaxcnn.models.registry import _OPTIONS
 from flaxcnn.train.setup import model_of
 
@@ -83,10 +85,24 @@ def test_what_the_data_or_a_setting_decides_is_no_option(name):
 
 
 def test_a_size_that_is_that_of_the_images_does_no_harm():
-    """Runs of before may have it."""
+    """Runs of before may have it: the model is the one without it, weight for weight."""
     info = DatasetInfo("squares", 3, ("a", "b", "c"), (8, 8, 1))
+
+    def weights_of(**options):
+        config = Config().replace(model="cnn", model_options={"channels": [2, 2]} | options)
+        return functional(model_of(config, info)).params
+
+    expected = weights_of()
+    # Two halvings leave 2 x 2 of 8 x 8 pixels, in 2 channels.
+    assert expected["fc1.weight"].shape[0] == 8
     for size in (8, [8, 8]):
-        model_of(Config().replace(model="cnn", model_options={"image_size": size, "channels": [2, 2]}), info)
+        found = weights_of(image_size=size)
+        assert found.keys() == expected.keys()
+        for name, value in found.items():
+            np.testing.assert_array_equal(value, expected[name], err_msg=name)
+    for size in (7, 16, [8, 7], [7, 8]):
+        with pytest.raises(ConfigError, match="the images decide the size"):
+            weights_of(image_size=size)
 
 
 def test_every_default_is_a_value_that_is_accepted():

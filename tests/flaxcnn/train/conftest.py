@@ -1,6 +1,8 @@
 """A run small enough for a test: 8x8 digits, a CNN with batch norm, a short last batch."""
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,6 +12,8 @@ from sklearn.datasets import load_digits
 from flaxcnn import recipes
 from flaxcnn.train import run
 from flaxcnn.train.setup import set_up
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `run_results`
 
 
 @pytest.fixture(scope="session")

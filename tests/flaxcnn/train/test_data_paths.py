@@ -3,6 +3,7 @@
 import pytest
 
 from flaxcnn.config import Config, ConfigError
+from flaxcnn.data import DataError, load
 from flaxcnn.train.data_paths import absolute, changed
 
 
@@ -36,6 +37,21 @@ def test_paths_become_absolute_and_names_stay(tmp_path, monkeypatch, data, data_
     assert tuple(shown) == expected
     again = absolute(Config().replace(data=found.data, data_dir=found.data_dir)).data
     assert again == found
+
+
+def test_a_user_without_a_home_gets_a_sentence(tmp_path, monkeypatch):
+    """Neither HOME nor an entry of the user, as in some containers: `Path.expanduser` raises a RuntimeError."""
+
+    def nobody(number):
+        raise KeyError(number)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert absolute(Config().replace(data="~/a.npz")).data.data == str(tmp_path / "~" / "a.npz")
+    for name in ("~/photos", "folder:~/photos", "npz:~/a", "~/a.npz"):
+        with pytest.raises(DataError, match="~/"):
+            load(name, validation_fraction=0)
 
 
 @pytest.mark.parametrize(

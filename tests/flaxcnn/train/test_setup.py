@@ -6,7 +6,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from flaxcnn import data
 from flaxcnn.config import Config, ConfigError
-from flaxcnn.train.setup import class_weights_of, set_up
+from flaxcnn.train.setup import check_crop, class_weights_of, set_up
 
 
 def archive(tmp_path, labels, size=8):
@@ -67,9 +67,17 @@ def test_the_model_is_made_for_the_size_after_the_crop(tmp_path):
     assert not np.array_equal(logits, job.predict(job.train_state.params, job.train_state.state, changed))
 
 
-def test_a_crop_larger_than_the_images_is_one_sentence(tmp_path):
+@pytest.mark.parametrize("shape", [(8, 8), (12, 8), (8, 12)])
+def test_a_crop_larger_than_the_images_is_one_sentence(shape):
+    """One side that is too short is enough; a crop as large as the shorter side fits."""
+    info = data.DatasetInfo("toy", 2, ("a", "b"), (*shape, 3))
+    sentence = f"crop_size is 9, but the images have {shape[0]} x {shape[1]} pixels; choose a smaller"
+    with pytest.raises(ConfigError, match=sentence):
+        check_crop(Config().replace(crop_size=9), info)
+    check_crop(Config().replace(crop_size=8), info)
+
+
+def test_a_run_asks_whether_its_crop_fits(tmp_path):
     config = Config().replace(data=archive(tmp_path, np.arange(20) % 2), crop_size=9, batch_size=4)
-    with pytest.raises(
-        ConfigError, match="crop_size is 9, but the images have 8 x 8 pixels; choose a smaller"
-    ):
+    with pytest.raises(ConfigError, match="crop_size is 9, but the images have 8 x 8 pixels"):
         set_up(config)

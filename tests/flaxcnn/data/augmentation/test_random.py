@@ -42,6 +42,20 @@ def test_crops_are_uniform_over_all_positions():
     assert_neighbours_independent(draws, 9)
 
 
+@pytest.mark.parametrize(
+    ("size", "padding"), [((6, 5), 0), ((5, 6), 0), ((6, 6), 0), ((8, 7), 1), ((7, 8), 1)]
+)
+def test_a_crop_larger_than_the_padded_image_is_refused(size, padding):
+    """Along one side is enough: it would otherwise read from beside the image."""
+    with pytest.raises(DataError, match=f"A crop of .* but the images have 5 x 5 and a padding of {padding}"):
+        random_crop(jax.random.key(0), jnp.zeros((2, 5, 5, 1)), padding, size)
+
+
+def test_a_crop_as_large_as_the_image_is_the_image():
+    images = jax.random.uniform(jax.random.key(1), (3, 5, 4, 1))
+    np.testing.assert_array_equal(random_crop(jax.random.key(0), images, 0, (5, 4)), images)
+
+
 def test_flips_are_a_fair_coin():
     images = jnp.zeros((COUNT, 1, 2, 1)).at[:, 0, 0].set(1)
     flipped = np.asarray(jax.jit(random_flip)(jax.random.key(1), images))[:, 0, 1, 0].astype(int)
