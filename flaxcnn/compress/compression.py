@@ -67,7 +67,7 @@ def compress(
     try:
         with stop or StopRequest() as request:
             before = load_run(path, checkpoint)
-            work = _begun(RunFolder.open(path), before, checkpoint)
+            work = begun(RunFolder.open(path), before, checkpoint)
             architecture = work.architecture
             for step in steps:
                 work = take(step, work, console, request)
@@ -87,7 +87,7 @@ def compress(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _begun(folder: RunFolder, trained: TrainedModel, checkpoint: str) -> Work:
+def begun(folder: RunFolder, trained: TrainedModel, checkpoint: str) -> Work:
     """The network of a run, before the first step."""
     config = trained.config.resolved()
     info = Checkpoints(folder.path).info(checkpoint)

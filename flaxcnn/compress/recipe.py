@@ -18,9 +18,16 @@ class RecipeError(FlaxcnnError):
     """A recipe that cannot be used; one sentence names the step."""
 
 
-def _option(default: Any, low: float = 0.0, high: float = math.inf, choices: tuple[str, ...] = ()) -> Any:
-    """An option of a step: a number strictly between two others, or one of some words."""
-    return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": choices})
+def _option(
+    default: Any,
+    low: float = 0.0,
+    high: float = math.inf,
+    choices: tuple[str, ...] = (),
+    closed: bool = False,
+) -> Any:
+    """An option of a step: a number strictly between two others (`closed`: or the higher), or one of some words."""
+    limits = {"low": low, "high": high, "choices": choices, "closed": closed}
+    return dataclasses.field(default=default, metadata=limits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +91,44 @@ class Cluster:
 
 
 @dataclasses.dataclass(frozen=True)
+class Factorise:
+    """Let two layers stand for one, whose product its kernel nearly is, where they have fewer weights.
+
+    Attributes:
+        energy: the share of the squares of the singular values that each kernel keeps at least.
+        rank: how many singular values each keeps, instead.
+        ratio: the share of them that each keeps, instead.
+        layers: pattern of the names of layers, such as `layer3.*`; several are divided by commas.
+    """
+
+    energy: float | None = _option(None, 0.0, 1.0, closed=True)
+    rank: int | None = _option(None)
+    ratio: float | None = _option(None, 0.0, 1.0)
+    layers: str = _option("*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantise:
+    """Round weights, and the inputs of layers, to numbers of 8 bits.
+
+    Attributes:
+        bits: of a number; only 8.
+        activations: whether the inputs of convolutions and dense layers are rounded too.
+        calibration: what their range is taken from: the `percentile` of their values, or all (`minmax`).
+        percentile: of the values that lie inside the range.
+        batches: of training images that are looked at.
+        layers: pattern of the names of layers; several are divided by commas.
+    """
+
+    bits: int = _option(8, 7.0, 8.0)
+    activations: bool = _option(False)
+    calibration: str = _option("percentile", choices=("percentile", "minmax"))
+    percentile: float = _option(99.9, 50.0, 100.0, closed=True)
+    batches: int = _option(8)
+    layers: str = _option("*")
+
+
+@dataclasses.dataclass(frozen=True)
 class Distil(Training):
     """Train on the labels and on what a teacher says of the same images.
 
@@ -98,7 +143,7 @@ class Distil(Training):
     weight: float = _option(0.9, 0.0, 1.0)
 
 
-Step = Training | Prune | Shrink | Cluster
+Step = Training | Prune | Shrink | Cluster | Factorise | Quantise
 STEPS: dict[str, type[Step]] = {
     "prune": Prune,
     "shrink": Shrink,
@@ -106,6 +151,8 @@ STEPS: dict[str, type[Step]] = {
     "finetune": Training,
     "distil": Distil,
     "cluster": Cluster,
+    "factorise": Factorise,
+    "quantise": Quantise,
 }
 
 
@@ -158,11 +205,15 @@ def _step(number: int, item: Any) -> Step:
             raise RecipeError(f"Step {number}: {name} has no option {key!r}: {hint(key, fields)}")
         if (wrong := _wrong(fields[key], value)) is not None:
             raise RecipeError(f"Step {number}: {key} of {name} is {_shown(value)}; expected {wrong}.")
-        if fields[key].type is not int and isinstance(value, int):
+        if fields[key].type in (float, float | None) and isinstance(value, int):
             options[key] = float(value)
     step = STEPS[name](**options)
     if isinstance(step, Shrink) and (step.ratio is None) == (step.flops is None):
         raise RecipeError(f"Step {number}: shrink takes either ratio or flops; give one of them.")
+    if isinstance(step, Factorise) and (step.energy, step.rank, step.ratio).count(None) != 2:
+        raise RecipeError(
+            f"Step {number}: factorise takes one of energy, rank and ratio, such as energy 0.9; give one of them."
+        )
     if isinstance(step, Prune) and step.sparsity is None:
         raise RecipeError(f"Step {number}: prune needs sparsity, the share of weights to set to 0.")
     if isinstance(step, Distil) and not step.teacher:
@@ -177,13 +228,19 @@ def _wrong(field: dataclasses.Field[Any], value: Any) -> str | None:
         return None if value in limits["choices"] else " or ".join(limits["choices"])
     if field.type is str:
         return None if isinstance(value, str) else "a text"
-    whole = field.type is int
+    if field.type is bool:
+        return None if isinstance(value, bool) else "true or false"
+    whole = field.type in (int, int | None)
     right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    if right and limits["low"] < value < limits["high"] + whole:
+    inside = right and limits["low"] < value
+    if inside and (value < limits["high"] + whole or (limits["closed"] and value == limits["high"])):
         return None
+    if whole and limits["low"] + 1 == limits["high"]:
+        return f"{limits['high']:g}"
     kind = "a whole number" if whole else "a number"
     low = f"of at least {limits['low'] + 1:g}" if whole else f"above {limits['low']:g}"
-    high = "" if math.isinf(limits["high"]) else f" and {'at most' if whole else 'below'} {limits['high']:g}"
+    most = "at most" if whole or limits["closed"] else "below"
+    high = "" if math.isinf(limits["high"]) else f" and {most} {limits['high']:g}"
     return f"{kind} {low}{high}"
 
 

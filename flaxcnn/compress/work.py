@@ -2,12 +2,14 @@
 
 import dataclasses
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array, Float
 from rich.console import Console
 
@@ -60,9 +62,19 @@ class Work:
         """With other weights, which no optimiser knows of."""
         return dataclasses.replace(self, params=params, train_state=None, **others)
 
+    def model(self) -> nnx.Module:
+        """The network as a module, whose weights are new."""
+        return model_of(self.config, self.loaded.splits.info, self.architecture)
+
+    def known_architecture(self) -> Architecture:
+        """Its shapes, also where they are those of the registry."""
+        if self.architecture is not None:
+            return self.architecture
+        return Architecture({name: tuple(value.shape) for name, value in (self.params | self.state).items()})
+
     def pure(self) -> Functional:
         """The network as a pure function, with its weights."""
-        parts = pure(self.config, model_of(self.config, self.loaded.splits.info, self.architecture))
+        parts = pure(self.config, self.model())
         return parts._replace(params=self.params, state=self.state)
 
     def final_state(self) -> TrainState:
@@ -165,29 +177,40 @@ def pruned_state(train_state: TrainState, sparsity: float, scope: str) -> TrainS
 
 def taylor_products(work: Work, batches: int) -> dict[str, Float[Array, "..."]]:
     """|w dL/dw| of every parameter, the mean over so many batches of training images, in evaluation."""
-    parts, config, loaded = work.pure(), work.config, work.loaded
-    size = config.augment.crop_size
+    parts = work.pure()
 
-    def loss(params: Parameters, state: State, batch: dict[str, Array]) -> Float[Array, ""]:
-        x = data.to_float(batch["image"])
-        x = x if size is None else data.centre_crop(x, (size, size))
-        x = data.normalise(x, jnp.asarray(loaded.mean), jnp.asarray(np.maximum(loaded.std, 1e-6)))
+    def loss(params: Parameters, state: State, x: Array, batch: dict[str, Array]) -> Float[Array, ""]:
         logits, _ = parts.apply(params, state, x, train=False)
         return ops.cross_entropy(logits, batch["label"], mask=batch["mask"])
 
     @jax.jit
-    def products(params: Parameters, state: State, batch: dict[str, Array]) -> dict[str, Array]:
-        gradient = jax.grad(loss)(params, state, batch)
+    def products(params: Parameters, state: State, x: Array, batch: dict[str, Array]) -> dict[str, Array]:
+        gradient = jax.grad(loss)(params, state, x, batch)
         return {name: jnp.abs(value * gradient[name]) for name, value in params.items()}
 
     total: dict[str, np.ndarray] = {name: np.zeros(value.shape) for name, value in work.params.items()}
-    source = data.batches(
-        loaded.splits.train, config.run.batch_size, shuffle=True, seed=config.run.seed, epoch=0
-    )
     seen = 0
-    for _, batch in zip(range(batches), source, strict=False):
-        arrays = {name: jnp.asarray(batch[name]) for name in ("image", "label", "mask")}
-        for name, value in products(work.params, work.state, arrays).items():
+    for x, batch in training_images(work, batches):
+        for name, value in products(work.params, work.state, x, batch).items():
             total[name] += np.asarray(value, np.float64)
         seen += 1
     return {name: jnp.asarray(value / seen, work.params[name].dtype) for name, value in total.items()}
+
+
+def training_images(work: Work, batches: int) -> Iterator[tuple[Float[Array, "n h w c"], dict[str, Array]]]:
+    """So many batches of the training split, as in evaluation: the normalised images, and the whole batch."""
+    config, loaded = work.config, work.loaded
+    size = config.augment.crop_size
+    mean, std = jnp.asarray(loaded.mean), jnp.asarray(np.maximum(loaded.std, 1e-6))
+
+    @jax.jit
+    def prepared(images: Array) -> Float[Array, "n h w c"]:
+        x = data.to_float(images)
+        return data.normalise(x if size is None else data.centre_crop(x, (size, size)), mean, std)
+
+    source = data.batches(
+        loaded.splits.train, config.run.batch_size, shuffle=True, seed=config.run.seed, epoch=0
+    )
+    for _, batch in zip(range(batches), source, strict=False):
+        arrays = {name: jnp.asarray(batch[name]) for name in ("image", "label", "mask")}
+        yield prepared(arrays["image"]), arrays
