@@ -1,11 +1,10 @@
 """The layers that a step is for, by their names."""
 
-import fnmatch
-
 from flax import nnx
 
 from flaxcnn.errors import InvalidArgument, hint
 from flaxcnn.models.layers import Conv, Dense
+from flaxcnn.transfer.names import matches
 
 
 def modules_of(model: nnx.Module) -> dict[str, nnx.Module]:
@@ -27,14 +26,9 @@ def products_of(model: nnx.Module, patterns: str = "*") -> dict[str, Conv | Dens
     layers = {name: module for name, module in modules_of(model).items() if isinstance(module, Conv | Dense)}
     chosen: set[str] = set()
     for pattern in (part.strip() for part in patterns.split(",")):
-        if not (found := [name for name in layers if _fits(name, pattern)]):
+        if not (found := [name for name in layers if matches(name, pattern)]):
             raise InvalidArgument(
                 f"layers is {pattern!r}, which fits no convolution and no dense layer: {hint(pattern, layers)}"
             )
         chosen.update(found)
     return {name: module for name, module in layers.items() if name in chosen}
-
-
-def _fits(name: str, pattern: str) -> bool:
-    parts = name.split(".")
-    return any(fnmatch.fnmatchcase(".".join(parts[:end]), pattern) for end in range(1, len(parts) + 1))

@@ -143,6 +143,6 @@ def test_layers_are_chosen_by_name():
 
 def test_an_architecture_of_another_model_is_one_sentence():
     model = nnx.Dict(first=Dense(3, 4, rngs=nnx.Rngs(0)))
-    for factored in (("second",), ("first",)):
+    for two in (("second",), ("first",)):
         with pytest.raises(ArchitectureError, match="it has two layers for"):
-            resized(model, Architecture({}, {}, factored))
+            resized(model, Architecture({}, {}, two))
