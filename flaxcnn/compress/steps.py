@@ -1,6 +1,7 @@
 """The steps of a recipe: each makes a network of a network."""
 
 import dataclasses
+from pathlib import Path
 
 from rich.console import Console
 
@@ -22,15 +23,22 @@ from flaxcnn.train.interrupts import StopRequest
 _TRIES = 5
 
 
-def take(step: Step, work: Work, console: Console, stop: StopRequest) -> Work:
+def take(step: Step, work: Work, console: Console, stop: StopRequest, passing: Path) -> Work:
     """Do one step; say in a line what came of it.
+
+    Args:
+        step: of a recipe.
+        work: the network before it.
+        console: where progress is printed.
+        stop: by which it may be asked to stop.
+        passing: the run folder of its training, if it trains: new, or of one that was interrupted.
 
     Raises:
         InvalidArgument: a layer would be left without channels or weights.
         NonFiniteLossError, InterruptedRun: of a training.
     """
     if isinstance(step, Training):
-        return work.trained(step, console, stop)
+        return work.trained(step, console, stop, passing)
     with stop.immediate("Interrupted."):
         if isinstance(step, Shrink):
             return _shrunken(step, work, console)
@@ -41,13 +49,13 @@ def take(step: Step, work: Work, console: Console, stop: StopRequest) -> Work:
         if isinstance(step, Cluster):
             console.print(f"cluster: at most {step.values} values in each kernel")
             return work.changed(clustered(work.params, step.values))
-    return _pruned(step, work, console, stop)
+    return _pruned(step, work, console, stop, passing)
 
 
-def _pruned(step: Prune, work: Work, console: Console, stop: StopRequest) -> Work:
+def _pruned(step: Prune, work: Work, console: Console, stop: StopRequest, passing: Path) -> Work:
     config = work.config.replace(keep_zeros=True)
     if step.epochs:
-        work = work.changed(work.params, config=config).trained(step, console, stop)
+        work = work.changed(work.params, config=config).trained(step, console, stop, passing)
     else:
         work = work.changed(pruned(work.params, step.sparsity, step.scope), config=config)
     console.print(f"prune: {zeros(work.params):.1%} of the kernels' weights are 0")

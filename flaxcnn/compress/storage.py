@@ -10,6 +10,7 @@ A `.safetensors` file, compressed by LZMA. Each array is stored in the way that 
 The entropy coding is LZMA's: its range coder spends fewer bits on what is frequent, like a run of zeros.
 """
 
+import json
 import lzma
 import os
 from pathlib import Path
@@ -35,11 +36,12 @@ def packed(arrays: Arrays) -> bytes:
     from safetensors.numpy import save
 
     stored: Arrays = {}
-    shapes = {}
+    shapes: dict[str, list[int]] = {}
     for name, array in arrays.items():
         stored |= _smallest(name, array)
-        shapes[name] = ",".join(map(str, array.shape))
-    return lzma.compress(save(stored, metadata=shapes), preset=9)
+        shapes[name] = list(array.shape)
+    # One entry: safetensors writes several in an order that changes, and with it the number of bytes.
+    return lzma.compress(save(stored, metadata={"shapes": json.dumps(shapes)}), preset=9)
 
 
 def unpacked(content: bytes) -> Arrays:
@@ -89,9 +91,9 @@ def _int8(array: Num[np.ndarray, "..."]) -> tuple[Num[np.ndarray, " n"], Num[np.
     `quantise` gives the largest weight of a channel the code 127. Multiplied and divided by 127 a scale may come back
     as a neighbour of itself, so that both neighbours are tried.
     """
-    rows = array.reshape(len(array), -1)
-    if not rows.size or not np.isfinite(rows).all():
+    if not array.size or not np.isfinite(array).all():
         return None
+    rows = array.reshape(len(array), -1)
     scales = np.abs(rows).max(axis=1) / np.float32(127)
     scales[scales == 0] = 1
     result = np.zeros(rows.shape, np.int8)
@@ -123,8 +125,6 @@ def _restored(name: str, shape: tuple[int, ...], stored: Arrays) -> Num[np.ndarr
 
 
 def _metadata(content: bytes) -> dict[str, tuple[int, ...]]:
-    import json
-
     size = int.from_bytes(content[:8], "little")
-    texts = json.loads(content[8 : 8 + size])["__metadata__"]
-    return {name: tuple(int(part) for part in text.split(",") if part) for name, text in texts.items()}
+    shapes = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["shapes"])
+    return {name: tuple(shape) for name, shape in shapes.items()}

@@ -1,7 +1,7 @@
 """What the steps of a recipe hand on, and the training between them."""
 
 import dataclasses
-import tempfile
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,10 +72,13 @@ class Work:
             return self.architecture
         return Architecture({name: tuple(value.shape) for name, value in (self.params | self.state).items()})
 
+    def initial(self) -> Functional:
+        """The network as a pure function, with new weights."""
+        return pure(self.config, self.model())
+
     def pure(self) -> Functional:
         """The network as a pure function, with its weights."""
-        parts = pure(self.config, self.model())
-        return parts._replace(params=self.params, state=self.state)
+        return self.initial()._replace(params=self.params, state=self.state)
 
     def final_state(self) -> TrainState:
         """What a checkpoint holds: the state after the last training, or a new one with these weights."""
@@ -110,19 +113,32 @@ class Work:
         job = set_up(config, self.loaded, architecture=self.architecture)
         return dataclasses.replace(job, train_state=self._fresh(job.recipe.optimiser))
 
-    def trained(self, options: Training | Prune, console: Console, stop: StopRequest) -> "Work":
-        """Train; with the options of a pruning, the share of zeros rises before each epoch."""
+    def trained(
+        self, options: Training | Prune, console: Console, stop: StopRequest, passing: Path
+    ) -> "Work":
+        """Train; with the options of a pruning, the share of zeros rises before each epoch.
+
+        Args:
+            options: of the step.
+            console: where progress is printed.
+            stop: by which it may be asked to stop.
+            passing: the run folder of this training, new, or of one that was interrupted, which goes on.
+        """
         job = self.job(options)
         if isinstance(options, Distil):
             job = taught(job, load_run(options.teacher), options.temperature, options.weight)
-        with tempfile.TemporaryDirectory(prefix="flaxcnn-") as passing:
-            folder = RunFolder.create(Path(passing) / "run", job.config)
-            if isinstance(options, Prune):
-                trainer: Trainer = PruningTrainer(job, folder, console, options)
-            else:
-                trainer = Trainer(job, folder, console)
-            train_state = trainer.run(stop)
-            history = folder.history()
+        begun = (passing / "config.json").exists()
+        if not begun:  # a process may have been killed before it was written
+            shutil.rmtree(passing, ignore_errors=True)
+        folder = RunFolder.open(passing) if begun else RunFolder.create(passing, job.config)
+        if isinstance(options, Prune):
+            trainer: Trainer = PruningTrainer(job, folder, console, options)
+        else:
+            trainer = Trainer(job, folder, console)
+        if begun:
+            trainer.resume()
+        train_state = trainer.run(stop)
+        history = folder.history()
         params, state = train_state.evaluated
         return dataclasses.replace(
             self,
@@ -145,8 +161,9 @@ class PruningTrainer(Trainer):
 
     def _train_epoch(self, display: ProgressDisplay, stop: StopRequest) -> None:
         options = self.options
-        share = sparsity_at(self.position.epoch, options.epochs, options.sparsity, self.start)
-        self.train_state = pruned_state(self.train_state, max(share, self.start), options.scope)
+        if not self.position.batch:  # else a training goes on inside an epoch, whose weights are pruned
+            share = sparsity_at(self.position.epoch, options.epochs, options.sparsity, self.start)
+            self.train_state = pruned_state(self.train_state, max(share, self.start), options.scope)
         super()._train_epoch(display, stop)
 
 
