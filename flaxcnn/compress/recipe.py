@@ -8,6 +8,7 @@ A list of steps alone is a recipe too.
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +136,16 @@ class Distil(Training):
     Attributes:
         teacher: its run folder.
         temperature: by which both logits are divided.
-        weight: of the teacher in the loss; the labels have the rest.
+        weight: of the teacher's logits in the loss; the labels have the rest.
+        hints: layers of the student, each with the layer of the teacher whose output its own is to be like.
+        hint_weight: of that in the loss, added to the rest.
     """
 
     teacher: str = _option("")
     temperature: float = _option(4.0)
     weight: float = _option(0.9, 0.0, 1.0)
+    hints: dict[str, str] | None = _option(None)
+    hint_weight: float = _option(1.0)
 
 
 Step = Training | Prune | Shrink | Cluster | Factorise | Quantise
@@ -221,15 +226,26 @@ def _step(number: int, item: Any) -> Step:
     return step
 
 
+def _are_layers(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(name, str) for name in value.values())
+
+
+# Of options that are no numbers: the type, whether a value is right, and what was expected.
+_KINDS: tuple[tuple[Any, Callable[[Any], bool], str], ...] = (
+    (str, lambda value: isinstance(value, str), "a text"),
+    (bool, lambda value: isinstance(value, bool), "true or false"),
+    (dict[str, str] | None, _are_layers, 'layers by name, such as {"layer1": "layer1"}'),
+)
+
+
 def _wrong(field: dataclasses.Field[Any], value: Any) -> str | None:
     """What was expected of a value that an option does not take."""
     limits = field.metadata
     if limits["choices"]:
         return None if value in limits["choices"] else " or ".join(limits["choices"])
-    if field.type is str:
-        return None if isinstance(value, str) else "a text"
-    if field.type is bool:
-        return None if isinstance(value, bool) else "true or false"
+    for kind, is_right, expected in _KINDS:
+        if field.type == kind:
+            return None if is_right(value) else expected
     whole = field.type in (int, int | None)
     right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     inside = right and limits["low"] < value

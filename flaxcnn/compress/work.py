@@ -16,7 +16,7 @@ from rich.console import Console
 from flaxcnn import data, ops
 from flaxcnn.compress.prune import pruned, sparsity_at
 from flaxcnn.compress.recipe import Distil, Prune, Training
-from flaxcnn.compress.teaching import taught
+from flaxcnn.compress.teaching import taught, untaught
 from flaxcnn.config import Config
 from flaxcnn.functional import Functional, Parameters, State
 from flaxcnn.models.resized import Architecture
@@ -126,7 +126,14 @@ class Work:
         """
         job = self.job(options)
         if isinstance(options, Distil):
-            job = taught(job, load_run(options.teacher), options.temperature, options.weight)
+            job = taught(
+                job,
+                load_run(options.teacher),
+                options.temperature,
+                options.weight,
+                options.hints,
+                options.hint_weight,
+            )
         begun = (passing / "config.json").exists()
         if not begun:  # a process may have been killed before it was written
             shutil.rmtree(passing, ignore_errors=True)
@@ -137,7 +144,7 @@ class Work:
             trainer = Trainer(job, folder, console)
         if begun:
             trainer.resume()
-        train_state = trainer.run(stop)
+        train_state = untaught(trainer.run(stop))
         history = folder.history()
         params, state = train_state.evaluated
         return dataclasses.replace(

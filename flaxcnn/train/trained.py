@@ -42,6 +42,7 @@ class TrainedModel:
         predict: compiled `(*folded, images) -> logits`; images are uint8, or float in [0, 1].
         normalisation: mean and std of the training images, in units of [0, 1].
         remembered: what the run folder says of the training data.
+        architecture: its shapes, where they are not those of the registry.
     """
 
     config: Config
@@ -53,6 +54,7 @@ class TrainedModel:
     predict: Compiled
     normalisation: tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]
     remembered: data.Remembered
+    architecture: Architecture | None = None
 
     def logits(
         self, images: UInt8[np.ndarray, "n h w c"] | Float[np.ndarray, "n h w c"]
@@ -154,7 +156,8 @@ def load_run(
     config = folder.config_with(**{name: value for name, value in moved.items() if value is not None})
     remembered = folder.remembered()
     info, mean, std = remembered.info, remembered.mean, remembered.std
-    model = model_of(config, info, Architecture.of_run(folder.path))
+    architecture = Architecture.of_run(folder.path)
+    model = model_of(config, info, architecture)
     parts = pure(config, model)
     plan, checkpoints = plan_of(config, model, parts.params), Checkpoints(folder.path)
     # What is trained when a checkpoint is written decides what the optimiser has a state of.
@@ -180,4 +183,5 @@ def load_run(
         ),
         normalisation=(mean, std),
         remembered=remembered,
+        architecture=architecture,
     )
