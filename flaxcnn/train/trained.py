@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from flax import nnx
 from jaxtyping import Float, Int32, UInt8
 
 from flaxcnn import data
 from flaxcnn.config import Config
 from flaxcnn.errors import InvalidArgument
-from flaxcnn.functional import Parameters, State
+from flaxcnn.functional import Parameters, State, bind
 from flaxcnn.models.folding import folding
 from flaxcnn.models.resized import Architecture
 from flaxcnn.train.checkpoint import Checkpoints
@@ -55,6 +56,10 @@ class TrainedModel:
     normalisation: tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]
     remembered: data.Remembered
     architecture: Architecture | None = None
+
+    def module(self) -> nnx.Module:
+        """The network as an NNX module with these weights, its batch norms not folded."""
+        return bind(model_of(self.config, self.info, self.architecture), self.params, self.state)
 
     def logits(
         self, images: UInt8[np.ndarray, "n h w c"] | Float[np.ndarray, "n h w c"]
