@@ -18,6 +18,7 @@ ROOMS = (
     "probe",
     "engine",
     "convert",
+    "smaller",
     "seeds",
     "report",
     "check",

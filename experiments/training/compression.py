@@ -65,6 +65,15 @@ STUDIES: dict[str, Study] = {
         ],
         "at least 30 times fewer bytes, at most 0.5 point lost",
     ),
+    "low rank": Study(
+        RESNET,
+        [{"step": "factorise", "energy": 0.8}, FINE],
+        "measured, gain or not",
+    ),
+    "8 bits, weights": Study(RESNET, [{"step": "quantise"}], "measured, gain or not"),
+    "8 bits, weights and activations": Study(
+        RESNET, [{"step": "quantise", "activations": True}], "measured, gain or not"
+    ),
 }
 STUDENT = {"model": "resnet20", "model_options": {"width": 8}, "epochs": 1}
 TIMED = {"resnet56": [{"step": "shrink", "flops": 2.1}], "resnet50": [{"step": "shrink", "flops": 2.1}]}

@@ -13,8 +13,9 @@ def add_compress(commands: Any) -> None:
         "compress",
         help="make a smaller network from a trained one",
         description="Make a smaller network from a trained one by the steps of a recipe: prune (weights), shrink "
-        "(channels), train, distil (from a teacher), cluster (weight sharing). The result is a run folder like any "
-        "other.",
+        "(channels), train, distil (from a teacher), cluster (weight sharing), factorise (low rank), quantise (8 "
+        "bits). The result is a run folder like any other. The same command goes on with "
+        "one that was interrupted.",
     )
     command.add_argument("run", metavar="RUN", help="run folder; it is not changed")
     command.add_argument("--recipe", metavar="FILE", required=True, help="JSON file with the steps")

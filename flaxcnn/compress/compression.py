@@ -1,7 +1,6 @@
 """From a run and a recipe to a smaller run, and the table of what it cost and gained."""
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import Any
 import jax
 from rich.console import Console
 
+from flaxcnn.compress.kept import Kept, write_run
 from flaxcnn.compress.measure import figures, latencies
 from flaxcnn.compress.recipe import Step
 from flaxcnn.compress.steps import take
 from flaxcnn.compress.work import Work
 from flaxcnn.config import Config
-from flaxcnn.models import resized
+from flaxcnn.errors import FlaxcnnError
 from flaxcnn.models.resized import Architecture
 from flaxcnn.text import printable
 from flaxcnn.train.checkpoint import Checkpoints
@@ -23,6 +23,7 @@ from flaxcnn.train.environment import environment
 from flaxcnn.train.evaluate import evaluate
 from flaxcnn.train.interrupts import InterruptedRun, StopRequest
 from flaxcnn.train.loading import load_again
+from flaxcnn.train.lock import locked
 from flaxcnn.train.position import Position
 from flaxcnn.train.run_folder import RunFolder, RunFolderError, to_json, write_text
 from flaxcnn.train.trained import TrainedModel, load_run
@@ -58,36 +59,63 @@ def compress(
 
     Raises:
         FlaxcnnError: one sentence; nothing is written.
-        InterruptedRun: SIGINT or SIGTERM came; nothing is written.
+        InterruptedRun: SIGINT or SIGTERM came; the same call goes on from where it was, to the same result.
     """
     console, out = console or Console(quiet=True), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunFolderError(f"The folder {printable(out)} is used already; give a new one with --out.")
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    kept = Kept(out)
     try:
         with stop or StopRequest() as request:
             before = load_run(path, checkpoint)
-            work = _begun(RunFolder.open(path), before, checkpoint)
-            architecture = work.architecture
-            for step in steps:
-                work = take(step, work, console, request)
-            with request.immediate("Interrupted."):
-                table = _written(RunFolder.open(path), before, architecture, work, partial, out, repeats)
-                if out.exists():
-                    out.rmdir()
-                partial.rename(out)
-        return table
+            work = begun(RunFolder.open(path), before, checkpoint)
+            kept.begin(Path(path), before.params, steps)
+            with locked(kept.path):
+                return _compressed(path, before, work, steps, kept, out, repeats, console, request)
     except InterruptedRun as stopped:
-        raise InterruptedRun("Interrupted while compressing; nothing was written.", stopped.signal) from None
+        told = f"finished steps are kept in {printable(kept.path)}; to go on give the same command again."
+        raise InterruptedRun(f"Interrupted while compressing; {told}", stopped.signal) from None
     except OSError as error:
         raise RunFolderError(
             f"The folder {printable(out)} cannot be written ({error}); give another."
         ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _begun(folder: RunFolder, trained: TrainedModel, checkpoint: str) -> Work:
+def _compressed(
+    path: str | Path,
+    before: TrainedModel,
+    work: Work,
+    steps: Sequence[Step],
+    kept: Kept,
+    out: Path,
+    repeats: int,
+    console: Console,
+    request: StopRequest,
+) -> dict[str, Any]:
+    """Take the steps that are not finished, write the result, and put it in its place."""
+    architecture = work.architecture
+    try:
+        with request.immediate("Interrupted."):
+            if done := kept.finished():
+                work = kept.load(done, work)
+                console.print(f"going on after step {done} of {len(steps)}")
+        for number, step in enumerate(steps[done:], done + 1):
+            work = take(step, work, console, request, kept.training(number))
+            kept.save(number, work)
+        with request.immediate("Interrupted."):
+            shutil.rmtree(kept.result, ignore_errors=True)
+            table = _written(RunFolder.open(path), before, architecture, work, kept.result, out, repeats)
+            if out.exists():
+                out.rmdir()
+            kept.result.rename(out)
+    except FlaxcnnError:
+        kept.delete()  # the same steps would fail again
+        raise
+    kept.delete()
+    return table
+
+
+def begun(folder: RunFolder, trained: TrainedModel, checkpoint: str) -> Work:
     """The network of a run, before the first step."""
     config = trained.config.resolved()
     info = Checkpoints(folder.path).info(checkpoint)
@@ -113,16 +141,10 @@ def _written(
     repeats: int,
 ) -> dict[str, Any]:
     """Write everything into the folder `partial`, and measure what can be loaded from there."""
-    config = work.config.replace(out=str(out))
-    folder = RunFolder.create(partial, config)
+    folder = write_run(partial, work, out)
     for name in ("data.json", "files.jsonl.gz", "labels.json"):
         if (source.path / name).exists():
             shutil.copy2(source.path / name, partial / name)
-    if work.architecture is not None:
-        write_text(partial / resized.FILE, work.architecture.to_json())
-    write_text(partial / "metrics.jsonl", "")
-    for record in work.history:
-        folder.append(record)
     _save(folder, work)
     after = load_run(partial)
     table = {
@@ -132,6 +154,7 @@ def _written(
     if repeats:
         for kind, seconds in zip(table, latencies(before, after, repeats), strict=True):
             table[kind] |= seconds
+    config = work.config
     result = table | {"model": config.model.model, "data": config.data.data, "environment": environment()}
     write_text(partial / TABLE, to_json(result))
     _draw(table, partial / PICTURE)

@@ -8,6 +8,7 @@ A list of steps alone is a recipe too.
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,16 @@ class RecipeError(FlaxcnnError):
     """A recipe that cannot be used; one sentence names the step."""
 
 
-def _option(default: Any, low: float = 0.0, high: float = math.inf, choices: tuple[str, ...] = ()) -> Any:
-    """An option of a step: a number strictly between two others, or one of some words."""
-    return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": choices})
+def _option(
+    default: Any,
+    low: float = 0.0,
+    high: float = math.inf,
+    choices: tuple[str, ...] = (),
+    closed: bool = False,
+) -> Any:
+    """An option of a step: a number strictly between two others (`closed`: or the higher), or one of some words."""
+    limits = {"low": low, "high": high, "choices": choices, "closed": closed}
+    return dataclasses.field(default=default, metadata=limits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,21 +92,63 @@ class Cluster:
 
 
 @dataclasses.dataclass(frozen=True)
+class Factorise:
+    """Let two layers stand for one, whose product its kernel nearly is, where they have fewer weights.
+
+    Attributes:
+        energy: the share of the squares of the singular values that each kernel keeps at least.
+        rank: how many singular values each keeps, instead.
+        ratio: the share of them that each keeps, instead.
+        layers: pattern of the names of layers, such as `layer3.*`; several are divided by commas.
+    """
+
+    energy: float | None = _option(None, 0.0, 1.0, closed=True)
+    rank: int | None = _option(None)
+    ratio: float | None = _option(None, 0.0, 1.0)
+    layers: str = _option("*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantise:
+    """Round weights, and the inputs of layers, to numbers of 8 bits.
+
+    Attributes:
+        bits: of a number; only 8.
+        activations: whether the inputs of convolutions and dense layers are rounded too.
+        calibration: what their range is taken from: the `percentile` of their values, or all (`minmax`).
+        percentile: of the values that lie inside the range.
+        batches: of training images that are looked at.
+        layers: pattern of the names of layers; several are divided by commas.
+    """
+
+    bits: int = _option(8, 7.0, 8.0)
+    activations: bool = _option(False)
+    calibration: str = _option("percentile", choices=("percentile", "minmax"))
+    percentile: float = _option(99.9, 50.0, 100.0, closed=True)
+    batches: int = _option(8)
+    layers: str = _option("*")
+
+
+@dataclasses.dataclass(frozen=True)
 class Distil(Training):
     """Train on the labels and on what a teacher says of the same images.
 
     Attributes:
         teacher: its run folder.
         temperature: by which both logits are divided.
-        weight: of the teacher in the loss; the labels have the rest.
+        weight: of the teacher's logits in the loss; the labels have the rest.
+        hints: layers of the student, each with the layer of the teacher whose output its own is to be like.
+        hint_weight: of that in the loss, added to the rest.
     """
 
     teacher: str = _option("")
     temperature: float = _option(4.0)
     weight: float = _option(0.9, 0.0, 1.0)
+    hints: dict[str, str] | None = _option(None)
+    hint_weight: float = _option(1.0)
 
 
-Step = Training | Prune | Shrink | Cluster
+Step = Training | Prune | Shrink | Cluster | Factorise | Quantise
 STEPS: dict[str, type[Step]] = {
     "prune": Prune,
     "shrink": Shrink,
@@ -106,6 +156,8 @@ STEPS: dict[str, type[Step]] = {
     "finetune": Training,
     "distil": Distil,
     "cluster": Cluster,
+    "factorise": Factorise,
+    "quantise": Quantise,
 }
 
 
@@ -158,11 +210,15 @@ def _step(number: int, item: Any) -> Step:
             raise RecipeError(f"Step {number}: {name} has no option {key!r}: {hint(key, fields)}")
         if (wrong := _wrong(fields[key], value)) is not None:
             raise RecipeError(f"Step {number}: {key} of {name} is {_shown(value)}; expected {wrong}.")
-        if fields[key].type is not int and isinstance(value, int):
+        if fields[key].type in (float, float | None) and isinstance(value, int):
             options[key] = float(value)
     step = STEPS[name](**options)
     if isinstance(step, Shrink) and (step.ratio is None) == (step.flops is None):
         raise RecipeError(f"Step {number}: shrink takes either ratio or flops; give one of them.")
+    if isinstance(step, Factorise) and (step.energy, step.rank, step.ratio).count(None) != 2:
+        raise RecipeError(
+            f"Step {number}: factorise takes one of energy, rank and ratio, such as energy 0.9; give one of them."
+        )
     if isinstance(step, Prune) and step.sparsity is None:
         raise RecipeError(f"Step {number}: prune needs sparsity, the share of weights to set to 0.")
     if isinstance(step, Distil) and not step.teacher:
@@ -170,20 +226,37 @@ def _step(number: int, item: Any) -> Step:
     return step
 
 
+def _are_layers(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(name, str) for name in value.values())
+
+
+# Of options that are no numbers: the type, whether a value is right, and what was expected.
+_KINDS: tuple[tuple[Any, Callable[[Any], bool], str], ...] = (
+    (str, lambda value: isinstance(value, str), "a text"),
+    (bool, lambda value: isinstance(value, bool), "true or false"),
+    (dict[str, str] | None, _are_layers, 'layers by name, such as {"layer1": "layer1"}'),
+)
+
+
 def _wrong(field: dataclasses.Field[Any], value: Any) -> str | None:
     """What was expected of a value that an option does not take."""
     limits = field.metadata
     if limits["choices"]:
         return None if value in limits["choices"] else " or ".join(limits["choices"])
-    if field.type is str:
-        return None if isinstance(value, str) else "a text"
-    whole = field.type is int
+    for kind, is_right, expected in _KINDS:
+        if field.type == kind:
+            return None if is_right(value) else expected
+    whole = field.type in (int, int | None)
     right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    if right and limits["low"] < value < limits["high"] + whole:
+    inside = right and limits["low"] < value
+    if inside and (value < limits["high"] + whole or (limits["closed"] and value == limits["high"])):
         return None
+    if whole and limits["low"] + 1 == limits["high"]:
+        return f"{limits['high']:g}"
     kind = "a whole number" if whole else "a number"
     low = f"of at least {limits['low'] + 1:g}" if whole else f"above {limits['low']:g}"
-    high = "" if math.isinf(limits["high"]) else f" and {'at most' if whole else 'below'} {limits['high']:g}"
+    most = "at most" if whole or limits["closed"] else "below"
+    high = "" if math.isinf(limits["high"]) else f" and {most} {limits['high']:g}"
     return f"{kind} {low}{high}"
 
 

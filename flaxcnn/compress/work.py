@@ -1,20 +1,22 @@
 """What the steps of a recipe hand on, and the training between them."""
 
 import dataclasses
-import tempfile
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array, Float
 from rich.console import Console
 
 from flaxcnn import data, ops
 from flaxcnn.compress.prune import pruned, sparsity_at
 from flaxcnn.compress.recipe import Distil, Prune, Training
-from flaxcnn.compress.teaching import taught
+from flaxcnn.compress.teaching import taught, untaught
 from flaxcnn.config import Config
 from flaxcnn.functional import Functional, Parameters, State
 from flaxcnn.models.resized import Architecture
@@ -61,10 +63,23 @@ class Work:
         """With other weights, which no optimiser knows of."""
         return dataclasses.replace(self, params=params, train_state=None, **others)
 
+    def model(self) -> nnx.Module:
+        """The network as a module, whose weights are new."""
+        return model_of(self.config, self.loaded.splits.info, self.architecture)
+
+    def known_architecture(self) -> Architecture:
+        """Its shapes, also where they are those of the registry."""
+        if self.architecture is not None:
+            return self.architecture
+        return Architecture({name: tuple(value.shape) for name, value in (self.params | self.state).items()})
+
+    def initial(self) -> Functional:
+        """The network as a pure function, with new weights."""
+        return pure(self.config, self.model())
+
     def pure(self) -> Functional:
         """The network as a pure function, with its weights."""
-        parts = pure(self.config, model_of(self.config, self.loaded.splits.info, self.architecture))
-        return parts._replace(params=self.params, state=self.state)
+        return self.initial()._replace(params=self.params, state=self.state)
 
     def final_state(self) -> TrainState:
         """What a checkpoint holds: the state after the last training, or a new one with these weights."""
@@ -99,19 +114,39 @@ class Work:
         job = set_up(config, self.loaded, architecture=self.architecture)
         return dataclasses.replace(job, train_state=self._fresh(job.recipe.optimiser))
 
-    def trained(self, options: Training | Prune, console: Console, stop: StopRequest) -> "Work":
-        """Train; with the options of a pruning, the share of zeros rises before each epoch."""
+    def trained(
+        self, options: Training | Prune, console: Console, stop: StopRequest, passing: Path
+    ) -> "Work":
+        """Train; with the options of a pruning, the share of zeros rises before each epoch.
+
+        Args:
+            options: of the step.
+            console: where progress is printed.
+            stop: by which it may be asked to stop.
+            passing: the run folder of this training, new, or of one that was interrupted, which goes on.
+        """
         job = self.job(options)
         if isinstance(options, Distil):
-            job = taught(job, load_run(options.teacher), options.temperature, options.weight)
-        with tempfile.TemporaryDirectory(prefix="flaxcnn-") as passing:
-            folder = RunFolder.create(Path(passing) / "run", job.config)
-            if isinstance(options, Prune):
-                trainer: Trainer = PruningTrainer(job, folder, console, options)
-            else:
-                trainer = Trainer(job, folder, console)
-            train_state = trainer.run(stop)
-            history = folder.history()
+            job = taught(
+                job,
+                load_run(options.teacher),
+                options.temperature,
+                options.weight,
+                options.hints,
+                options.hint_weight,
+            )
+        begun = (passing / "config.json").exists()
+        if not begun:  # a process may have been killed before it was written
+            shutil.rmtree(passing, ignore_errors=True)
+        folder = RunFolder.open(passing) if begun else RunFolder.create(passing, job.config)
+        if isinstance(options, Prune):
+            trainer: Trainer = PruningTrainer(job, folder, console, options)
+        else:
+            trainer = Trainer(job, folder, console)
+        if begun:
+            trainer.resume()
+        train_state = untaught(trainer.run(stop))
+        history = folder.history()
         params, state = train_state.evaluated
         return dataclasses.replace(
             self,
@@ -134,8 +169,9 @@ class PruningTrainer(Trainer):
 
     def _train_epoch(self, display: ProgressDisplay, stop: StopRequest) -> None:
         options = self.options
-        share = sparsity_at(self.position.epoch, options.epochs, options.sparsity, self.start)
-        self.train_state = pruned_state(self.train_state, max(share, self.start), options.scope)
+        if not self.position.batch:  # else a training goes on inside an epoch, whose weights are pruned
+            share = sparsity_at(self.position.epoch, options.epochs, options.sparsity, self.start)
+            self.train_state = pruned_state(self.train_state, max(share, self.start), options.scope)
         super()._train_epoch(display, stop)
 
 
@@ -166,29 +202,40 @@ def pruned_state(train_state: TrainState, sparsity: float, scope: str) -> TrainS
 
 def taylor_products(work: Work, batches: int) -> dict[str, Float[Array, "..."]]:
     """|w dL/dw| of every parameter, the mean over so many batches of training images, in evaluation."""
-    parts, config, loaded = work.pure(), work.config, work.loaded
-    size = config.augment.crop_size
+    parts = work.pure()
 
-    def loss(params: Parameters, state: State, batch: dict[str, Array]) -> Float[Array, ""]:
-        x = data.to_float(batch["image"])
-        x = x if size is None else data.centre_crop(x, (size, size))
-        x = data.normalise(x, jnp.asarray(loaded.mean), jnp.asarray(np.maximum(loaded.std, 1e-6)))
+    def loss(params: Parameters, state: State, x: Array, batch: dict[str, Array]) -> Float[Array, ""]:
         logits, _ = parts.apply(params, state, x, train=False)
         return ops.cross_entropy(logits, batch["label"], mask=batch["mask"])
 
     @jax.jit
-    def products(params: Parameters, state: State, batch: dict[str, Array]) -> dict[str, Array]:
-        gradient = jax.grad(loss)(params, state, batch)
+    def products(params: Parameters, state: State, x: Array, batch: dict[str, Array]) -> dict[str, Array]:
+        gradient = jax.grad(loss)(params, state, x, batch)
         return {name: jnp.abs(value * gradient[name]) for name, value in params.items()}
 
     total: dict[str, np.ndarray] = {name: np.zeros(value.shape) for name, value in work.params.items()}
-    source = data.batches(
-        loaded.splits.train, config.run.batch_size, shuffle=True, seed=config.run.seed, epoch=0
-    )
     seen = 0
-    for _, batch in zip(range(batches), source, strict=False):
-        arrays = {name: jnp.asarray(batch[name]) for name in ("image", "label", "mask")}
-        for name, value in products(work.params, work.state, arrays).items():
+    for x, batch in training_images(work, batches):
+        for name, value in products(work.params, work.state, x, batch).items():
             total[name] += np.asarray(value, np.float64)
         seen += 1
     return {name: jnp.asarray(value / seen, work.params[name].dtype) for name, value in total.items()}
+
+
+def training_images(work: Work, batches: int) -> Iterator[tuple[Float[Array, "n h w c"], dict[str, Array]]]:
+    """So many batches of the training split, as in evaluation: the normalised images, and the whole batch."""
+    config, loaded = work.config, work.loaded
+    size = config.augment.crop_size
+    mean, std = jnp.asarray(loaded.mean), jnp.asarray(np.maximum(loaded.std, 1e-6))
+
+    @jax.jit
+    def prepared(images: Array) -> Float[Array, "n h w c"]:
+        x = data.to_float(images)
+        return data.normalise(x if size is None else data.centre_crop(x, (size, size)), mean, std)
+
+    source = data.batches(
+        loaded.splits.train, config.run.batch_size, shuffle=True, seed=config.run.seed, epoch=0
+    )
+    for _, batch in zip(range(batches), source, strict=False):
+        arrays = {name: jnp.asarray(batch[name]) for name in ("image", "label", "mask")}
+        yield prepared(arrays["image"]), arrays

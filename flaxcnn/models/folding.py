@@ -12,6 +12,7 @@ from flaxcnn.errors import InvalidArgument
 from flaxcnn.functional import Parameters, State, bind, functional
 from flaxcnn.models.blocks import BasicBlock, Bottleneck, PreActivationBasicBlock, PreActivationBottleneck
 from flaxcnn.models.cnn import CNN
+from flaxcnn.models.factored import Factored
 from flaxcnn.models.layers import BatchNorm, Conv
 from flaxcnn.models.resnet import ResNet
 
@@ -114,17 +115,23 @@ def _without_norms(model: nnx.Module) -> tuple[nnx.Module, list[_Pair]]:
         prefix = "".join(f"{part}." for part in path)
         for convolution, norm in _PAIRS.get(type(module), ()):
             before, after = getattr(module, convolution, None), getattr(module, norm, None)
+            before, name = _last(before, prefix + convolution)
             if isinstance(before, Conv) and isinstance(after, BatchNorm):
-                pairs.append(_Pair(prefix + convolution, prefix + norm, after.epsilon))
+                pairs.append(_Pair(name, prefix + norm, after.epsilon))
                 _give_bias(before)
                 setattr(module, norm, Folded())
         shortcut = getattr(module, "downsample", None)
         if isinstance(shortcut, nnx.List) and len(shortcut) == 2 and isinstance(shortcut[1], BatchNorm):
-            names = f"{prefix}downsample.0", f"{prefix}downsample.1"
-            pairs.append(_Pair(*names, shortcut[1].epsilon))
-            _give_bias(shortcut[0])
+            projection, name = _last(shortcut[0], f"{prefix}downsample.0")
+            pairs.append(_Pair(name, f"{prefix}downsample.1", shortcut[1].epsilon))
+            _give_bias(projection)
             shortcut[1] = Folded()
     return copy, pairs
+
+
+def _last(layer: nnx.Module | None, name: str) -> tuple[nnx.Module | None, str]:
+    """The layer before a norm, with its name: the second one, where two stand for it."""
+    return (layer[1], f"{name}.1") if isinstance(layer, Factored) else (layer, name)
 
 
 def _give_bias(convolution: Conv) -> None:

@@ -17,8 +17,11 @@ from flaxcnn.models.initialise import Initialiser, bias_for, uniform_fan_in
 class Conv(nnx.Module):
     """2-D convolution on NHWC; `weight` is `[kernel_h, kernel_w, in / groups, out]`.
 
-    Symmetric zero padding as in `torch.nn.Conv2d`; see `flaxcnn.ops.conv2d` for the options.
+    Symmetric zero padding as in `torch.nn.Conv2d`; see `flaxcnn.ops.conv2d` for the options. If the attribute
+    `rounding` is set, to a scale and a zero point, the input is rounded to 8 bits, see `flaxcnn.ops.rounded`.
     """
+
+    rounding: tuple[float, int] | None = None
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class Conv(nnx.Module):
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c2"]:
         """Convolve a batch of images."""
         return ops.conv2d(
-            x,
+            x if self.rounding is None else ops.rounded(x, *self.rounding),
             self.weight[...],
             None if self.bias is None else self.bias[...],
             stride=self.stride,
@@ -116,7 +119,9 @@ def _constant(channels: int, value: float) -> Float[Array, " c"]:
 
 
 class Dense(nnx.Module):
-    """`y = x W + b` with `weight` of shape `[in, out]`, initialised as `torch.nn.Linear`."""
+    """`y = x W + b` with `weight` of shape `[in, out]`, initialised as `torch.nn.Linear`; `rounding` is `Conv`'s."""
+
+    rounding: tuple[float, int] | None = None
 
     def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> None:
         shape = (in_features, out_features)
@@ -125,6 +130,7 @@ class Dense(nnx.Module):
 
     def __call__(self, x: Float[Array, "*batch i"]) -> Float[Array, "*batch o"]:
         """Apply the affine map to the last axis."""
+        x = x if self.rounding is None else ops.rounded(x, *self.rounding)
         return ops.dense(x, self.weight[...], self.bias[...])
 
 

@@ -13,6 +13,7 @@ from flaxcnn.ops.distillation import distillation, distillation_backward
 from flaxcnn.ops.dropout import dropout, dropout_backward, dropout_mask
 from flaxcnn.ops.max_pooling import max_pool2d, max_pool2d_backward
 from flaxcnn.ops.penalties import l1_penalty, l1_penalty_backward, l2_penalty, l2_penalty_backward
+from flaxcnn.ops.rounding import rounded, rounded_backward
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -43,4 +44,6 @@ __all__ = [
     "max_pool2d_backward",
     "relu",
     "relu_backward",
+    "rounded",
+    "rounded_backward",
 ]

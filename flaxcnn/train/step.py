@@ -42,7 +42,8 @@ class Recipe:
         ema_decay: of the moving average of the weights, which warms up to it; 0 is off.
         frozen: parameters that are not differentiated, and statistics that `apply` does not change, by name.
         accumulate: number of parts in which the gradient of a batch is computed; it divides the size of a batch.
-        teaching: `(loss, logits, images, mask) -> loss`, what a teacher makes of the loss of a batch.
+        teaching: `(loss, logits, state, params, images, mask) -> (loss, state)`, what a teacher makes of the loss of a
+            batch; what `apply` adds to the state for it is taken out again.
     """
 
     apply: Apply
@@ -57,7 +58,7 @@ class Recipe:
     ema_decay: float = 0.0
     accumulate: int = 1
     frozen: frozenset[str] = frozenset()
-    teaching: Callable[..., Float[Array, ""]] | None = None
+    teaching: Callable[..., tuple[Float[Array, ""], State]] | None = None
 
 
 # Mixup and cutmix mix labels too, and boxes are erased after the normalisation; `augment` makes all others.
@@ -218,7 +219,7 @@ def _objective(
         mask=mask,
     )
     if recipe.teaching is not None:
-        loss = recipe.teaching(loss, logits, images, mask)
+        loss, state = recipe.teaching(loss, logits, state, trained | kept, images, mask)
     if total is None:
         return loss + penalty(trained, recipe.loss), (loss, logits, state)
     part = _weight(recipe, targets, mask)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from flax import nnx
 from jaxtyping import Float, Int32, UInt8
 
 from flaxcnn import data
 from flaxcnn.config import Config
 from flaxcnn.errors import InvalidArgument
-from flaxcnn.functional import Parameters, State
+from flaxcnn.functional import Parameters, State, bind
 from flaxcnn.models.folding import folding
 from flaxcnn.models.resized import Architecture
 from flaxcnn.train.checkpoint import Checkpoints
@@ -43,6 +44,7 @@ class TrainedModel:
         predict: compiled `(*folded, images) -> logits`; images are uint8, or float in [0, 1].
         normalisation: mean and std of the training images, in units of [0, 1].
         remembered: what the run folder says of the training data.
+        architecture: its shapes, where they are not those of the registry.
     """
 
     config: Config
@@ -54,6 +56,11 @@ class TrainedModel:
     predict: Compiled
     normalisation: tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]
     remembered: data.Remembered
+    architecture: Architecture | None = None
+
+    def module(self) -> nnx.Module:
+        """The network as an NNX module with these weights, its batch norms not folded."""
+        return bind(model_of(self.config, self.info, self.architecture), self.params, self.state)
 
     def logits(
         self, images: UInt8[np.ndarray, "n h w c"] | Float[np.ndarray, "n h w c"]
@@ -155,7 +162,8 @@ def load_run(
     config = folder.config_with(**{name: value for name, value in moved.items() if value is not None})
     remembered = folder.remembered()
     info, mean, std = remembered.info, remembered.mean, remembered.std
-    model = model_of(config, info, Architecture.of_run(folder.path))
+    architecture = Architecture.of_run(folder.path)
+    model = model_of(config, info, architecture)
     parts = pure(config, model)
     plan, checkpoints = plan_of(config, model, parts.params), Checkpoints(folder.path)
     # What is trained when a checkpoint is written decides what the optimiser has a state of.
@@ -181,4 +189,5 @@ def load_run(
         ),
         normalisation=(mean, std),
         remembered=remembered,
+        architecture=architecture,
     )

@@ -23,3 +23,11 @@ def test_a_small_study_runs_from_end_to_end():
     assert study["difference"]["mean"] == pytest.approx(study["after"]["mean"] - study["before"]["mean"])
     (student,) = figures["distilled"]["runs"]
     assert student["difference"] == student["taught"] - student["alone"]
+
+
+@pytest.mark.exhaustive
+def test_low_rank_and_bytes_are_studied():
+    figures = compression.main(["--quick", "--seeds", "1", "--only", "8 bits, weights", "low rank"])
+    # A byte for each weight instead of four; the biases and norms stay.
+    assert 3 < figures["8 bits, weights"]["times_less"]["bytes"]["mean"] < 6
+    assert figures["low rank"]["times_less"]["parameters"]["mean"] > 1

@@ -59,6 +59,11 @@ def test_what_is_stored_is_read_bit_for_bit(tmp_path):
         assert found[name].tobytes() == array.tobytes(), name
 
 
+def test_the_same_weights_give_the_same_bytes():
+    """safetensors orders several entries of metadata anew each time."""
+    assert len({storage.packed(_odd_arrays()) for _ in range(5)}) == 1
+
+
 def test_shared_and_sparse_weights_take_fewer_bytes():
     draw = np.random.default_rng(3)
     kernel = draw.normal(size=(64, 64, 3, 3)).astype(np.float32)

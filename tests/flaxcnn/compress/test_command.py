@@ -9,55 +9,23 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
-from sklearn.datasets import load_digits
 
-from flaxcnn import data, recipes
+from flaxcnn import data
 from flaxcnn.cli.main import main
 from flaxcnn.compress import storage
+from flaxcnn.compress.compression import begun
+from flaxcnn.compress.quantise import input_ranges
 from flaxcnn.compress.teaching import taught
+from flaxcnn.compress.work import training_images
 from flaxcnn.config import AugmentConfig
 from flaxcnn.errors import InvalidArgument
-from flaxcnn.train import run
 from flaxcnn.train.run_folder import RunFolder
 from flaxcnn.train.setup import set_up
 from flaxcnn.train.trained import load_run
 
-OPTIONS = {"channels": [8, 8], "hidden": 12, "batch_norm": True, "dropout": 0.1}
+from .runs import OPTIONS, trained, written
 
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """One epoch on a few digits, with a moving average of the weights."""
-    folder = tmp_path_factory.mktemp("compress")
-    images, labels = load_digits(return_X_y=True)
-    images = np.clip(images.reshape(-1, 8, 8, 1) * 16, 0, 255).astype(np.uint8)
-    arrays = {
-        "x_train": images[:150],
-        "y_train": labels[:150],
-        "x_test": images[150:195],
-        "y_test": labels[150:195],
-    }
-    np.savez(folder / "digits.npz", **arrays)
-    config = recipes.config("digits").replace(
-        data=str(folder / "digits.npz"),
-        validation_fraction=0.1,
-        model="cnn",
-        model_options=OPTIONS,
-        epochs=1,
-        batch_size=32,
-        learning_rate=0.05,
-        ema_decay=0.9,
-        pictures=False,
-        tensorboard=False,
-        out=str(folder / "run"),
-    )
-    run.train(config)
-    return folder
-
-
-def written(folder, steps):
-    (folder / "recipe.json").write_text(json.dumps(steps))
-    return str(folder / "recipe.json")
+__all__ = ["trained"]
 
 
 @pytest.mark.slow
@@ -103,6 +71,53 @@ def test_all_steps_leave_an_ordinary_run(trained, tmp_path, capsys):
     assert any(np.any(further[name] != small.params[name]) for name in kernels)
     for name, kernel in kernels.items():
         np.testing.assert_array_equal(np.asarray(further[name]) == 0, kernel == 0)
+
+
+@pytest.mark.slow
+def test_two_layers_and_bytes_go_with_all_other_steps(trained, tmp_path, capsys):
+    """Factors are trained, shrunk and quantised; what is written predicts what the table says, in 8 bits."""
+    steps = [
+        {"step": "factorise", "ratio": 0.4, "layers": "conv*, fc1"},
+        {"step": "quantise", "activations": True, "batches": 2, "calibration": "minmax"},
+        {"step": "shrink", "ratio": 0.2},
+        {"step": "train", "epochs": 1, "learning_rate": 0.02},
+        {"step": "factorise", "rank": 1, "layers": "fc2"},
+        {"step": "quantise", "activations": True, "batches": 2},
+    ]
+    out = tmp_path / "small"
+    arguments = ["compress", str(trained / "run"), "--recipe", written(tmp_path, steps), "--out", str(out)]
+    assert main([*arguments, "--repeats", "0"]) == 0
+    told = capsys.readouterr().out
+    # conv1 has 9 x 8 weights against 3 x (9 + 8), conv2 72 x 8 against 3 x (72 + 8), and so on.
+    assert "factorise: 3 of 3 layers became two" in told
+    assert "factorise: 1 of 1 layers became two" in told
+    small = load_run(out)
+    architecture = json.loads((out / "architecture.json").read_text())
+    assert architecture["factored"] == ["conv1", "conv2", "fc1", "fc2"]
+    kernels = {name: np.asarray(value) for name, value in small.params.items() if value.ndim > 1}
+    assert sorted(architecture["inputs"]) == sorted(name.removesuffix(".weight") for name in kernels)
+    for kernel in kernels.values():
+        flat = kernel.reshape(-1, kernel.shape[-1])
+        codes = flat / np.abs(flat).max(axis=0) * 127
+        np.testing.assert_allclose(codes, np.rint(codes), rtol=0, atol=1e-3)
+    table = json.loads((out / "compress.json").read_text())
+    assert main(["eval", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == table["after"]["accuracy"]
+
+
+@pytest.mark.slow
+def test_ranges_of_inputs_are_those_of_numpy(trained):
+    """Of the first layer the inputs are the images; the percentiles are NumPy's, the mean over batches."""
+    run_folder = RunFolder.open(trained / "run")
+    work = begun(run_folder, load_run(trained / "run"), "last")
+    images = [np.asarray(x) for x, _ in training_images(work, 2)]
+    assert len(images) == 2
+    low, high = input_ranges(work, ["conv1", "fc2"], 2, 100.0)["conv1"]
+    assert (low, high) == (min(x.min() for x in images), max(x.max() for x in images))
+    found = input_ranges(work, ["conv1", "fc2"], 2, 90.0)
+    wanted = np.mean([np.percentile(x, [5, 95]) for x in images], axis=0)
+    np.testing.assert_allclose(found["conv1"], wanted, rtol=1e-5)
+    assert found["fc2"][0] == 0 < found["fc2"][1]
 
 
 def _is_in_torch(weights, small):
@@ -172,6 +187,8 @@ def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(trained, tmp_pat
         (good, [tmp_path, out], "is not a run folder"),
         (good, [source, used], "is used already"),
         ([{"step": "shrink", "flops": 1e9}], [source, out], "with one channel left in every layer"),
+        ([{"step": "factorise", "rank": 2, "layers": "conv9"}], [source, out], "did you mean conv"),
+        ([{"step": "quantise", "layers": "layer*"}], [source, out], "fits no convolution and no dense layer"),
         ([{"step": "prune", "sparsity": 0.9999}], [source, out], "without a weight"),
         (good, [source, out, "--checkpoint", "worst"], "There is no checkpoint 'worst'"),
         (good, [source, out, "--repeats", "-1"], "repeats is -1"),

@@ -3,7 +3,7 @@
 import pytest
 
 from flaxcnn.compress import recipe
-from flaxcnn.compress.recipe import Cluster, Prune, RecipeError, Shrink, Training
+from flaxcnn.compress.recipe import Cluster, Factorise, Prune, Quantise, RecipeError, Shrink, Training
 
 
 def test_steps_are_read_in_order(tmp_path):
@@ -13,6 +13,11 @@ def test_steps_are_read_in_order(tmp_path):
         ' {"step": "prune", "sparsity": 0.5, "epochs": 2}, {"step": "cluster", "values": 16}]}'
     )
     assert recipe.read(path) == [Shrink(flops=2.1), Training(3), Prune(0.5, epochs=2), Cluster(16)]
+
+
+def test_the_highest_value_is_taken_where_it_is_one():
+    steps = [{"step": "factorise", "energy": 1}, {"step": "quantise", "bits": 8, "percentile": 100}]
+    assert recipe.steps_of(steps) == [Factorise(energy=1.0), Quantise(percentile=100.0)]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +42,21 @@ def test_steps_are_read_in_order(tmp_path):
         ([{"step": "distil"}], "distil needs teacher"),
         ([{"step": "distil", "teacher": 3}], "teacher of distil is 3; expected a text"),
         ([{"step": "distil", "teacher": "run", "weight": 1}], "above 0 and below 1"),
+        ([{"step": "factorise"}], "factorise takes one of energy, rank and ratio"),
+        ([{"step": "factorise", "energy": 0.9, "rank": 3}], "one of energy, rank and ratio"),
+        ([{"step": "factorise", "energy": 1.5}], "energy of factorise is 1.5; .* above 0 and at most 1"),
+        ([{"step": "factorise", "energy": 0}], "energy of factorise is 0; .* above 0"),
+        ([{"step": "factorise", "rank": 0}], "rank of factorise is 0; expected a whole number of at least 1"),
+        ([{"step": "factorise", "rank": 2.5}], "rank of factorise is 2.5; expected a whole number"),
+        ([{"step": "factorise", "ratio": 1}], "ratio of factorise is 1; .* below 1"),
+        ([{"step": "factorise", "rank": 2, "layer": "fc"}], "no option 'layer': did you mean layers"),
+        ([{"step": "quantise", "bits": 4}], "bits of quantise is 4; expected 8"),
+        ([{"step": "quantise", "activations": 1}], "activations of quantise is 1; expected true or false"),
+        ([{"step": "quantise", "calibration": "mean"}], "expected percentile or minmax"),
+        ([{"step": "quantise", "percentile": 101}], "above 50 and at most 100"),
+        ([{"step": "distil", "teacher": "t", "hints": ["conv1"]}], "expected layers by name, such as"),
+        ([{"step": "distil", "teacher": "t", "hints": {}}], "expected layers by name, such as"),
+        ([{"step": "distil", "teacher": "t", "hint_weight": 0}], "hint_weight of distil is 0"),
         ([], "no steps"),
         ({"stepps": []}, "no key 'stepps': did you mean steps"),
         ("prune", "no steps"),
