@@ -179,11 +179,25 @@ def test_only_a_few_batches_are_read_ahead(monkeypatch):
     answers = [*given, *answers]
     assert [answer.image for answer in answers] == list(map(str, range(10)))
     assert [answer.top(1)[0][0] for answer in answers] == ["b"] * 5 + ["a"] * 5
-    hundred = classify.classify_files(list(map(str, range(100))), logits_of, info, batch_size=4, workers=3)
+    # What is asked of the list is counted: what was begun by the time of the answer is up to the threads.
+    paths = Asked(map(str, range(100)))
+    hundred = classify.classify_files(paths, logits_of, info, batch_size=4, workers=3)
     read.clear()
     next(hundred)
+    assert paths.asked == 12
     hundred.close()
     assert len(read) <= 12
+
+
+class Asked(list):
+    """Paths that count how many were taken in batches; a check of their type takes some one by one."""
+
+    asked = 0
+
+    def __getitem__(self, places):
+        found = super().__getitem__(places)
+        self.asked += len(found) if isinstance(places, slice) else 0
+        return found
 
 
 def test_a_bad_file_stops_the_library_unless_told_otherwise(trained, photos):
@@ -285,6 +299,7 @@ def test_the_latest_complete_run_answers(trained, photos, tmp_path, capsys, monk
         shutil.copytree(trained, tmp_path / "runs" / name)
         os.utime(tmp_path / "runs" / name / "summary.json", (0, 10**9 - age))
     shutil.copytree(trained, tmp_path / "runs" / "zz", ignore=shutil.ignore_patterns("summary.json"))
+    (tmp_path / "runs" / "zz" / "config.json").touch()  # the newest file of all
     assert main(["predict", str(photos / "b" / "digit-5.png")]) == 0
     assert capsys.readouterr().out.startswith(f"classified by {Path('runs', 'a')}, last weights")
 
