@@ -159,7 +159,9 @@ class StudyFolder:
 
 
 def _require_unused(path: Path) -> None:
-    used = path.exists() and (not path.is_dir() or any(item.name not in _LEFT_OVER for item in path.iterdir()))
+    used = path.exists() and (
+        not path.is_dir() or any(item.name not in _LEFT_OVER for item in path.iterdir())
+    )
     # Asked last: another process may begin the same study meanwhile, and writes its plan before anything else.
     if used and not (path / _PLAN).is_file():
         raise TuneError(
