@@ -14,6 +14,7 @@ import torch
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from parity.capture.axes import with_axes
+from parity.capture.find_draws import masks_of
 from parity.capture.flax import FlaxModel, precision
 from parity.capture.functional_draws import FunctionalDraws
 from parity.capture.inlining import inlined
@@ -22,7 +23,7 @@ from parity.capture.torch import numpy_of, prepare, tensors_from
 from parity.capture.trace import Call, Trace
 from parity.capture.traced import evaluated
 from parity.capture.trees import list_tensors, map_tensors
-from parity.capture.written_draws import Mask, masks_of
+from parity.capture.written_draws import Mask
 
 # Every sampled call is made this often: enough for an exact test where all that a call drops is one draw.
 CALLS = 20
