@@ -3,12 +3,14 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from flaxcnn.config import ConfigError
 from flaxcnn.train import run
 from flaxcnn.train.checkpoint import Checkpoints
 from flaxcnn.train.loop import Trainer
+from flaxcnn.train.position import Position
 from flaxcnn.train.run_folder import RunFolder, RunFolderError
 from flaxcnn.train.setup import set_up
 from flaxcnn.train.trained import load_run
@@ -78,3 +80,17 @@ def test_the_best_checkpoints_are_kept_in_order(quick, job_config, monkeypatch):
     for kind, step in kinds.items():
         assert Checkpoints(folder).info(kind)["position"]["epoch"] == step / 5
     assert load_run(folder, "best-2").evaluate("test").count == 45
+
+
+def test_of_equal_accuracies_the_lower_loss_is_better():
+    """Then the earlier epoch; a loss that is not a number is the worst, yet its accuracy counts first."""
+    position = Position()
+    figures = [(0.5, 2.0), (0.5, np.nan), (0.5, 1.0), (0.5, 2.0), (0.9, np.inf), (0.4, 0.1)]
+    among = [
+        position.rank({"accuracy": accuracy, "loss": loss, "epoch": epoch, "step": epoch}, 4)
+        for epoch, (accuracy, loss) in enumerate(figures, 1)
+    ]
+    assert [item["epoch"] for item in position.best] == [5, 3, 1, 4]
+    assert [item["loss"] for item in position.best] == [None, 1.0, 2.0, 2.0]
+    assert among == [True, True, True, True, True, False]
+    assert (position.best_epoch, position.best_accuracy, position.best_loss) == (5, 0.9, None)

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from run_results import result
 
-from flaxcnn.config import ConfigError
+from flaxcnn.config import Config, ConfigError
 from flaxcnn.train import run
 from flaxcnn.train.run_folder import RunFolder
 from flaxcnn.train.trained import load_run
@@ -62,6 +62,25 @@ def test_the_data_is_found_from_another_folder(quick, job_config, digits_file, t
     # What was relative is so still, to the new folder.
     stored = RunFolder.open(job_config.run.out).config().data
     assert (stored.data, stored.data_dir) == ("data/digits.npz", str(there))
+
+
+def test_what_was_typed_stays_when_a_run_goes_on_from_another_folder(tmp_path, monkeypatch):
+    """A change of epochs says nothing of the data; another data set does."""
+    (tmp_path / "there").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.npz").touch()
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder.create(tmp_path / "run", Config().replace(data="a.npz"))
+
+    def typed():
+        return json.loads((folder.path / "config.json").read_text())["as_typed"]
+
+    monkeypatch.chdir(tmp_path / "there")
+    folder.write_config(folder.config().replace(epochs=7))
+    assert folder.config().run.epochs == 7
+    assert typed() == {"data": "a.npz", "data_dir": None, "folder": str(tmp_path)}
+    folder.write_config(folder.config().replace(data="../b.npz"))
+    assert typed() == {"data": "../b.npz", "data_dir": None, "folder": str(tmp_path / "there")}
 
 
 def test_a_moved_folder_of_data_is_stored(quick, job_config, digits_file, tmp_path, monkeypatch):
