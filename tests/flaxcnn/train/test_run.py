@@ -48,6 +48,9 @@ def test_a_run_leaves_config_metrics_summary_and_checkpoints(config, tmp_path, c
     history = RunFolder.open(folder).history()
     assert [record["epoch"] for record in history] == [1, 2]
     assert [record["step"] for record in history] == [5, 10]
+    assert history[0]["train_accuracy"] != history[1]["train_accuracy"]
+    last = {name: written[name] for name in ("train_accuracy", "validation_accuracy", "steps")}
+    assert last == {name: history[-1]["step" if name == "steps" else name] for name in last}
     assert list((folder / "events").iterdir())
     assert {path.name for path in folder.glob("*.png")} == {
         "learning_curves.png",
@@ -58,7 +61,8 @@ def test_a_run_leaves_config_metrics_summary_and_checkpoints(config, tmp_path, c
     }
     assert not list(folder.glob(".*.tmp"))
     trained = load_run(folder)
-    assert trained.evaluate("test").accuracy == summary["test_accuracy"]
+    again = trained.evaluate("test")
+    assert (again.accuracy, again.count) == (summary["test_accuracy"], summary["test_count"])
     assert trained.evaluate("test", batch_size=7).loss == pytest.approx(summary["test_loss"], rel=1e-5)
 
 
