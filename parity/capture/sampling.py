@@ -120,9 +120,9 @@ def _drawn(jaxpr: Jaxpr, recorded: dict[str, Any]) -> tuple[list[str], dict[str,
             if equation is None or variable in seen:
                 continue
             seen.add(variable)
-            if _is_draw(equation):
+            if _is_draw(equation) and (not found or found[-1] != name):
                 found.append(name)
-                break
+            # A loop that draws may take another recorded tensor too.
             waiting += [atom for atom in equation.invars if not isinstance(atom, Literal)]
         others[name] = tuple(before)
     return found, others

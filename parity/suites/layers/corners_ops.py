@@ -258,3 +258,26 @@ def batched(generator: np.random.Generator) -> list[Op]:
 
 def _normal(generator: np.random.Generator, *shape: int) -> np.ndarray:
     return generator.standard_normal(shape).astype(np.float32)
+
+
+def rounding(generator: np.random.Generator) -> list[Op]:
+    """Rounding to 8 bits: ties, both ends of the range, values beyond them, zero at another code."""
+    # PyTorch keeps the scale in float32, whatever the values are: powers of two are exact in both.
+    return [
+        Op(
+            f"rounded from {zero}",
+            {"x": _beyond(generator, scale, zero)},
+            lambda x, scale=scale, zero=zero: torch.fake_quantize_per_tensor_affine(
+                x, scale, zero, -128, 127
+            ),
+            lambda x, scale=scale, zero=zero: ops.rounded(x, scale, zero),
+            lambda cotangent, x, scale=scale, zero=zero: ops.rounded_backward(cotangent, x, scale, zero),
+            ("x",),
+        )
+        for scale, zero in ((0.25, -20), (0.0625, 0))
+    ]
+
+
+def _beyond(generator: np.random.Generator, scale: float, zero: int) -> np.ndarray:
+    halves = (np.arange(-300, 300) / 2 - zero) * scale
+    return np.concatenate([9 * _normal(generator, 40), halves]).astype(np.float32)

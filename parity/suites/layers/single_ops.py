@@ -1,7 +1,7 @@
 """More cases of the suite `layers`: functions with their defaults, in corners, and in blocks.
 
     defaults   every option keeps its default, so that a changed default is seen
-    corners    the rarer branches of a rule: minus infinity, a variance of two values, thresholds, vmap
+    corners    the rarer branches of a rule: minus infinity, a variance of two values, thresholds, vmap, ends of 8 bits
     parts      the fast rules for convolutions, called directly: several blocks of images, phases without taps
     blocks     residual blocks, one by one
 
@@ -20,7 +20,7 @@ from parity.suites.options import SEED
 # The cases of each group: functions of `parity.suites.layers.{group}_ops`.
 THEMES: dict[str, tuple[str, ...]] = {
     "defaults": ("convolution", "pooling", "normalisation", "losses"),
-    "corners": ("pooling", "normalisation", "dropout", "cross_entropy", "batched"),
+    "corners": ("pooling", "normalisation", "dropout", "cross_entropy", "batched", "rounding"),
     "parts": ("winograd", "strided_parts"),
     "blocks": ("basic", "bottleneck", "pre_activation"),
 }

@@ -154,6 +154,8 @@ DEFECTS = {
         "batch_norm-05",
     ),
     "layers.Dense": ("models.layers:Dense.__call__", "self.bias[...]", "None", "dense-01"),
+    "rounded": ("ops.rounding:_code", "+ zero", "- zero", "corners-06"),
+    "rounded_backward": ("ops.rounding:_inside", "code >= _LOW", "code > _LOW", "corners-06"),
     # The convention of the first paper: scale in evaluation, not in training.
     "layers.Dropout": (
         "models.layers:Dropout.__call__",
