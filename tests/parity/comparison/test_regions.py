@@ -1,6 +1,5 @@
 """A layer that holds more on one side is one region with what surrounds it, whatever diverges elsewhere."""
 
-import jax
 import jax.numpy as jnp
 import pytest
 import torch
@@ -8,6 +7,7 @@ import torch.nn.functional as F
 from flax import linen
 
 import parity
+from tests.parity.loops import drawn_in_a_loop
 
 SHAPE = "2x3x9x9"
 
@@ -78,13 +78,6 @@ class TorchBehindDropout(Torch):
         # The layer that is called next after norm2 does not read it, but what was drawn.
         a, b = self.norm2(self.conv2(x)), self.fc(x.mean((2, 3)))
         return a.mean((2, 3)).sum(1, keepdim=True) + b
-
-
-def drawn_in_a_loop(key, x):
-    """A dropout whose mask no program shows by itself, so that it is not paired with PyTorch's."""
-    return jax.lax.fori_loop(
-        0, 1, lambda _, x: jnp.where(jax.random.bernoulli(key, 0.5, x.shape), x / 0.5, 0), x
-    )
 
 
 class FlaxDrawsItself(linen.Module):

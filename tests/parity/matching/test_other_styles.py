@@ -11,6 +11,7 @@ from flax import linen, nnx
 
 import parity
 from parity.verdict.policy import Policy
+from tests.parity.loops import drawn_in_a_loop
 
 
 class Two(torch.nn.Module):
@@ -111,6 +112,7 @@ class Loose(linen.Module):
 
     scale: float = 1.0
     draws: bool = True
+    in_a_loop: bool = False
 
     @linen.compact
     def __call__(self, x, train: bool):
@@ -118,7 +120,9 @@ class Loose(linen.Module):
         x = linen.relu(linen.Conv(6, (1, 1), name="conv2")(x) * self.scale)
         x = linen.Conv(6, (1, 1), name="conv3")(x).mean((1, 2))
         y = x
-        if train and self.draws:
+        if train and self.in_a_loop:
+            y = drawn_in_a_loop(self.make_rng("dropout"), x)
+        elif train and self.draws:
             y = jnp.where(jax.random.bernoulli(self.make_rng("dropout"), 0.5, x.shape), 2 * x, 0)
         return {"logits": Head(name="head")(y), "features": x}
 
@@ -126,9 +130,15 @@ class Loose(linen.Module):
 @pytest.mark.probes
 @pytest.mark.parametrize(
     ("port", "verdict"),
-    [(Loose(), "inconclusive"), (Loose(scale=1.01), "divergent"), (Loose(draws=False), "divergent")],
+    [
+        (Loose(), "equivalent"),
+        (Loose(in_a_loop=True), "inconclusive"),
+        (Loose(scale=1.01), "divergent"),
+        (Loose(scale=1.01, in_a_loop=True), "divergent"),
+        (Loose(draws=False), "divergent"),
+    ],
 )
-def test_random_numbers_between_the_layers_are_not_compared_but_everything_else_is(port, verdict):
+def test_random_numbers_between_the_layers_are_compared_where_they_are_seen_and_all_else_is(port, verdict):
     report = parity.check(Two(), port, "2x3x4x4", mode="train", sizes="same")
     assert report.verdict == verdict
 
@@ -257,8 +267,7 @@ class PaddedByArgument(linen.Module):
     def __call__(self, x, train=False):
         x = linen.relu(linen.Conv(6, (1, 1), name="conv1")(x))
         if train:
-            keep = jax.random.bernoulli(self.make_rng("dropout"), 0.5, x.shape)
-            x = jnp.where(keep, x / 0.5, 0)
+            x = drawn_in_a_loop(self.make_rng("dropout"), x)
         conv2 = linen.Conv(6, (3, 3), padding=1, name="conv2")
         return conv2(linen.relu(conv2(x)))
 
