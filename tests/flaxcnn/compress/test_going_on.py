@@ -55,7 +55,7 @@ def whole(trained, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [7, 14])
+@pytest.mark.parametrize("step", [7, pytest.param(14, marks=pytest.mark.drawn)])
 def test_what_goes_on_after_ctrl_c_ends_the_same(trained, whole, tmp_path, capsys, monkeypatch, step):
     """Five batches an epoch: in the second epoch of the pruning, and in the first of the other training."""
     made, original = [], Trainer._step

@@ -122,13 +122,18 @@ def checked(torch_model, flax_model):
     return parity.check(torch_model, flax_model, SHAPE, mode="train", sizes="same")
 
 
+def drawn(*values):
+    """A case that takes its turn: each takes ten seconds or more."""
+    return pytest.param(*values, marks=pytest.mark.drawn)
+
+
 @pytest.mark.parametrize(
     ("torch_model", "flax_model"),
     [
-        (Torch(), Linen()),
-        (Torch(), Linen(dropped_by_number)),
-        (Torch(), Nnx(multiplied)),
-        (Torch(), Linen(jax.jit(mapped, static_argnums=2))),
+        drawn(Torch(), Linen()),
+        drawn(Torch(), Linen(dropped_by_number)),
+        drawn(Torch(), Nnx(multiplied)),
+        drawn(Torch(), Linen(jax.jit(mapped, static_argnums=2))),
         (Torch(torch.nn.Dropout2d(0.3)), Nnx(channels)),
     ],
     ids=["linen", "by a number", "nnx, multiplied", "jitted and mapped", "nnx, channels"],
@@ -144,13 +149,13 @@ def test_a_right_dropout_between_the_layers_is_proved(torch_model, flax_model):
 @pytest.mark.parametrize(
     ("flax_model", "id", "words"),
     [
-        (Linen(where, 0.35), "dropout-rate", "0.35"),
+        drawn(Linen(where, 0.35), "dropout-rate", "0.35"),
         (Linen(lightly), "dropout-rate", "0.15"),
-        (Nnx(lightly), "dropout-rate", "0.15"),
-        (Linen(channels), "dropout-shape", "whole channels"),
-        (Linen(never), "dropout-rate", "never drops"),
-        (Linen(for_all_examples), "dropout-shape", "the same in every example"),
-        (Linen(the_same_in_each_call), "dropout-shape", "the same in each call"),
+        drawn(Nnx(lightly), "dropout-rate", "0.15"),
+        drawn(Linen(channels), "dropout-shape", "whole channels"),
+        drawn(Linen(never), "dropout-rate", "never drops"),
+        drawn(Linen(for_all_examples), "dropout-shape", "the same in every example"),
+        drawn(Linen(the_same_in_each_call), "dropout-shape", "the same in each call"),
         (Nnx(the_same_in_each_call), "dropout-shape", "the same in each call"),
     ],
     ids=["rate", "share", "nnx share", "channels", "never", "examples", "calls", "nnx calls"],
@@ -169,12 +174,14 @@ def test_a_wrong_factor_shows_where_the_models_run_under_one_mask():
     assert report.first_divergence.layer == "conv -> fc1"
 
 
+@pytest.mark.drawn
 def test_two_masks_of_one_key_are_not_taken_for_independent_ones():
     report = checked(Torch(), OneKey())
     assert report.verdict == "inconclusive"
     assert "not paired" in str([probe.message for probe in report.probes])
 
 
+@pytest.mark.drawn
 def test_what_follows_the_dropout_is_compared():
     class Wrong(Linen):
         @linen.compact
