@@ -66,6 +66,12 @@ def key_name(data: Any) -> str:
     return np.asarray(data).tobytes().hex()
 
 
+def ones_of(ones: np.ndarray, dtype: Any) -> np.ndarray:
+    """Numbers whose bits are all one where that is wanted, and else zero."""
+    # The largest number of 64 bits is too large for a Python integer in `np.where`.
+    return np.where(ones, np.array(np.iinfo(dtype).max, dtype), np.array(0, dtype))
+
+
 class Evaluation:
     """One walk through a program; XLA's part is compiled ahead of it, in other threads."""
 
@@ -153,7 +159,7 @@ class Evaluation:
             ones = self.bits.get(key_name(jax.random.key_data(inputs[0])))
             if ones is None or ones.shape != wanted.shape:
                 return prepared(inputs)
-            return [np.where(ones, np.iinfo(wanted.dtype).max, 0).astype(wanted.dtype)]
+            return [ones_of(ones, wanted.dtype)]
 
         return action
 

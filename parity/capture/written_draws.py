@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from parity.capture.evaluate import Evaluation, key_name
+from parity.capture.evaluate import Evaluation, key_name, ones_of
 
 # Patterns of random bits on which the map from bits to mask is checked.
 _CHECKS = 3
@@ -115,7 +115,7 @@ class Mask:
         return bool(value != 0) if self.kept is None else bool(value == self.kept)
 
     def _made_of(self, ones: np.ndarray) -> np.ndarray:
-        return self._run(np.where(ones, np.iinfo(self.bits.dtype).max, 0).astype(self.bits.dtype))
+        return self._run(ones_of(ones, self.bits.dtype))
 
     def _run(self, bits: np.ndarray) -> np.ndarray:
         return np.broadcast_to(self._evaluation.run([bits])[0], self.shape)
