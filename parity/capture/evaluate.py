@@ -220,7 +220,7 @@ class Evaluation:
 
     def _scan(self, equation: JaxprEqn) -> Callable[[Values], Values]:
         options = equation.params
-        constants, count, length = options["num_consts"], options["num_carry"], options["length"]
+        (constants, count), length = scan_counts(options), options["length"]
         body = self._inner(options["jaxpr"])
         turns = range(length)[::-1] if options["reverse"] else range(length)
 
@@ -237,6 +237,15 @@ class Evaluation:
             return [*carried, *stacked]
 
         return action
+
+
+def scan_counts(params: Mapping[str, Any]) -> tuple[int, int]:
+    """How many of the inputs of a `scan` stay, and how many it hands on."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    # jax 0.12
+    fixed, carried = (len(part) for part in params["ft_in"].unpack()[:2])
+    return fixed, carried
 
 
 class _Step:

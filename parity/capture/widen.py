@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
+from parity.capture.evaluate import scan_counts
 from parity.capture.written import as_written, is_told
 
 # Parameters of operations that name the dtype of a result.
@@ -133,10 +134,7 @@ def _called(program: Any, inputs: Sequence[Any]) -> list[Any]:
 
 
 def _scan(params: dict[str, Any], inputs: list[Any]) -> list[Any]:
-    if "num_consts" in params:
-        fixed, carried = params["num_consts"], params["num_carry"]
-    else:  # jax 0.12
-        fixed, carried = (len(part) for part in params["ft_in"].unpack()[:2])
+    fixed, carried = scan_counts(params)
     constants, start, rows = inputs[:fixed], inputs[fixed : fixed + carried], inputs[fixed + carried :]
 
     def step(carry: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
