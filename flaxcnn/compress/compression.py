@@ -116,8 +116,11 @@ def _compressed(
 
 
 def begun(folder: RunFolder, trained: TrainedModel, checkpoint: str) -> Work:
-    """The network of a run, before the first step."""
-    config = trained.config.resolved()
+    """The network of a run, before the first step.
+
+    What the run froze is trained from now on: a layer that lost channels cannot stay as it was.
+    """
+    config = trained.config.resolved().replace(freeze=[], thaw=[])
     info = Checkpoints(folder.path).info(checkpoint)
     return Work(
         config=config,

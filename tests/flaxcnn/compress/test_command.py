@@ -19,6 +19,7 @@ from flaxcnn.compress.teaching import taught
 from flaxcnn.compress.work import training_images
 from flaxcnn.config import AugmentConfig
 from flaxcnn.errors import InvalidArgument
+from flaxcnn.train import run
 from flaxcnn.train.run_folder import RunFolder
 from flaxcnn.train.setup import set_up
 from flaxcnn.train.trained import load_run
@@ -26,6 +27,26 @@ from flaxcnn.train.trained import load_run
 from .runs import OPTIONS, trained, written
 
 __all__ = ["trained"]
+
+
+@pytest.mark.slow
+def test_what_a_run_froze_is_trained_after_it_was_shrunk(trained, tmp_path, capsys):
+    config = RunFolder.open(trained / "run").config()
+    run.train(
+        config.replace(
+            freeze=["conv1*", "bn1*"], ema_decay=0.0, epochs=2, thaw=["1:bn1*"], out=str(tmp_path / "run")
+        )
+    )
+    steps = [{"step": "shrink", "ratio": 0.25}]
+    arguments = ["compress", str(tmp_path / "run"), "--repeats", "0", "--recipe"]
+    networks = []
+    for name in ("shrunk", "trained"):
+        assert main([*arguments, written(tmp_path, steps), "--out", str(tmp_path / name)]) == 0
+        networks.append(load_run(tmp_path / name).params)
+        steps.append({"step": "train", "epochs": 1})
+    for name in ("conv1.weight", "bn1.weight", "bn1.bias"):
+        assert np.any(networks[1][name] != networks[0][name]), name
+    assert main(["train", "--resume", str(tmp_path / "shrunk"), "--epochs", "3"]) == 0
 
 
 @pytest.mark.slow
