@@ -41,7 +41,7 @@ class QuickPrograms:
         compiler.get_compile_options = self.compile_options
 
     def compile_options(self, *arguments, **options):
-        """What JAX chose, after ours."""
+        """What JAX chose, after the options for quick programs."""
         chosen = self.original(*arguments, **options)
         chosen.env_option_overrides = [*self.options, *chosen.env_option_overrides]
         return chosen

@@ -120,7 +120,7 @@ UNSEEN: dict[Key, str] = {
         "No case has a decay of 0; tests/flaxcnn/optim/test_optimisers.py has one."
     ),
     Key("flaxcnn/ops/cross_entropy.py", "_one_hot", "labels < classes", "< -> <="): (
-        "PyTorch raises at a label out of range; tests/flaxcnn/ops/test_cross_entropy.py holds that ours gives NaN."
+        "PyTorch raises at a label out of range; tests/flaxcnn/ops/test_cross_entropy.py holds that flaxcnn gives NaN."
     ),
     Key("flaxcnn/ops/geometry.py", "pooling_axes", "ceil_mode: bool = False", "False -> True"): (
         "Every op says what it wants; tests/flaxcnn/ops/test_defaults.py says nothing."

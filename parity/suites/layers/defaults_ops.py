@@ -1,4 +1,4 @@
-"""Functions of `flaxcnn.ops`, and layers, called with their defaults; and PyTorch's with theirs."""
+"""Functions of `flaxcnn.ops`, and layers, called with their defaults; and PyTorch's with its own."""
 
 from typing import Any
 

@@ -20,7 +20,7 @@ CASES_A_SCHEDULE = 6
 QUICK_CASES = 1
 NAMES = ("constant", "step", "multistep", "exponential", "linear", "cosine", "one_cycle")
 GROUPS = (*NAMES, "warm_up", "schedule_defaults")
-# Each schedule with its defaults; and the functions around a schedule with theirs.
+# Each schedule, and each function around a schedule, with its defaults.
 _DEFAULTS: list[Options] = [
     {"schedule": "step", "step_size": 30},
     {"schedule": "multistep", "milestones": (20, 90)},

@@ -59,7 +59,7 @@ def test_a_process_starts_again_once_with_its_arguments(tmp_path):
     ],
 )
 def test_only_the_command_that_trains_starts_again(arguments, given, restarts, monkeypatch):
-    """And not where a program calls `main` with arguments: its process is not ours to replace."""
+    """And not where a program calls `main` with arguments: its process is the caller's."""
     count = []
     monkeypatch.setattr(huge_pages, "restart", lambda: count.append(1))
     monkeypatch.setattr(sys, "argv", ["flaxcnn", *arguments])

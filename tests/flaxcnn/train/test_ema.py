@@ -37,7 +37,7 @@ def torch_averages(path, decay):
     return averages
 
 
-def our_averages(path, decay, **options):
+def flax_averages(path, decay, **options):
     average = ema.init(jax.tree.map(lambda p: jnp.full_like(p, 7.0), path[0]))
     step = jax.jit(lambda a, p, t: ema.update(a, p, decay, t, **options))
     averages = []
@@ -52,8 +52,8 @@ def our_averages(path, decay, **options):
 def test_every_average_equals_torch(seed, decay):
     path = random_path(seed, 20)
     with jax.enable_x64(True):
-        ours = our_averages(path, decay)
-    for a, b in zip(ours, torch_averages(path, decay), strict=True):
+        found = flax_averages(path, decay)
+    for a, b in zip(found, torch_averages(path, decay), strict=True):
         for key in SHAPES:
             np.testing.assert_allclose(a[key], b[key], rtol=1e-12, atol=1e-13)
 
@@ -61,18 +61,18 @@ def test_every_average_equals_torch(seed, decay):
 def test_the_warm_up_is_the_written_formula(x64):
     path = random_path(3, 30)
     expected = dict.fromkeys(SHAPES, 7.0)
-    for t, (params, ours) in enumerate(zip(path, our_averages(path, 0.7, warm_up=True), strict=True)):
+    for t, (params, found) in enumerate(zip(path, flax_averages(path, 0.7, warm_up=True), strict=True)):
         decay = min(0.7, (1 + t) / (10 + t))
         expected = {k: decay * expected[k] + (1 - decay) * params[k] for k in SHAPES}
         for key in SHAPES:
-            np.testing.assert_allclose(ours[key], expected[key], rtol=1e-12, atol=1e-13)
+            np.testing.assert_allclose(found[key], expected[key], rtol=1e-12, atol=1e-13)
 
 
 def test_float32_keeps_the_small_share():
     path = random_path(4, 30, np.float32)
     exact = torch_averages([{k: v.astype(np.float64) for k, v in p.items()} for p in path], 0.9999)
     for key in SHAPES:
-        moved = our_averages(path, 0.9999)[-1][key].astype(np.float64) - path[0][key]
+        moved = flax_averages(path, 0.9999)[-1][key].astype(np.float64) - path[0][key]
         np.testing.assert_allclose(moved, exact[-1][key] - path[0][key], rtol=2e-4, atol=1e-6)
 
 

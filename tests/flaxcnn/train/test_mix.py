@@ -54,8 +54,8 @@ def test_mixup_equals_torchvision(seed, rows, lam):
     transform = v2.MixUp(num_classes=4)
     transform._dist = Fixed(lam)
     with jax.enable_x64(True):
-        ours = mixup_compiled(images, probs, jnp.asarray(lam), rolled(rows))
-    for a, b in zip(ours, through_torchvision(transform, images, probs), strict=True):
+        found = mixup_compiled(images, probs, jnp.asarray(lam), rolled(rows))
+    for a, b in zip(found, through_torchvision(transform, images, probs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-15)
 
 
@@ -76,13 +76,13 @@ def test_cutmix_equals_torchvision(seed, lam, center):
     draws = iter(center)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "randint", lambda high, size: torch.tensor([next(draws)]))
-        theirs = through_torchvision(transform, images, probs)
+        wanted = through_torchvision(transform, images, probs)
     with jax.enable_x64(True):
         center_x, center_y = (jnp.asarray(c, dtype=jnp.int32) for c in center)
         box = box_compiled(jnp.asarray(lam), center_x, center_y, 6, 9)
-        ours = cutmix_compiled(images, probs, box, rolled(3))
-    np.testing.assert_array_equal(ours[0], theirs[0])
-    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-14, atol=1e-15)
+        found = cutmix_compiled(images, probs, box, rolled(3))
+    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_allclose(found[1], wanted[1], rtol=1e-14, atol=1e-15)
 
 
 @given(st.lists(st.booleans(), min_size=7, max_size=7))
@@ -140,16 +140,16 @@ def test_the_box_is_pasted_where_torchvision_pastes_it():
     images = jnp.stack([jnp.zeros((8, 8, 1)), jnp.ones((8, 8, 1))])
     keys = jax.random.split(jax.random.key(5), draws)
     mixed = jax.jit(jax.vmap(lambda key: cutmix(key, images, jnp.eye(2), 1.0)[0]))(keys)
-    ours = np.asarray(mixed[:, 0, :, :, 0]).mean(axis=0)
+    found = np.asarray(mixed[:, 0, :, :, 0]).mean(axis=0)
 
-    transform, theirs = v2.CutMix(num_classes=2), np.zeros((8, 8))
+    transform, wanted = v2.CutMix(num_classes=2), np.zeros((8, 8))
     with torch.random.fork_rng():
         torch.manual_seed(5)
         for _ in range(draws):
             x1, y1, x2, y2 = transform.make_params([torch.zeros(2, 1, 8, 8)])["box"]
-            theirs[y1:y2, x1:x2] += 1 / draws
-    std = np.sqrt(2 * theirs * (1 - theirs) / draws)
-    assert (np.abs(ours - theirs) < 4.5 * std).all()
+            wanted[y1:y2, x1:x2] += 1 / draws
+    std = np.sqrt(2 * wanted * (1 - wanted) / draws)
+    assert (np.abs(found - wanted) < 4.5 * std).all()
 
 
 @pytest.mark.parametrize("mix", [mixup, cutmix])

@@ -56,7 +56,7 @@ def test_training_equals_pytorchs_with_a_short_last_batch(x64, penalties):
     schedule = optim.schedule("cosine", 0.1, 6)
     optimiser = optim.optimiser("sgd", schedule, momentum=0.9, nesterov=True, weight_decay=1e-3)
     recipe = recipe_of(parts, optimiser, schedule, loss=LossConfig(label_smoothing=0.1, **penalties))
-    ours = train_states.create(params, state, optimiser, seed=0, use_ema=False)
+    trained = train_states.create(params, state, optimiser, seed=0, use_ema=False)
     step = jax.jit(make_train_step(recipe), donate_argnums=0)
 
     torch_optimiser = torch.optim.SGD(
@@ -65,7 +65,7 @@ def test_training_equals_pytorchs_with_a_short_last_batch(x64, penalties):
     torch_schedule = torch.optim.lr_scheduler.CosineAnnealingLR(torch_optimiser, 6)
     twin.train()
     for batch, valid in batches(np.random.default_rng(0), 6):
-        ours, metrics = step(ours, batch)
+        trained, metrics = step(trained, batch)
         x = torch.tensor(batch["image"][:valid].transpose(0, 3, 1, 2))
         y = torch.tensor(batch["label"][:valid], dtype=torch.long)
         logits = twin((x - 0.3) / 0.2)
@@ -87,9 +87,9 @@ def test_training_equals_pytorchs_with_a_short_last_batch(x64, penalties):
         assert float(metrics["gradient_norm"]) == pytest.approx(norm.item(), rel=1e-9)
         assert float(metrics["learning_rate"]) == pytest.approx(rate, rel=1e-12)
     after = {k: v.numpy() for k, v in twin.state_dict().items()}
-    for name, array in weights.to_torch(ours.params, ours.state).items():
+    for name, array in weights.to_torch(trained.params, trained.state).items():
         np.testing.assert_allclose(array, after[name], rtol=1e-8, atol=1e-10, err_msg=name)
-    assert int(ours.step) == 6
+    assert int(trained.step) == 6
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -265,13 +265,13 @@ def test_moving_average_follows_weights_and_statistics():
     schedule = optim.schedule("constant", 0.1, 10)
     optimiser = optim.optimiser("sgd", schedule)
     step = jax.jit(make_train_step(recipe_of(parts, optimiser, schedule, jnp.float32, ema_decay=0.9)))
-    ours = train_states.create(parts.params, parts.state, optimiser, seed=0, use_ema=True)
+    trained = train_states.create(parts.params, parts.state, optimiser, seed=0, use_ema=True)
     for batch, _ in batches(np.random.default_rng(4), 4):
         batch["image"] = batch["image"].astype(np.float32)
-        ours, _ = step(ours, batch)
-    params, state = ours.evaluated
-    assert params.keys() == ours.params.keys()
-    assert state.keys() == ours.state.keys()
+        trained, _ = step(trained, batch)
+    params, state = trained.evaluated
+    assert params.keys() == trained.params.keys()
+    assert state.keys() == trained.state.keys()
     assert int(state["bn1.num_batches_tracked"]) == 4
     # The decay has warmed up: of 0.9999 an average over four steps would be the first weights still.
     long = jax.jit(make_train_step(recipe_of(parts, optimiser, schedule, jnp.float32, ema_decay=0.9999)))
@@ -283,10 +283,10 @@ def test_moving_average_follows_weights_and_statistics():
         decay = min(0.9999, (1 + number) / (10 + number))
         average = decay * average + (1 - decay) * np.asarray(held.params["fc1.weight"], np.float64)
     np.testing.assert_allclose(held.evaluated[0]["fc1.weight"], average, rtol=1e-5, atol=1e-6)
-    start, now = parts.params["fc1.weight"], ours.params["fc1.weight"]
+    start, now = parts.params["fc1.weight"], trained.params["fc1.weight"]
     average = params["fc1.weight"]
     assert 0 < float(jnp.linalg.norm(average - start)) < float(jnp.linalg.norm(now - start))
-    assert not np.array_equal(state["bn1.running_mean"], ours.state["bn1.running_mean"])
+    assert not np.array_equal(state["bn1.running_mean"], trained.state["bn1.running_mean"])
 
 
 def test_penalty_is_a_sum_of_squares_not_a_norm():

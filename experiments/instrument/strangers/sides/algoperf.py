@@ -1,4 +1,4 @@
-"""mlcommons/algorithmic-efficiency: both sides are theirs."""
+"""mlcommons/algorithmic-efficiency: both sides are of that repository."""
 
 import sys
 import types

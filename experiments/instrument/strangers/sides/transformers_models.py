@@ -1,4 +1,4 @@
-"""huggingface/transformers: both sides are theirs."""
+"""huggingface/transformers: both sides are of that repository."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""phlippe/uvadlc_notebooks: the tutorials in JAX and in PyTorch; both sides are theirs, each in a notebook."""
+"""phlippe/uvadlc_notebooks: the tutorials in JAX and in PyTorch; both sides are of that repository, in notebooks."""
 
 import os
 from pathlib import Path
