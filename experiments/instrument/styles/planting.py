@@ -134,9 +134,12 @@ def _of_act(node: Node, network: Network, style: Style) -> Iterator[str]:
 
 
 def _of_bound(node: Node, network: Network, style: Style) -> Iterator[str]:
-    """A bound matters only behind what may exceed it."""
+    """A bound matters only behind what may exceed it, and where no other may do the same."""
+    assert isinstance(node, Bound)
     acts = {other.kind for other in walk(network.nodes) if isinstance(other, Act)}
-    yield from ("bound-missing",) if not acts & set(_BOUNDED) else ()
+    others = [other.limit for other in walk(network.nodes) if isinstance(other, Bound) and other != node]
+    alone = all(limit > node.limit for limit in others)
+    yield from ("bound-missing",) if alone and not acts & set(_BOUNDED) else ()
 
 
 def _bounds(network: Network) -> bool:
