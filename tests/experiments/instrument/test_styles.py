@@ -123,6 +123,6 @@ def test_a_negative_number_is_refused_in_a_sentence(flag, monkeypatch, capsys):
 
 def test_a_bound_that_another_repeats_is_not_left_out():
     """Pair 1057 clamps twice to the same limits: without one of the two it is the same function."""
-    made = pair(1057, defect=True)
+    made = pairs.pair(1057, defect=True)
     assert made.torch.count("torch.clamp(x, -6.0, 6.0)") == 2
     assert made.planted.kind != "bound-missing"
