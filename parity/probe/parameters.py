@@ -11,6 +11,10 @@ with several sets of parameters in turn, the same on both sides:
     negative   as mixed, but one element is -1000     \\ only where a parameter has few elements, since
     tiny       as mixed, but one element is 10^-5     /  those with many have had such values before
 
+In one more set all are zero, where a layer that holds its activation, such as a norm with a ReLU, hands it zeros only:
+
+    zero       zero everywhere; only derivatives are compared there
+
 A parameter that is one array on one side and several on the other stays equal to itself.
 """
 
@@ -24,11 +28,18 @@ from parity.capture.intercept import is_floating
 from parity.matching.weights import WeightPlan
 from parity.probe.sides import Sides
 
-Turn = Literal["mixed", "small", "far", "negative", "tiny"]
+Turn = Literal["mixed", "small", "far", "negative", "tiny", "zero"]
 _USUAL_TURNS: tuple[Turn, ...] = ("mixed", "small", "far")
 _SCALAR_TURNS: tuple[Turn, ...] = ("negative", "tiny")
 # One element of a parameter of few, in each turn. exp(30) is a number of float32, and so is its square.
-_SCALAR: dict[Turn, float] = {"mixed": 30.0, "small": -30.0, "far": 1000.0, "negative": -1000.0, "tiny": 1e-5}
+_SCALAR: dict[Turn, float] = {
+    "mixed": 30.0,
+    "small": -30.0,
+    "far": 1000.0,
+    "negative": -1000.0,
+    "tiny": 1e-5,
+    "zero": 0.0,
+}
 # Parameters of fewer elements than this have a sign and a size in too few turns.
 _FEW = 4
 
@@ -103,6 +114,8 @@ def _tied(plan: WeightPlan, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarra
 
 def parameter_values(generator: np.random.Generator, shape: tuple[int, ...], turn: Turn) -> np.ndarray:
     """Values of a parameter of a shape, in float32."""
+    if turn == "zero":
+        return np.zeros(shape, np.float32)
     size = int(np.prod(shape))
     signs = generator.choice((-1.0, 1.0), size)
     if turn == "small":

@@ -58,6 +58,7 @@ def probe_range(
     try:
         differing, smooth = _on_other_tensors(run, examples)
         elsewhere = _with_other_parameters(run)
+        kinks = _with_parameters_of_zero(run)
     except CannotCompare as refusal:
         words = f"the models could not be run on synthetic tensors, so their range is unknown: {refusal}"
         return [Probe("range", "", mode, "forward", "", "unprobed", words)]
@@ -77,7 +78,10 @@ def probe_range(
         probes.append(_difference(mode, place, quantity, where, at_kink))
     # What the tensors alone show needs no other parameters.
     others = {place: found for place, found in elsewhere.items() if place not in differing}
-    return probes + [_difference(mode, place, quantity, where) for place, (quantity, where) in others.items()]
+    probes += [_difference(mode, place, quantity, where) for place, (quantity, where) in others.items()]
+    kinks = {place: found for place, found in kinks.items() if place not in differing and place not in others}
+    words = "where all parameters are zero"
+    return probes + [_difference(mode, place, quantity, words, True) for place, quantity in kinks.items()]
 
 
 def _on_other_tensors(run: "_Run", examples: int) -> tuple[dict[Place, Quantity], set[Place]]:
@@ -110,6 +114,25 @@ def _with_other_parameters(run: "_Run") -> dict[Place, tuple[Quantity, str]]:
             if _is_told(quantity, turn):
                 found.setdefault(place, (quantity, f"with other parameters{_values_at(place[0], scalars)}"))
     return found
+
+
+def _with_parameters_of_zero(run: "_Run") -> dict[Place, Quantity]:
+    """The derivatives that differ where the functions agree: inside a layer, an activation is given zeros only."""
+    if not turns(run.sides):
+        return {}
+    changed = dataclasses.replace(run, sides=with_parameters(run.sides, "zero"))
+    found = changed.differences(("usual",))
+    other = {place[0] for place in found if place[1] != "backward"}
+    return {
+        place: quantity
+        for place, quantity in found.items()
+        if place[1] == "backward" and place[0] not in other and _is_finite(quantity)
+    }
+
+
+def _is_finite(quantity: Quantity) -> bool:
+    assert quantity.introduced is not None
+    return math.isfinite(quantity.introduced.gap_max) and math.isfinite(quantity.introduced.worst.torch)
 
 
 def _is_told(quantity: Quantity, turn: Turn) -> bool:

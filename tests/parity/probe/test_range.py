@@ -178,3 +178,36 @@ def test_a_bound_of_training_alone_is_found():
     report = parity.check(TorchGuarded(1e-6), FlaxGuarded(1e-12), SHAPE)
     assert report.verdict == "divergent"
     assert (report.first_divergence.layer, report.first_divergence.mode) == ("conv1 -> conv2", "train")
+
+
+class NormWithReLU(torch.nn.GroupNorm):
+    def forward(self, x):
+        return torch.relu(super().forward(x))
+
+
+class NormThenActivation(nnx.Module):
+    """The activation stands behind the norm, where PyTorch's layer holds it."""
+
+    def __init__(self, activation):
+        self.conv, self.norm = (
+            nnx.Conv(3, 4, (1, 1), rngs=nnx.Rngs(0)),
+            nnx.GroupNorm(4, 2, epsilon=1e-5, rngs=nnx.Rngs(0)),
+        )
+        self.activation = activation
+
+    def __call__(self, x):
+        return self.activation(self.norm(self.conv(x)))
+
+
+@pytest.mark.parametrize(
+    ("activation", "verdict"),
+    [(nnx.relu, "equivalent"), (lambda x: jnp.where(x >= 0, x, 0), "divergent")],
+    ids=["the same", "of derivative 1 at zero"],
+)
+def test_the_kink_of_an_activation_inside_a_layer_is_reached(activation, verdict):
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), NormWithReLU(2, 4))
+    strict = Policy(strict_kinks=True)
+    report = parity.check(net, NormThenActivation(activation), "4x3x4x4", mode="eval", policy=strict)
+    assert report.verdict == verdict, report.summary()
+    said = [probe.message for probe in report.probes if probe.kind == "kink"]
+    assert any("where all parameters are zero" in words for words in said) == (verdict == "divergent")
